@@ -1,0 +1,1 @@
+"""Strongroom: payouts whose worst loss is chosen beforehand by the company that pays."""
