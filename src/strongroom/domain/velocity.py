@@ -1,0 +1,90 @@
+"""How much went out lately: sums over a sliding window, never too small.
+
+A window is kept in buckets, so that its memory has a bound whatever the traffic. A bucket leaves the sum
+only when all of it is older than the window: what is reported is the exact sum or, for at most one
+bucket's length, a little more. The same holds when the clock steps back. Losing the state must be read as
+"spent": whoever keeps windows rebuilds them from the record.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+
+from strongroom.domain.instant import Instant
+
+BUCKETS_PER_WINDOW = 96
+"""A day in quarters of an hour, an hour in less than forty seconds."""
+
+
+class Window:
+    """The sum of what was added in the last `span_ms` milliseconds; values and sums are in one unit."""
+
+    __slots__ = ("_bucket_ms", "_buckets", "_span_ms", "_total")
+
+    def __init__(self, span_ms: int) -> None:
+        self._span_ms = span_ms
+        self._bucket_ms = max(1, span_ms // BUCKETS_PER_WINDOW)
+        self._buckets: deque[tuple[int, int]] = deque()
+        self._total = 0
+
+    def add(self, value: int, at: Instant) -> None:
+        """Count `value`, not negative. An `at` before the newest bucket counts into the newest."""
+        number = at // self._bucket_ms
+        if self._buckets and self._buckets[-1][0] >= number:
+            newest, sum_before = self._buckets.pop()
+            self._buckets.append((newest, sum_before + value))
+        else:
+            self._buckets.append((number, value))
+        self._total += value
+
+    def used(self, now: Instant) -> int:
+        """The sum at `now`; buckets that have left are forgotten."""
+        while self._buckets and self._leaves_at(self._buckets[0][0]) <= now:
+            self._total -= self._buckets.popleft()[1]
+        return self._total
+
+    def fits_at(self, value: int, maximum: int, now: Instant) -> Instant | None:
+        """The first instant from `now` on at which `value` more stays within `maximum`; None if never."""
+        if value > maximum:
+            return None
+        over = self.used(now) + value - maximum
+        at = now
+        for number, bucket_sum in self._buckets:
+            if over <= 0:
+                break
+            over -= bucket_sum
+            at = self._leaves_at(number)
+        return at
+
+    def _leaves_at(self, number: int) -> Instant:
+        return Instant((number + 1) * self._bucket_ms + self._span_ms)
+
+
+class Windows:
+    """The windows of one organisation, each made when first counted into."""
+
+    __slots__ = ("_windows",)
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[Hashable, int], Window] = {}
+
+    def used(self, key: Hashable, span_ms: int, now: Instant) -> int:
+        window = self._windows.get((key, span_ms))
+        return window.used(now) if window is not None else 0
+
+    def fits_at(self, key: Hashable, span_ms: int, value: int, maximum: int, now: Instant) -> Instant | None:
+        window = self._windows.get((key, span_ms))
+        if window is not None:
+            return window.fits_at(value, maximum, now)
+        return now if value <= maximum else None
+
+    def add(self, key: Hashable, span_ms: int, value: int, at: Instant) -> None:
+        window = self._windows.get((key, span_ms))
+        if window is None:
+            window = self._windows[(key, span_ms)] = Window(span_ms)
+        window.add(value, at)
+
+    def forget_empty(self, now: Instant) -> int:
+        """Drop the windows that hold nothing any more; how many are left. Call it now and then."""
+        for key in [key for key, window in self._windows.items() if window.used(now) == 0]:
+            del self._windows[key]
+        return len(self._windows)
