@@ -1,0 +1,75 @@
+"""Sliding windows: never too small a sum, at most a bucket too long."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.velocity import BUCKETS_PER_WINDOW, Window, Windows
+
+steps = st.lists(st.tuples(st.integers(-HOUR_MS, 5 * HOUR_MS), st.integers(0, 10**30)), max_size=40)
+SPANS = st.sampled_from([HOUR_MS, DAY_MS])
+
+
+@given(steps, SPANS, st.integers(0, 2 * DAY_MS))
+def test_the_sum_is_never_below_the_exact_one_nor_above_that_of_a_bucket_more(
+    steps: list[tuple[int, int]], span_ms: int, later: int
+) -> None:
+    window = Window(span_ms)
+    added: list[tuple[int, int]] = []
+    now = 10 * DAY_MS
+    newest = now
+    for step, value in steps:
+        now += step
+        newest = max(newest, now)
+        window.add(value, Instant(now))
+        added.append((newest, value))  # an earlier time counts as the newest one
+    at = newest + later
+    bucket = span_ms // BUCKETS_PER_WINDOW
+    used = window.used(Instant(at))
+    assert used >= sum(value for when, value in added if when > at - span_ms)
+    assert used <= sum(value for when, value in added if when > at - span_ms - bucket)
+
+
+@given(steps, SPANS, st.integers(0, 10**30), st.integers(1, 10**31))
+def test_fits_at_is_the_first_instant_with_room(
+    steps: list[tuple[int, int]], span_ms: int, value: int, maximum: int
+) -> None:
+    window = Window(span_ms)
+    now = 10 * DAY_MS
+    for step, each in steps:
+        now = max(now, now + step)
+        window.add(each, Instant(now))
+    at = window.fits_at(value, maximum, Instant(now))
+    if value > maximum:
+        assert at is None
+        return
+    assert at is not None
+    if at > now:
+        assert window.used(Instant(at - 1)) + value > maximum
+    assert window.used(at) + value <= maximum
+
+
+def test_memory_has_a_bound_however_much_is_added() -> None:
+    window = Window(DAY_MS)
+    for at in range(0, 5 * DAY_MS, 60_000):
+        window.add(1, Instant(at))
+        window.used(Instant(at))
+    assert len(window._buckets) <= BUCKETS_PER_WINDOW + 1
+
+
+def test_windows_are_made_when_counted_and_dropped_when_empty() -> None:
+    windows = Windows()
+    now = Instant(10 * DAY_MS)
+    assert windows.used("all", DAY_MS, now) == 0
+    assert windows.fits_at("all", DAY_MS, 5, 5, now) == now
+    assert windows.fits_at("all", DAY_MS, 6, 5, now) is None
+    windows.add("all", DAY_MS, 4, now)
+    windows.add("all", DAY_MS, 1, now)
+    windows.add("all", HOUR_MS, 2, now)
+    assert windows.used("all", DAY_MS, now) == 5
+    assert windows.used("all", HOUR_MS, now) == 2
+    later = windows.fits_at("all", DAY_MS, 1, 5, now)
+    assert later is not None
+    assert now + DAY_MS <= later <= now + DAY_MS + DAY_MS // BUCKETS_PER_WINDOW
+    assert windows.forget_empty(Instant(now + 2 * HOUR_MS)) == 1
+    assert windows.forget_empty(Instant(now + 2 * DAY_MS)) == 0
