@@ -1,0 +1,1 @@
+"""Takes signed requests from clients and records them. TRUST BOUNDARY: holds nothing secret, moves nothing."""

@@ -1,0 +1,1 @@
+"""TRUST BOUNDARY: will show people their queues. Empty so far."""

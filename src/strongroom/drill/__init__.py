@@ -1,0 +1,1 @@
+"""Will attack the owner's own deployment and print the loss. Empty so far."""

@@ -1,0 +1,1 @@
+"""Bytes that say where money goes: addresses, assets, accounts, payee files. Pure."""

@@ -1,0 +1,1 @@
+"""TRUST BOUNDARY: will keep the second copy of the signer's journal. Empty so far."""

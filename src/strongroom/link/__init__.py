@@ -1,0 +1,1 @@
+"""Will relay frames between signer and guard. Empty so far."""

@@ -1,0 +1,1 @@
+"""What crosses a boundary: canonical records, signatures, trees, checkpoints. Pure."""

@@ -1,0 +1,1 @@
+"""Will talk to chains and banks. Empty so far."""

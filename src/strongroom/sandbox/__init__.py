@@ -1,0 +1,1 @@
+"""Brings a whole deployment up on one machine, with real nodes, and down again."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, intake, reads, audit log. The only room with SQL."""
