@@ -50,7 +50,7 @@ async def migrate(owner_dsn: str, known: list[Migration] | None = None) -> list[
     connection = await asyncpg.connect(owner_dsn)
     try:
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'; SET statement_timeout = '{STATEMENT_TIMEOUT}'")
-        await connection.execute("SELECT pg_advisory_lock($1::bigint)".replace("$1", str(LOCK)))
+        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
         await connection.execute(_TABLE)
         return await _apply(connection, migrations() if known is None else known)
     finally:
@@ -64,7 +64,8 @@ async def schema_is_current(connection: asyncpg.Connection) -> bool:
 
 
 async def _apply(connection: asyncpg.Connection, known: list[Migration]) -> list[str]:
-    applied = dict(await connection.fetch("SELECT name, sha256 FROM strongroom.migrations"))
+    rows = await connection.fetch("SELECT name, sha256 FROM strongroom.migrations")
+    applied = {row["name"]: row["sha256"] for row in rows}
     newer = sorted(set(applied) - {each.name for each in known})
     if newer:
         raise MigrationError(f"the database has {newer[-1]}, which this version of Strongroom doesn't know")

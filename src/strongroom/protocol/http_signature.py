@@ -1,0 +1,178 @@
+"""Signed HTTP requests: a fixed profile of RFC 9421 with Ed25519, and the body's digest by RFC 9530.
+
+One label (`sig1`), one algorithm, exactly these components in exactly this order, these parameters and no others.
+A profile so narrow needs no general parser: what isn't spelled as an honest client spells it is refused. The tag
+names the deployment, so that a request for staging is worth nothing in production. Whether a key may do what is
+asked, and whether it saw this request before, is for others to say.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from strongroom.domain.ids import KeyId
+from strongroom.domain.instant import SECOND_MS, Instant
+
+LIFE_MAXIMUM_S: Final = 300
+AHEAD_MAXIMUM_MS: Final = 60 * SECOND_MS
+TAG_PREFIX: Final = "strongroom/1/"
+
+READ_COMPONENTS: Final = ("@method", "@authority", "@path", "@query")
+WRITE_COMPONENTS: Final = (*READ_COMPONENTS, "content-type", "content-digest")
+KEYED_COMPONENTS: Final = (*WRITE_COMPONENTS, "idempotency-key")
+
+_INPUT = re.compile(
+    r'sig1=\(((?:"[a-z@-]{1,20}" ?){1,8})\);created=([0-9]{1,12});expires=([0-9]{1,12});'
+    r'keyid="(ak_[a-z2-7]{26})";alg="ed25519";tag="([!#-\[\]-~]{1,64})"'
+)
+_SIGNATURE = re.compile(r"sig1=:([A-Za-z0-9+/]{86}==):")
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+
+
+class SignatureError(ValueError):
+    """The request isn't signed as the profile asks, or the signature doesn't hold."""
+
+
+class UnsignedError(SignatureError):
+    """The request carries no signature at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request as it came, in the parts that a signature can cover. Header values are verbatim, None if absent.
+
+    `query` starts with `?` and is `?` alone when there is none. Who made it must see that no header named here
+    was there twice.
+    """
+
+    method: str
+    authority: str
+    path: str
+    query: str
+    content_type: str | None
+    content_digest: str | None
+    idempotency_key: str | None
+    signature_input: str | None
+    signature: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A parsed signature that nobody has verified yet; `base` is what was signed."""
+
+    key_id: KeyId
+    created: Instant
+    expires: Instant
+    base: bytes
+    signature: bytes
+
+
+def content_digest(body: bytes) -> str:
+    """The value of `Content-Digest` (RFC 9530 §2) for verbatim body bytes."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+
+
+def parse_signature(request: SignedRequest, deployment: str) -> Signature:
+    """Find the signature and build its base (RFC 9421 §2.5). Raises: UnsignedError, SignatureError."""
+    if request.signature_input is None or request.signature is None:
+        raise UnsignedError("the headers Signature-Input and Signature are needed")
+    parameters = _INPUT.fullmatch(request.signature_input)
+    signature = _SIGNATURE.fullmatch(request.signature)
+    if parameters is None or signature is None:
+        raise SignatureError("Signature-Input or Signature isn't spelled as the profile asks")
+    covered, created, expires, key_id, tag = parameters.groups()
+    if tag != TAG_PREFIX + deployment:
+        raise SignatureError(f"the tag must be {TAG_PREFIX}{deployment}")
+    lines = _lines(request)
+    if covered != " ".join(f'"{name}"' for name, _ in lines):
+        wanted = " ".join(name for name, _ in lines)
+        raise SignatureError(f"the signature must cover exactly: {wanted}")
+    parameter_text = request.signature_input.removeprefix("sig1=")
+    base = "".join(f'"{name}": {value}\n' for name, value in lines) + f'"@signature-params": {parameter_text}'
+    return Signature(
+        KeyId(key_id),
+        Instant(int(created) * SECOND_MS),
+        Instant(int(expires) * SECOND_MS),
+        base.encode(),
+        base64.b64decode(signature[1]),
+    )
+
+
+def verify_signature(
+    signature: Signature, request: SignedRequest, body: bytes, public_key: bytes, now: Instant
+) -> None:
+    """That the holder of `public_key` signed this request with this body, lately. Raises: SignatureError."""
+    if request.content_digest is not None:
+        _check_digest(request.content_digest, body)
+    elif body:
+        raise SignatureError("a body must be covered by Content-Digest")
+    if not 0 < signature.expires - signature.created <= LIFE_MAXIMUM_S * SECOND_MS:
+        raise SignatureError(f"expires must be 1 to {LIFE_MAXIMUM_S} s after created")
+    if signature.created > now + AHEAD_MAXIMUM_MS:
+        raise SignatureError("created is in the future: look at the clock")
+    if signature.expires <= now:
+        raise SignatureError("the signature has expired")
+    try:
+        VerifyKey(public_key).verify(signature.base, signature.signature)
+    except (BadSignatureError, ValueError) as fault:
+        raise SignatureError("the signature isn't that of this request by this key") from fault
+
+
+def sign_request(
+    request: SignedRequest, key_id: KeyId, key: SigningKey, deployment: str, created_s: int, life_s: int
+) -> tuple[str, str]:
+    """The values of Signature-Input and Signature for a request whose other headers are set."""
+    names = " ".join(f'"{name}"' for name, _ in _lines(request))
+    signature_input = (
+        f'sig1=({names});created={created_s};expires={created_s + life_s};keyid="{key_id}";alg="ed25519";'
+        f'tag="{TAG_PREFIX}{deployment}"'
+    )
+    lines = "".join(f'"{name}": {value}\n' for name, value in _lines(request))
+    base = f'{lines}"@signature-params": {signature_input.removeprefix("sig1=")}'
+    signature = key.sign(base.encode()).signature
+    return signature_input, f"sig1=:{base64.b64encode(signature).decode()}:"
+
+
+def _lines(request: SignedRequest) -> list[tuple[str, str]]:
+    """The components that a request of this shape must cover, with their values."""
+    lines = [
+        ("@method", request.method), ("@authority", request.authority), ("@path", request.path),
+        ("@query", request.query),
+    ]
+    if request.method != "GET":
+        lines += _present((
+            ("content-type", request.content_type), ("content-digest", request.content_digest),
+            ("idempotency-key", request.idempotency_key),
+        ))
+    for name, value in lines:
+        if not value.isascii() or not value.isprintable():
+            raise SignatureError(f"{name} must be printable ASCII")
+    return lines
+
+
+def _present(headers: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
+    """Content-Type and Content-Digest must be there; an Idempotency-Key that is there must be covered."""
+    lines: list[tuple[str, str]] = []
+    for name, value in headers:
+        if value is not None:
+            lines.append((name, value))
+        elif name != "idempotency-key":
+            raise SignatureError(f"the header {name} is needed")
+    return lines
+
+
+def _check_digest(header: str, body: bytes) -> None:
+    digest = _DIGEST.fullmatch(header)
+    try:
+        same = digest is not None and base64.b64decode(digest[1]) == hashlib.sha256(body).digest()
+    except binascii.Error as fault:
+        raise SignatureError("Content-Digest isn't base64") from fault
+    if not same:
+        raise SignatureError("Content-Digest isn't the SHA-256 of this body")

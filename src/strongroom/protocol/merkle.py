@@ -1,0 +1,200 @@
+"""The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1): hashing, proofs, and a frontier that only grows.
+
+Only complete subtrees have hashes that never change; they are named by (level, position) and kept by whoever
+has room for them. Proofs for any size are put together from them. Verification trusts its root and nothing else.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+EMPTY_ROOT: Final = hashlib.sha256().digest()
+PROOF_MAXIMUM: Final = 64
+
+Node = tuple[int, int]
+"""(level, position): the subtree over leaves position·2^level to (position+1)·2^level - 1."""
+NodeHash = Callable[[Node], bytes]
+
+
+class MerkleError(ValueError):
+    """An index or size outside of the tree, or a proof that doesn't prove."""
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    return hashlib.sha256(b"\0" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Frontier:
+    """A tree that is appended to, as the roots of its complete subtrees, largest first."""
+
+    __slots__ = ("_roots", "size")
+
+    def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
+        """`roots` are those of `frontier_nodes(size)`. Raises: MerkleError."""
+        if size < 0 or len(roots) != size.bit_count():
+            raise MerkleError(f"a tree of {size} leaves has {max(size, 0).bit_count()} complete subtrees")
+        self.size = size
+        self._roots = list(roots)
+
+    def append(self, leaf_hashes: Iterable[bytes]) -> list[tuple[int, int, bytes]]:
+        """Add leaves; every subtree that became complete, as (level, position, hash), children first."""
+        completed: list[tuple[int, int, bytes]] = []
+        roots, size, sha256 = self._roots, self.size, hashlib.sha256
+        for added in leaf_hashes:
+            digest, level, position = added, 0, size
+            completed.append((0, position, digest))
+            while position & 1:
+                digest = sha256(b"\1" + roots.pop() + digest).digest()
+                level += 1
+                position >>= 1
+                completed.append((level, position, digest))
+            roots.append(digest)
+            size += 1
+        self.size = size
+        return completed
+
+    def root(self) -> bytes:
+        return _fold(self._roots)
+
+
+def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
+    frontier = Frontier()
+    frontier.append(leaf_hashes)
+    return frontier.root()
+
+
+def frontier_nodes(size: int) -> list[Node]:
+    """The complete subtrees that a tree of `size` leaves is made of, from the left."""
+    return _cover(0, size)
+
+
+def root_at(size: int, node: NodeHash) -> bytes:
+    """The root of the first `size` leaves."""
+    return _fold([node(each) for each in frontier_nodes(size)])
+
+
+def inclusion_proof(index: int, size: int, node: NodeHash) -> list[bytes]:
+    """RFC 6962 §2.1.1: siblings from the leaf up. `node` gives hashes of complete subtrees.
+
+    Raises: MerkleError unless 0 <= index < size.
+    """
+    if not 0 <= index < size:
+        raise MerkleError(f"leaf {index} isn't in a tree of {size}")
+    proof: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        split = start + _split(end - start)
+        if index < split:
+            proof.append(_range_hash(split, end, node))
+            end = split
+        else:
+            proof.append(_range_hash(start, split, node))
+            start = split
+    proof.reverse()
+    return proof
+
+
+def consistency_proof(first: int, second: int, node: NodeHash) -> list[bytes]:
+    """RFC 6962 §2.1.2: that the first `first` leaves of a tree of `second` are unchanged.
+
+    Raises: MerkleError unless 0 < first <= second.
+    """
+    if not 0 < first <= second:
+        raise MerkleError(f"there is no proof from size {first} to {second}")
+    proof: list[bytes] = []
+    start, end = 0, second
+    while first != end:
+        split = start + _split(end - start)
+        if first <= split:
+            proof.append(_range_hash(split, end, node))
+            end = split
+        else:
+            proof.append(_range_hash(start, split, node))
+            start = split
+    if start:
+        proof.append(_range_hash(start, end, node))
+    proof.reverse()
+    return proof
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """RFC 9162 §2.1.3.2; `leaf` is a leaf hash. Raises: MerkleError."""
+    if not 0 <= index < size or len(proof) > PROOF_MAXIMUM:
+        raise MerkleError(f"leaf {index} isn't in a tree of {size}, or the proof is too long")
+    position, last, digest = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            raise MerkleError("the inclusion proof is too long")
+        if position & 1 or position == last:
+            digest = node_hash(sibling, digest)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            digest = node_hash(digest, sibling)
+        position, last = position >> 1, last >> 1
+    if last != 0 or digest != root:
+        raise MerkleError(f"the proof doesn't lead from leaf {index} to the root of {size}")
+
+
+def verify_consistency(
+    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """RFC 9162 §2.1.4.2. Raises: MerkleError."""
+    if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
+        raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")
+    if first == second:
+        if proof or first_root != second_root:
+            raise MerkleError("trees of one size must have one root, and need no proof")
+        return
+    path = list(proof) if first & (first - 1) else [first_root, *proof]
+    if not path:
+        raise MerkleError("the consistency proof is empty")
+    position, last = first - 1, second - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            raise MerkleError("the consistency proof is too long")
+        if position & 1 or position == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        position, last = position >> 1, last >> 1
+    if last != 0 or old != first_root or new != second_root:
+        raise MerkleError(f"the tree of {second} isn't a continuation of the tree of {first}")
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def _cover(start: int, end: int) -> list[Node]:
+    """Complete subtrees over leaves start to end - 1; `start` is a multiple of the first one's length."""
+    nodes: list[Node] = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        nodes.append((level, start >> level))
+        start += 1 << level
+    return nodes
+
+
+def _range_hash(start: int, end: int, node: NodeHash) -> bytes:
+    return _fold([node(each) for each in _cover(start, end)])
+
+
+def _fold(roots: Sequence[bytes]) -> bytes:
+    """One hash for complete subtrees that stand side by side, largest first."""
+    if not roots:
+        return EMPTY_ROOT
+    digest = roots[-1]
+    for left in reversed(roots[:-1]):
+        digest = node_hash(left, digest)
+    return digest
