@@ -80,6 +80,20 @@ class _Full:
     retry_at: Instant | None
 
 
+def refuse_amount(policy: Policy, amount: Amount, network: str | None) -> Refusal | None:
+    """What the policy never pays, whoever asks. `network` is the destination's, None when it isn't known."""
+    rule = policy.assets.get(amount.asset)
+    if rule is None:
+        return Refusal(Code.ASSET_UNKNOWN, f"the policy has no asset {amount.asset}", "asset")
+    if network is not None and rule.network != network:
+        detail = f"{rule.symbol} is paid on {rule.network}, and this destination is on {network}"
+        return Refusal(Code.NETWORK_MISMATCH, detail, "asset")
+    if amount.minor > rule.maximum_minor:
+        detail = f"is above {rule.maximum_minor} base units, the most that one payout of {rule.symbol} may be"
+        return Refusal(Code.AMOUNT_OUT_OF_RANGE, detail, "amount")
+    return None
+
+
 def admit(
     policy: Policy, subject: Subject, funds: Funds, windows: Windows, now: Instant
 ) -> Admitted | Refusal:
@@ -87,10 +101,15 @@ def admit(
 
     Order: what can never be, then freeze, cooling, limits, funds, and the client's own `not_before`.
     """
-    refusal = _never(policy, subject)
+    refusal = refuse_amount(policy, subject.amount, subject.destination.network)
     if refusal is not None:
         return refusal
     reference_minor = policy.assets[subject.amount.asset].reference_minor(subject.amount.minor)
+    worth = max(reference_minor, subject.run_total_reference_minor or 0)
+    ceiling = policy.tiers[-1].up_to_reference_minor
+    if worth > ceiling:
+        detail = f"is worth {worth} minor units of {policy.reference_currency}; the policy allows {ceiling} at most"
+        return Refusal(Code.LIMIT_EXCEEDED, detail, "amount")
     tier, full = _tier(policy, subject, reference_minor, windows, now)
     if full is None:
         full = _full_limit(policy, subject, reference_minor, tier, windows, now)
@@ -108,11 +127,14 @@ def worth_of_unsealed_run(policy: Policy) -> int:
 
 def count(policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
     """Add an admitted payout to every window that it belongs to, if it counts at all."""
-    if not admitted.counted:
-        return
-    windows.add(_destination_key(subject), DAY_MS, admitted.reference_minor, at)
-    for limit, key in _applicable(policy, subject, admitted.tier, at):
-        windows.add(key, limit.span_ms, admitted.reference_minor, at)
+    if admitted.counted:
+        _add(policy, subject, admitted, windows, at, admitted.reference_minor)
+
+
+def take_back(policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
+    """Undo a `count` of this same instant, for something that is not recorded after all."""
+    if admitted.counted:
+        _add(policy, subject, admitted, windows, at, -admitted.reference_minor)
 
 
 def used(
@@ -135,27 +157,6 @@ def refusal_of_hold(hold: Hold, now: Instant) -> Refusal | None:
 
 def is_young(policy: Policy, destination: Destination, now: Instant) -> bool:
     return now - destination.created_at < policy.young_for_ms
-
-
-def _never(policy: Policy, subject: Subject) -> Refusal | None:
-    amount = subject.amount
-    rule = policy.assets.get(amount.asset)
-    if rule is None:
-        return Refusal(Code.ASSET_UNKNOWN, f"the policy has no asset {amount.asset}", "asset")
-    if rule.network != subject.destination.network:
-        network = subject.destination.network
-        detail = f"{rule.symbol} is paid on {rule.network}, and this destination is on {network}"
-        return Refusal(Code.NETWORK_MISMATCH, detail, "asset")
-    if amount.minor > rule.maximum_minor:
-        detail = f"is above {rule.maximum_minor} base units, the most that one payout of {rule.symbol} may be"
-        return Refusal(Code.AMOUNT_OUT_OF_RANGE, detail, "amount")
-    worth = max(rule.reference_minor(amount.minor), subject.run_total_reference_minor or 0)
-    ceiling = policy.tiers[-1].up_to_reference_minor
-    if worth > ceiling:
-        currency = policy.reference_currency
-        detail = f"is worth {worth} minor units of {currency}; the policy allows nothing above {ceiling}"
-        return Refusal(Code.LIMIT_EXCEEDED, detail, "amount")
-    return None
 
 
 def _tier(
@@ -205,6 +206,14 @@ def _first_hold(subject: Subject, funds: Funds, full: _Full | None, now: Instant
     if subject.not_before is not None and subject.not_before > now:
         return Hold(HoldReason.NOT_BEFORE, subject.not_before)
     return None
+
+
+def _add(
+    policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant, value: int
+) -> None:
+    windows.add(_destination_key(subject), DAY_MS, value, at)
+    for limit, key in _applicable(policy, subject, admitted.tier, at):
+        windows.add(key, limit.span_ms, value, at)
 
 
 def _applicable(

@@ -27,7 +27,7 @@ class Window:
         self._total = 0
 
     def add(self, value: int, at: Instant) -> None:
-        """Count `value`, not negative. An `at` before the newest bucket counts into the newest."""
+        """Count `value`; negative only to undo at once. An `at` before the newest bucket counts into the newest."""
         number = at // self._bucket_ms
         if self._buckets and self._buckets[-1][0] >= number:
             newest, sum_before = self._buckets.pop()

@@ -57,6 +57,11 @@ class Frontier:
         self.size = size
         return completed
 
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """What a frontier of this size is made from again."""
+        return tuple(self._roots)
+
     def root(self) -> bytes:
         return _fold(self._roots)
 

@@ -57,12 +57,6 @@ async def migrate(owner_dsn: str, known: list[Migration] | None = None) -> list[
         await connection.close()
 
 
-async def schema_is_current(connection: asyncpg.Connection) -> bool:
-    """Whether the schema is exactly the one that this code was written for."""
-    rows = await connection.fetch("SELECT name, sha256 FROM strongroom.migrations ORDER BY name")
-    return [(row["name"], row["sha256"]) for row in rows] == [(each.name, each.sha256) for each in migrations()]
-
-
 async def _apply(connection: asyncpg.Connection, known: list[Migration]) -> list[str]:
     rows = await connection.fetch("SELECT name, sha256 FROM strongroom.migrations")
     applied = {row["name"]: row["sha256"] for row in rows}

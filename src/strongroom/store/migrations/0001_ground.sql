@@ -152,10 +152,14 @@ CREATE TABLE strongroom.runs (
 );
 CREATE INDEX runs_listed ON strongroom.runs (organisation, created_at, id);
 
+-- `summary` is what the run was after this call (count, totals, held); `frontier` the roots of its tree's complete
+-- subtrees, so that a seal is checked without reading the items again.
 CREATE TABLE strongroom.run_calls (
     run text NOT NULL REFERENCES strongroom.runs,
     first_index integer NOT NULL CHECK (first_index >= 0),
     count integer NOT NULL CHECK (count > 0),
+    summary text NOT NULL,
+    frontier bytea NOT NULL,
     evidence bigint NOT NULL,
     created_at bigint NOT NULL,
     PRIMARY KEY (run, first_index)
@@ -225,8 +229,7 @@ CREATE TABLE strongroom.payouts (
     CHECK (counted = (posting IS NOT NULL)),
     CHECK ((state = 'held') = (hold IS NOT NULL))
 );
-CREATE UNIQUE INDEX payouts_external ON strongroom.payouts (client, external_id, beneficiary)
-    WHERE replaces IS NULL;
+CREATE UNIQUE INDEX payouts_external ON strongroom.payouts (client, external_id, beneficiary, coalesce(replaces, ''));
 CREATE UNIQUE INDEX payouts_replaced_once ON strongroom.payouts (replaces) WHERE replaces IS NOT NULL;
 CREATE UNIQUE INDEX payouts_of_run ON strongroom.payouts (run, run_index) WHERE run IS NOT NULL;
 CREATE INDEX payouts_listed ON strongroom.payouts (organisation, created_at, id);

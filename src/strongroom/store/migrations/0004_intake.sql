@@ -156,9 +156,9 @@ CREATE FUNCTION strongroom.intake_run(
 $$;
 
 CREATE FUNCTION strongroom.intake_run_call(
-    run text, first_index integer, count integer, evidence bigint, created_at bigint
+    run text, first_index integer, count integer, summary text, frontier bytea, evidence bigint, created_at bigint
 ) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
-    INSERT INTO run_calls VALUES (run, first_index, count, evidence, created_at)
+    INSERT INTO run_calls VALUES (run, first_index, count, summary, frontier, evidence, created_at)
 $$;
 
 CREATE FUNCTION strongroom.intake_run_seal(

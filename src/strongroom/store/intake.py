@@ -1,0 +1,402 @@
+"""Intake: the one writer that records what clients ask for, many requests to a commit.
+
+A natural group commit: while one batch is being written, the next gathers; no timer waits for company. An answer
+is given only after PostgreSQL has said that it is on disk. If the outcome of a commit isn't known, the caller hears
+"not ready", never "done": the same request again, under the same key, finds out.
+
+Exactly one writer may record. It holds an advisory lock, and an epoch that every transaction of its checks: one that
+was thought dead can't commit a word after another took over.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+
+from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId, RunId
+from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
+from strongroom.domain.payout import PayoutRequest
+from strongroom.protocol.destination_record import DestinationRecord
+from strongroom.protocol.run_tree import Seal
+from strongroom.store import intake_beneficiary, intake_run, payouts
+from strongroom.store.fair_queue import FairQueue, QueueFullError
+from strongroom.store.intake_payout import (
+    AlreadyRecordedError,
+    Ask,
+    Batch,
+    RevokedError,
+    look_up,
+    record_singles,
+    signed_sha256,
+)
+from strongroom.store.intake_preview import preview
+from strongroom.store.intake_state import IntakeState, load_state, read_policy_versions
+from strongroom.store.record import (
+    BeneficiaryRecord,
+    BeneficiaryRequest,
+    Caller,
+    Evidence,
+    PayoutRecord,
+    Preview,
+    Recorded,
+    RunItem,
+    RunRecord,
+)
+from strongroom.store.session import connect
+from strongroom.store.writing import Writing
+
+BATCH_MAXIMUM: Final = 256
+RETRY_AFTER_MS: Final = SECOND_MS
+RECONNECT_MS: Final = 200
+WRITER_LOCK: Final = 7163829167
+POLICY_CHECK_MS: Final = SECOND_MS
+
+Clock = Callable[[], Instant]
+
+KEY_REVOKED: Final = Refusal(Code.KEY_REVOKED, "the key that signed this request is revoked")
+NOT_READY: Final = Refusal(
+    Code.UNAVAILABLE, "the request may or may not be recorded: send it again as it is", None, RETRY_AFTER_MS
+)
+QUEUE_FULL: Final = Refusal(
+    Code.UNAVAILABLE, "too many requests are waiting: nothing was recorded", None, RETRY_AFTER_MS
+)
+
+
+class WriterTakenError(Exception):
+    """Another intake writer holds the lock."""
+
+
+Answer = Recorded | BeneficiaryRecord | RunRecord | PayoutRecord | list[Preview | Refusal] | Refusal
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """What waits for the writer: a payout to go with others, or work that is done alone."""
+
+    caller: Caller
+    answer: "asyncio.Future[Answer]"
+    request: PayoutRequest | None = None
+    evidence: Evidence | None = None
+    work: Callable[[Writing], Awaitable[Answer]] | None = None
+    signed_sha256: str = field(default="")
+
+    @property
+    def turn(self) -> str:
+        return self.caller.client
+
+    @property
+    def alone(self) -> bool:
+        return self.work is not None
+
+
+class Intake:
+    """The writer and its queue. Made by `start`; ended by `stop`."""
+
+    def __init__(self, dsn: str, clock: Clock) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._queue: FairQueue[_Job] = FairQueue()
+        self._wake = asyncio.Event()
+        self._connection: asyncpg.Connection | None = None
+        self._state: IntakeState | None = None
+        self._epoch = 0
+        self._policies_checked = Instant(0)
+        self._windows_swept = Instant(0)
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @classmethod
+    async def start(cls, dsn: str, clock: Clock) -> "Intake":
+        """Take the writer's lock and a new epoch. Raises: WriterTakenError, SessionError, or asyncpg's errors."""
+        intake = cls(dsn, clock)
+        await intake._connect()
+        intake._task = asyncio.create_task(intake._run(), name="intake writer")
+        return intake
+
+    async def stop(self) -> None:
+        """Answer what waits, then end; the lock is free when this returns."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._disconnect()
+
+    def ready(self) -> bool:
+        return self._connection is not None and not self._stopping
+
+    async def pay(self, caller: Caller, request: PayoutRequest, evidence: Evidence) -> Recorded | Refusal:
+        """Record one payout, or find the one that this key made before."""
+        job = _Job(caller, self._future(), request, evidence, signed_sha256=signed_sha256(evidence))
+        answer = await self._put(job)
+        if not isinstance(answer, Recorded | Refusal):
+            raise InvariantError("a payout was answered with something else")
+        return answer
+
+    async def declare(
+        self, caller: Caller, request: BeneficiaryRequest, evidence: Evidence
+    ) -> BeneficiaryRecord | Refusal:
+        """Record a beneficiary with its first destination."""
+        answer = await self._alone(caller, lambda to: intake_beneficiary.declare(to, caller, request, evidence))
+        if not isinstance(answer, BeneficiaryRecord | Refusal):
+            raise InvariantError("a declaration was answered with something else")
+        return answer
+
+    async def add_destination(
+        self, caller: Caller, beneficiary: BeneficiaryId, record: DestinationRecord, evidence: Evidence
+    ) -> BeneficiaryRecord | Refusal:
+        """Record the next version of a destination; only the client that declared the last one may."""
+        answer = await self._alone(
+            caller, lambda to: intake_beneficiary.add_destination(to, caller, beneficiary, record, evidence)
+        )
+        if not isinstance(answer, BeneficiaryRecord | Refusal):
+            raise InvariantError("a destination was answered with something else")
+        return answer
+
+    async def open_run(
+        self, caller: Caller, run: intake_run.RunRequest, evidence: Evidence
+    ) -> RunRecord | Refusal:
+        """Record a run with its first items, sealed at once if the request carries its seal."""
+        return await self._run_job(caller, lambda to: intake_run.open_run(to, caller, run, evidence))
+
+    async def add_items(
+        self, caller: Caller, run: RunId, first_index: int, items: list[RunItem], evidence: Evidence
+    ) -> RunRecord | Refusal:
+        """Record more items of an open run, all of them or none."""
+        return await self._run_job(
+            caller, lambda to: intake_run.add_items(to, caller, run, first_index, items, evidence)
+        )
+
+    async def seal_run(self, caller: Caller, run: RunId, seal: Seal, evidence: Evidence) -> RunRecord | Refusal:
+        """Record a run's seal, if it says what the items say."""
+        return await self._run_job(caller, lambda to: intake_run.seal_run(to, caller, run, seal, evidence))
+
+    async def cancel_run(
+        self, caller: Caller, run: RunId, idempotency_key: IdempotencyKey, evidence: Evidence
+    ) -> RunRecord | Refusal:
+        """Record the wish that what isn't planned yet of a run shall not go out."""
+        return await self._run_job(
+            caller, lambda to: intake_run.cancel_run(to, caller, run, idempotency_key, evidence)
+        )
+
+    async def cancel(
+        self, caller: Caller, payout: PayoutId, idempotency_key: IdempotencyKey, evidence: Evidence
+    ) -> PayoutRecord | Refusal:
+        """Record the wish that a payout shall not go out; it isn't cancelled before the signer says so."""
+        answer = await self._alone(
+            caller, lambda to: intake_run.cancel_payout(to, caller, payout, idempotency_key, evidence)
+        )
+        if not isinstance(answer, PayoutRecord | Refusal):
+            raise InvariantError("a cancel request was answered with something else")
+        return answer
+
+    async def preview(self, caller: Caller, requests: list[PayoutRequest]) -> list[Preview | Refusal] | Refusal:
+        """What would happen to these payouts now, each for itself. Nothing is stored or counted."""
+        answer = await self._alone(caller, lambda to: preview(to, caller, requests))
+        if not isinstance(answer, list | Refusal):
+            raise InvariantError("a preview was answered with something else")
+        return answer
+
+    async def _run_job(
+        self, caller: Caller, work: Callable[[Writing], Awaitable[Answer]]
+    ) -> RunRecord | Refusal:
+        answer = await self._alone(caller, work)
+        if not isinstance(answer, RunRecord | Refusal):
+            raise InvariantError("a run was answered with something else")
+        return answer
+
+    async def _alone(self, caller: Caller, work: Callable[[Writing], Awaitable[Answer]]) -> Answer:
+        return await self._put(_Job(caller, self._future(), work=work))
+
+    def _future(self) -> "asyncio.Future[Answer]":
+        return asyncio.get_running_loop().create_future()
+
+    async def _put(self, job: _Job) -> Answer:
+        if not self.ready():
+            return NOT_READY
+        try:
+            self._queue.put(job)
+        except QueueFullError:
+            return QUEUE_FULL
+        self._wake.set()
+        return await job.answer
+
+    async def _run(self) -> None:
+        """Batch after batch until stopped; a failed connection is made again."""
+        while not (self._stopping and len(self._queue) == 0):
+            await self._wake.wait()
+            batch = self._queue.take(BATCH_MAXIMUM)
+            if not batch:
+                self._wake.clear()
+                if self._stopping:
+                    return
+                continue
+            try:
+                await self._refresh()
+                await self._answer(batch)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                _settle(batch, NOT_READY)
+                await self._reconnect()
+            except BaseException:
+                _settle(batch, NOT_READY)
+                raise
+
+    async def _answer(self, batch: list[_Job]) -> None:
+        if batch[0].work is not None:
+            await self._do_alone(batch[0])
+            return
+        try:
+            await self._pay(batch)
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
+            # Something that the lookup didn't show: another process moved funds meanwhile. Each for itself.
+            await self._reload()
+            for job in batch:
+                if not job.answer.done():
+                    await self._pay_single(job)
+
+    async def _pay_single(self, job: _Job) -> None:
+        try:
+            await self._pay([job])
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
+            await self._reload()
+            _settle([job], NOT_READY)
+
+    async def _pay(self, batch: list[_Job]) -> None:
+        connection, state, now = self._live()
+        jobs = self._without_conflicts(batch)
+        asks = [_ask(job, state) for job in jobs]
+        rows = await look_up(connection, asks)
+        deciding = Batch(connection, state, now)
+        answers: list[Answer] = []
+        replays: list[_Job] = []
+        for job, ask, row in zip(jobs, asks, rows, strict=True):
+            try:
+                decided = await deciding.decide(ask, row)
+            except AlreadyRecordedError:
+                replays.append(job)
+                answers.append(NOT_READY)
+            except RevokedError:
+                answers.append(KEY_REVOKED)
+            else:
+                answers.append(decided if isinstance(decided, Refusal) else Recorded(decided))
+        if deciding.taken:
+            evidence = {ask.evidence: job.evidence for job, ask in zip(jobs, asks, strict=True) if job.evidence}
+            taken = [(each, evidence[each.ask.evidence]) for each in deciding.taken]
+            await record_singles(connection, state, self._epoch, taken)
+        for job, answer in zip(jobs, answers, strict=True):
+            if job not in replays:
+                _settle([job], answer)
+        for job in replays:
+            _settle([job], await _replay(connection, job))
+
+    def _without_conflicts(self, batch: list[_Job]) -> list[_Job]:
+        """Two asks about one key or one external id never share a batch: the second sees what the first did."""
+        seen: set[tuple[str, ...]] = set()
+        jobs: list[_Job] = []
+        later: list[_Job] = []
+        for job in batch:
+            if job.request is None:
+                raise InvariantError("a batch holds something that isn't a payout")
+            request = job.request
+            keys = {(request.id,), (job.caller.client, request.external_id)}
+            if seen & keys:
+                later.append(job)
+            else:
+                jobs.append(job)
+            seen |= keys
+        for job in reversed(later):
+            self._queue.put_back(job)
+        return jobs
+
+    async def _do_alone(self, job: _Job) -> None:
+        connection, state, now = self._live()
+        if job.work is None:
+            raise InvariantError("there is no work to do")
+        try:
+            answer = await job.work(Writing(connection, state, now, self._epoch))
+        except RevokedError:
+            await self._reload()
+            answer = KEY_REVOKED
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
+            await self._reload()
+            answer = NOT_READY
+        _settle([job], answer)
+
+    def _live(self) -> tuple[asyncpg.Connection, IntakeState, Instant]:
+        if self._connection is None or self._state is None:
+            raise InvariantError("the intake writer works without a connection")
+        return self._connection, self._state, self._clock()
+
+    async def _refresh(self) -> None:
+        """See new organisations and policies within a second; forget windows that are empty."""
+        connection, state, now = self._live()
+        if now - self._policies_checked >= POLICY_CHECK_MS:
+            self._policies_checked = now
+            if await read_policy_versions(connection) != state.policy_versions:
+                await self._reload()
+        if now - self._windows_swept >= HOUR_MS:
+            self._windows_swept = now
+            for windows in state.windows.values():
+                windows.forget_empty(now)
+
+    async def _reload(self) -> None:
+        connection, _, now = self._live()
+        self._state = await load_state(connection, now)
+
+    async def _connect(self) -> None:
+        connection = await connect(self._dsn, "strongroom intake")
+        try:
+            if not await connection.fetchval(f"SELECT pg_try_advisory_lock({WRITER_LOCK})"):
+                raise WriterTakenError("another intake writer is at work on this database")
+            self._epoch = await connection.fetchval("SELECT strongroom.intake_begin($1)", self._clock())
+            self._state = await load_state(connection, self._clock())
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
+                await connection.close(timeout=5)
+
+    async def _reconnect(self) -> None:
+        """Until PostgreSQL is back or we are stopped; whoever waits meanwhile is told to come again."""
+        await self._disconnect()
+        while not self._stopping:
+            _settle(self._queue.take(BATCH_MAXIMUM), NOT_READY)
+            with contextlib.suppress(
+                WriterTakenError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError
+            ):
+                await self._connect()
+                return
+            await asyncio.sleep(RECONNECT_MS / SECOND_MS)
+        while batch := self._queue.take(BATCH_MAXIMUM):
+            _settle(batch, NOT_READY)
+
+
+def _ask(job: _Job, state: IntakeState) -> Ask:
+    if job.request is None:
+        raise InvariantError("a batch holds something that isn't a payout")
+    return Ask(job.caller, job.request, state.take_evidence(), job.signed_sha256)
+
+
+async def _replay(connection: asyncpg.Connection, job: _Job) -> Recorded | Refusal:
+    """Answer again as the first time, or say what differs."""
+    if job.request is None or job.evidence is None:
+        raise InvariantError("only a payout can be replayed here")
+    recorded = await payouts.read_at_intake(connection, job.caller.organisation, job.request.id)
+    if recorded is None:
+        raise InvariantError(f"payout {job.request.id} was there a moment ago")
+    difference = await payouts.first_difference(connection, job.request.id, job.evidence)
+    return Recorded(recorded, replayed=True) if difference is None else difference
+
+
+def _settle(jobs: list[_Job], answer: Answer) -> None:
+    for job in jobs:
+        if not job.answer.done():
+            job.answer.set_result(answer)

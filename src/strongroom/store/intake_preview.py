@@ -1,0 +1,41 @@
+"""What would happen now to payouts that nobody has asked for yet. Decides as intake does, and records nothing."""
+
+from collections.abc import Sequence
+
+from strongroom.domain.admission import is_young, used
+from strongroom.domain.errors import Refusal
+from strongroom.domain.payout import PayoutRequest
+from strongroom.store.intake_payout import Ask, Batch, look_up
+from strongroom.store.record import Caller, Preview
+from strongroom.store.writing import Writing
+
+
+async def preview(to: Writing, caller: Caller, requests: Sequence[PayoutRequest]) -> list[Preview | Refusal]:
+    """One answer for each request, in their order; each as if it came alone."""
+    asks = [Ask(caller, request, 0, "") for request in requests]
+    batch = Batch(to.connection, to.state, to.now)
+    policy = to.state.policy_of(caller.organisation)
+    windows = to.state.windows_of(caller.organisation)
+    answers: list[Preview | Refusal] = []
+    for ask, row in zip(asks, await look_up(to.connection, asks), strict=True):
+        assessed = await batch.assess(ask, row)
+        if isinstance(assessed, Refusal):
+            answers.append(assessed)
+            continue
+        subject, admitted = assessed
+        limits = used(policy, subject, admitted.tier, windows, to.now)
+        answers.append(
+            Preview(
+                reference_minor=admitted.reference_minor,
+                reference_currency=policy.reference_currency,
+                approvals=admitted.tier.approvals,
+                approval_groups=admitted.tier.groups,
+                tier=policy.tiers.index(admitted.tier),
+                hold=admitted.hold,
+                limits=tuple(
+                    (limit.name, limit.span_ms, limit.maximum_reference_minor, taken) for limit, taken in limits
+                ),
+                young_destination=is_young(policy, subject.destination, to.now),
+            )
+        )
+    return answers

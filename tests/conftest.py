@@ -1,0 +1,69 @@
+"""What every kind of test may use: a real PostgreSQL, and a fresh database in it for each test."""
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from strongroom.store.migrate import migrate
+from strongroom.store.postgres import Cluster
+
+ROLES = ("api", "watch", "engine", "console", "courier")
+ROLE_PASSWORD = "for tests only"
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated database of its own: the owner's connection string, and one for every role."""
+
+    cluster: Cluster
+    name: str
+    owner_dsn: str
+
+    def dsn(self, role: str) -> str:
+        return self.cluster.dsn(f"strongroom_{role}", ROLE_PASSWORD, self.name)
+
+
+def renamed(dsn: str, database: str) -> str:
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="strongroom-test-") as folder:
+        Path(folder).chmod(0o755)
+        cluster = Cluster(Path(folder))
+        cluster.start()
+        asyncio.run(_prepare(cluster))
+        yield cluster
+        cluster.kill()
+
+
+@pytest.fixture
+def database(postgres_cluster: Cluster) -> Iterator[Database]:
+    name = f"test_{next(_numbers)}"
+    asyncio.run(_execute(postgres_cluster, f"CREATE DATABASE {name} TEMPLATE strongroom"))
+    yield Database(postgres_cluster, name, renamed(postgres_cluster.owner_dsn, name))
+    asyncio.run(_execute(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _prepare(cluster: Cluster) -> None:
+    await migrate(cluster.owner_dsn)
+    for role in ROLES:
+        await _execute(cluster, f"ALTER ROLE strongroom_{role} PASSWORD '{ROLE_PASSWORD}'")
+
+
+async def _execute(cluster: Cluster, sql: str) -> None:
+    connection = await asyncpg.connect(renamed(cluster.owner_dsn, "postgres"))
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
