@@ -18,7 +18,7 @@ from strongroom.domain.admission import (
     admit,
     count,
     refusal_of_hold,
-    used,
+    take_back,
     worth_of_unsealed_run,
 )
 from strongroom.domain.beneficiary import Destination, DestinationClass
@@ -142,7 +142,7 @@ def test_the_first_hold_that_applies_is_the_reason(
 
 def fill(rules: Policy, windows: Windows, each: Subject, times: int) -> None:
     for _ in range(times):
-        count(rules, each, admitted(rules, each, windows=windows), windows, NOW)
+        count(each, admitted(rules, each, windows=windows), windows, NOW)
 
 
 def test_a_full_budget_holds_until_the_window_moves_on() -> None:
@@ -211,8 +211,8 @@ def test_a_limit_counts_what_it_says(counts: str, usd: int, changes: dict[str, A
     rules, windows = policy(limits=[limit("one", "organisation", counts, 10**9)]), Windows()
     each = subject(usd, destination=destination(**changes))
     answer = admitted(rules, each, windows=windows)
-    count(rules, each, answer, windows, NOW)
-    amounts = [amount for _, amount in used(rules, each, answer.tier, windows, NOW)]
+    count(each, answer, windows, NOW)
+    amounts = [windows.used(key, DAY_MS, NOW) for _, key in answer.meets]
     assert amounts == ([usd * 100] if counted else [])
 
 
@@ -239,7 +239,18 @@ def test_a_days_sum_above_the_last_tier_waits_for_the_window() -> None:
 def test_what_is_not_counted_leaves_no_trace() -> None:
     rules, windows = policy(), Windows()
     answer = admitted(rules, subject(1), Funds(0, frozen=False), windows)
-    count(rules, subject(1), answer, windows, NOW)
+    count(subject(1), answer, windows, NOW)
+    assert windows.forget_empty(NOW) == 0
+
+
+def test_what_is_taken_back_leaves_the_windows_as_they_were() -> None:
+    rules, windows = policy(), Windows()
+    each, waits = subject(1), subject(1, destination=destination(address="0x2"))
+    answer = admitted(rules, each, windows=windows)
+    count(each, answer, windows, NOW)
+    assert windows.forget_empty(NOW) > 0
+    take_back(each, answer, windows, NOW)
+    take_back(waits, admitted(rules, waits, Funds(0, frozen=False), windows), windows, NOW)
     assert windows.forget_empty(NOW) == 0
 
 
@@ -281,7 +292,7 @@ def test_no_order_of_payouts_passes_an_unattended_budget(asked: list[tuple[int, 
         now = Instant(now + pause_ms)
         each = subject(usd, destination=destination(address=f"0x{place}"))
         answer = admitted(rules, each, windows=windows, now=now)
-        count(rules, each, answer, windows, now)
+        count(each, answer, windows, now)
         if answer.counted and answer.tier.approvals == 0:
             went.append((now, answer.reference_minor))
         assert sum(worth for at, worth in went if at > now - DAY_MS) <= maximum

@@ -8,7 +8,7 @@ A payout is *counted*, that is reserved in the ledger and added to the windows, 
 in its way. One that waits for room, money or people's leave is recorded and not counted.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,6 +68,8 @@ class Admitted:
     tier: Tier
     hold: Hold | None
     counted: bool
+    meets: tuple[tuple[Limit, Hashable], ...]
+    """The limits that count it, each with the key of its window."""
     limit: str | None = None
     """The name of the limit that made it wait."""
 
@@ -111,12 +113,13 @@ def admit(
         detail = f"is worth {worth} minor units of {policy.reference_currency}; the policy allows {ceiling} at most"
         return Refusal(Code.LIMIT_EXCEEDED, detail, "amount")
     tier, full = _tier(policy, subject, reference_minor, windows, now)
+    meets = limits_met(policy, subject, tier, now)
     if full is None:
-        full = _full_limit(policy, subject, reference_minor, tier, windows, now)
+        full = _full_limit(meets, reference_minor, windows, now)
     hold = _first_hold(subject, funds, full, now)
     enough = full is None and not funds.frozen and funds.available_minor >= subject.amount.minor
     counted = enough and (hold is None or hold.reason in COUNTED_HOLDS)
-    return Admitted(reference_minor, tier, hold, counted, full.name if full is not None else None)
+    return Admitted(reference_minor, tier, hold, counted, meets, full.name if full is not None else None)
 
 
 def worth_of_unsealed_run(policy: Policy) -> int:
@@ -125,24 +128,28 @@ def worth_of_unsealed_run(policy: Policy) -> int:
     return min(policy.tiers[0].up_to_reference_minor + 1, policy.tiers[-1].up_to_reference_minor)
 
 
-def count(policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
+def count(subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
     """Add an admitted payout to every window that it belongs to, if it counts at all."""
     if admitted.counted:
-        _add(policy, subject, admitted, windows, at, admitted.reference_minor)
+        _add(subject, admitted, windows, at, admitted.reference_minor)
 
 
-def take_back(policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
+def take_back(subject: Subject, admitted: Admitted, windows: Windows, at: Instant) -> None:
     """Undo a `count` of this same instant, for something that is not recorded after all."""
     if admitted.counted:
-        _add(policy, subject, admitted, windows, at, -admitted.reference_minor)
+        _add(subject, admitted, windows, at, -admitted.reference_minor)
 
 
-def used(
-    policy: Policy, subject: Subject, tier: Tier, windows: Windows, now: Instant
-) -> list[tuple[Limit, int]]:
-    """Each limit that this payout would meet, with what is used of it; reference minor units."""
-    applicable = _applicable(policy, subject, tier, now)
-    return [(limit, windows.used(key, limit.span_ms, now)) for limit, key in applicable]
+def limits_met(
+    policy: Policy, subject: Subject, tier: Tier, now: Instant
+) -> tuple[tuple[Limit, Hashable], ...]:
+    """The limits that count this payout, each with the key of its window."""
+    attended = tier.approvals > 0
+    return tuple(
+        (limit, (limit.name, _scope_key(limit.scope, subject)))
+        for limit in policy.limits
+        if _counts(limit.counts, policy, subject, attended, now)
+    )
 
 
 def refusal_of_hold(hold: Hold, now: Instant) -> Refusal | None:
@@ -181,11 +188,11 @@ def _tier(
 
 
 def _full_limit(
-    policy: Policy, subject: Subject, reference_minor: int, tier: Tier, windows: Windows, now: Instant
+    meets: tuple[tuple[Limit, Hashable], ...], reference_minor: int, windows: Windows, now: Instant
 ) -> _Full | None:
     """The limit that keeps it waiting longest."""
     longest: _Full | None = None
-    for limit, key in _applicable(policy, subject, tier, now):
+    for limit, key in meets:
         at = windows.fits_at(key, limit.span_ms, reference_minor, limit.maximum_reference_minor, now)
         if at is None:
             return _Full(limit.name, None)
@@ -208,22 +215,10 @@ def _first_hold(subject: Subject, funds: Funds, full: _Full | None, now: Instant
     return None
 
 
-def _add(
-    policy: Policy, subject: Subject, admitted: Admitted, windows: Windows, at: Instant, value: int
-) -> None:
+def _add(subject: Subject, admitted: Admitted, windows: Windows, at: Instant, value: int) -> None:
     windows.add(_destination_key(subject), DAY_MS, value, at)
-    for limit, key in _applicable(policy, subject, admitted.tier, at):
+    for limit, key in admitted.meets:
         windows.add(key, limit.span_ms, value, at)
-
-
-def _applicable(
-    policy: Policy, subject: Subject, tier: Tier, now: Instant
-) -> Iterator[tuple[Limit, Hashable]]:
-    """The limits that count this payout, each with the key of its window."""
-    attended = tier.approvals > 0
-    for limit in policy.limits:
-        if _counts(limit.counts, policy, subject, attended, now):
-            yield limit, (limit.name, _scope_key(limit.scope, subject))
 
 
 def _counts(counts: Counts, policy: Policy, subject: Subject, attended: bool, now: Instant) -> bool:

@@ -29,11 +29,12 @@ class Window:
     def add(self, value: int, at: Instant) -> None:
         """Count `value`; negative only to undo at once. An `at` before the newest bucket counts into the newest."""
         number = at // self._bucket_ms
-        if self._buckets and self._buckets[-1][0] >= number:
-            newest, sum_before = self._buckets.pop()
-            self._buckets.append((newest, sum_before + value))
+        buckets = self._buckets
+        if buckets and buckets[-1][0] >= number:
+            newest, sum_before = buckets[-1]
+            buckets[-1] = (newest, sum_before + value)
         else:
-            self._buckets.append((number, value))
+            buckets.append((number, value))
         self._total += value
 
     def used(self, now: Instant) -> int:
@@ -47,6 +48,8 @@ class Window:
         if value > maximum:
             return None
         over = self.used(now) + value - maximum
+        if over <= 0:
+            return now
         at = now
         for number, bucket_sum in self._buckets:
             if over <= 0:

@@ -3,27 +3,36 @@
 A strict subset of RFC 8785: keys are ASCII (so that the order of code points is the order of UTF-16 units),
 numbers are integers below 2^53, text holds no lone surrogates. Within the subset the standard library's
 encoder writes what RFC 8785 asks for. The reader refuses duplicate keys at any depth, because two readers of
-one record could keep different ones. It reads bytes from strangers and trusts nothing in them.
+one record could keep different ones. It reads bytes from strangers and trusts nothing in them; how long they
+may be is for its caller to say.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 JsonValue = None | bool | int | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 INTEGER_MAXIMUM: Final = 2**53 - 1
 DEPTH_MAXIMUM: Final = 32
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string, or what is left of the bytes if it never ends: one pass, whatever the bytes are."""
 _NOT_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 _INTEGER_DIGITS = len(str(INTEGER_MAXIMUM)) + 1
+_SHOWN_CHARACTERS = 64
 
 
 class CanonicalError(ValueError):
-    """The bytes aren't JSON that we read, or the value none that we write."""
+    """The bytes aren't JSON that we read, or the value none that we write; `field` is the key at fault, or empty."""
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
 
 
 def encode(value: JsonValue) -> bytes:
@@ -37,7 +46,7 @@ def encode(value: JsonValue) -> bytes:
 
 def parse(raw: bytes, maximum_depth: int = DEPTH_MAXIMUM) -> JsonValue:
     """Any JSON value of the subset, canonical or not. Raises: CanonicalError, and nothing else."""
-    if _depth(raw) > maximum_depth:
+    if _is_deeper(raw, maximum_depth):
         raise CanonicalError(f"is nested deeper than {maximum_depth} levels")
     try:
         text = raw.decode()
@@ -49,8 +58,6 @@ def parse(raw: bytes, maximum_depth: int = DEPTH_MAXIMUM) -> JsonValue:
         value: JsonValue = _DECODER.decode(text)
     except json.JSONDecodeError as fault:
         raise CanonicalError(f"isn't JSON: {fault.msg} at character {fault.pos}") from fault
-    except RecursionError as fault:
-        raise CanonicalError(f"is nested deeper than {maximum_depth} levels") from fault
     if "\\u" in text:
         _refuse_lone_surrogates(value)
     return value
@@ -64,45 +71,55 @@ def parse_object(raw: bytes, maximum_depth: int = DEPTH_MAXIMUM) -> dict[str, Js
     return value
 
 
+def canonical_digest(value: JsonValue) -> bytes:
+    """SHA-256 of the canonical bytes: what ids are made of. Raises: CanonicalError."""
+    return hashlib.sha256(encode(value)).digest()
+
+
 def record_hash(record_type: str, raw: bytes) -> bytes:
     """What is signed of a record: SHA-256 of its type, a zero byte, and its verbatim bytes."""
     return hashlib.sha256(record_type.encode() + b"\0" + raw).digest()
 
 
 def _check(value: JsonValue, levels: int) -> None:
-    if levels < 0:
-        raise CanonicalError(f"is nested deeper than {DEPTH_MAXIMUM} levels")
-    if value is None or isinstance(value, str | bool):
+    """Exact types only: a subclass could encode itself in its own way."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
         return
-    if isinstance(value, int):
-        if abs(value) > INTEGER_MAXIMUM:
+    if kind is int:
+        if not -INTEGER_MAXIMUM <= cast("int", value) <= INTEGER_MAXIMUM:
             raise CanonicalError("an integer of 2^53 or more must be a string")
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not key.isascii():
+        return
+    if levels == 0:
+        raise CanonicalError(f"is nested deeper than {DEPTH_MAXIMUM} levels")
+    if kind is dict:
+        for key, inner in cast("dict[str, JsonValue]", value).items():
+            if type(key) is not str or not key.isascii():
                 raise CanonicalError("keys must be ASCII")
-            _check(inner, levels - 1)
-    elif isinstance(value, list | tuple):
-        for inner in value:
+            if type(inner) is not str:
+                _check(inner, levels - 1)
+    elif kind is list or kind is tuple:
+        for inner in cast("list[JsonValue]", value):
             _check(inner, levels - 1)
     else:
-        raise CanonicalError(f"a {type(value).__name__} has no canonical form here")
+        raise CanonicalError(f"a {kind.__name__} has no canonical form here")
 
 
-def _depth(raw: bytes) -> int:
-    """How deep brackets nest outside of strings, without parsing; at least the truth for anything malformed.
+def _is_deeper(raw: bytes, levels: int) -> bool:
+    """Whether brackets outside of strings nest deeper, without parsing. Exact for JSON; for what is malformed it
+    may say yes, and never says no where a parser would go deeper before it stops.
 
-    Whatever is no bracket goes first, then empty pairs are taken away from the inside, a level at a time.
+    Strings and all that is no bracket go first, then empty pairs are taken away from the inside, a level at a time.
     """
-    brackets = raw.translate(None, _NOT_BRACKET)
-    if len(brackets) <= DEPTH_MAXIMUM:
-        return len(brackets)
-    brackets = _STRING.sub(b"", raw).translate(None, _NOT_BRACKET)
-    depth = 0
-    while brackets and depth <= DEPTH_MAXIMUM:
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        depth += 1
-    return depth
+    if raw.count(b"[") + raw.count(b"{") <= levels:
+        return False
+    brackets = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKET)
+    for _ in range(levels):
+        brackets, before = brackets.replace(b"[]", b""), len(brackets)
+        if len(brackets) == before:
+            break
+        levels -= 1
+    return brackets.count(b"[") > levels
 
 
 def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -111,7 +128,8 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise json.JSONDecodeError(f"the key {key!r} stands there twice", "", 0)
+                shown = ascii(key[:_SHOWN_CHARACTERS])
+                raise CanonicalError(f"the key {shown} stands there twice", shown[1:-1])
             seen.add(key)
     return value
 
@@ -119,16 +137,16 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 def _integer(text: str) -> int:
     if len(text) <= _INTEGER_DIGITS and abs(value := int(text)) <= INTEGER_MAXIMUM and text != "-0":
         return value
-    raise json.JSONDecodeError(f"the number {text[:24]} isn't an integer below 2^53", "", 0)
+    raise CanonicalError(f"the number {text[:_SHOWN_CHARACTERS]} isn't an integer below 2^53")
 
 
 def _no_number(text: str) -> NoReturn:
-    raise json.JSONDecodeError(f"the number {text[:24]} isn't a plain integer", "", 0)
+    raise CanonicalError(f"the number {text[:_SHOWN_CHARACTERS]} isn't a plain integer")
 
 
 def _refuse_lone_surrogates(value: JsonValue) -> None:
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        _ENCODER.encode(value).encode()
     except UnicodeEncodeError as fault:
         raise CanonicalError("text holds a lone surrogate") from fault
 

@@ -8,11 +8,13 @@ import asyncpg
 from strongroom.domain.beneficiary import Destination, DestinationClass
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, OrganisationId
 from strongroom.domain.instant import Instant
-from strongroom.store.payouts import LIST_MAXIMUM, Cursor
+from strongroom.store.payouts import LIST_MAXIMUM
 from strongroom.store.record import BeneficiaryRecord, DestinationVersion
 from strongroom.store.session import Session
 
-_BENEFICIARIES: Final = "SELECT id, organisation, client, external_id, name, created_at FROM strongroom.beneficiaries"
+_BENEFICIARIES: Final = """
+SELECT id, organisation, client, external_id, name, created_at, leaf FROM strongroom.beneficiaries
+"""
 
 
 async def read(
@@ -24,14 +26,13 @@ async def read(
 
 
 async def find(
-    connection: Session, organisation: OrganisationId, external_id: str | None, after: Cursor | None, limit: int
+    connection: Session, organisation: OrganisationId, external_id: str | None, after: int, limit: int
 ) -> list[BeneficiaryRecord]:
-    """The oldest first; 1 to `LIST_MAXIMUM` of them after the cursor."""
+    """In the order recorded; 1 to `LIST_MAXIMUM` of them after the cursor."""
     rows = await connection.fetch(
         f"{_BENEFICIARIES} WHERE organisation = $1 AND ($2::text IS NULL OR external_id = $2)"
-        " AND ($3::bigint IS NULL OR (created_at, id) > ($3, $4)) ORDER BY created_at, id LIMIT $5",
-        organisation, external_id, after.created_at if after else None, after.id if after else None,
-        min(limit, LIST_MAXIMUM),
+        " AND leaf > $3 ORDER BY leaf LIMIT $4",
+        organisation, external_id, after, min(limit, LIST_MAXIMUM),
     )
     return await _with_destinations(connection, rows)
 
@@ -52,6 +53,7 @@ async def _with_destinations(connection: Session, rows: list[asyncpg.Record]) ->
             name=row["name"],
             created_at=Instant(row["created_at"]),
             destinations=tuple(versions[row["id"]]),
+            position=row["leaf"],
         )
         for row in rows
     ]

@@ -268,13 +268,12 @@ class Intake:
         connection, state, now = self._live()
         jobs = self._without_conflicts(batch)
         asks = [_ask(job, state) for job in jobs]
-        rows = await look_up(connection, asks)
-        deciding = Batch(connection, state, now)
+        deciding = Batch(connection, state, await look_up(connection, state, asks), now)
         answers: list[Answer] = []
         replays: list[_Job] = []
-        for job, ask, row in zip(jobs, asks, rows, strict=True):
+        for place, (job, ask) in enumerate(zip(jobs, asks, strict=True)):
             try:
-                decided = await deciding.decide(ask, row)
+                decided = await deciding.decide(place, ask)
             except AlreadyRecordedError:
                 replays.append(job)
                 answers.append(NOT_READY)
@@ -291,6 +290,7 @@ class Intake:
                 _settle([job], answer)
         for job in replays:
             _settle([job], await _replay(connection, job))
+        await asyncio.sleep(0)  # who was answered may ask again and go with the next batch
 
     def _without_conflicts(self, batch: list[_Job]) -> list[_Job]:
         """Two asks about one key or one external id never share a batch: the second sees what the first did."""

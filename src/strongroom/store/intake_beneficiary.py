@@ -66,6 +66,8 @@ async def add_destination(
     async with to.recording(caller, evidence, number):
         await _record_destination(to, caller, record, number, evidence)
         await to.record_other(caller, evidence, number, "{}")
+    for version in known.destinations:
+        to.state.destinations.pop(version.destination.digest, None)
     return await _read(to, caller, beneficiary, replayed=False)
 
 

@@ -5,7 +5,8 @@ windows and funds that earlier payouts of the same batch have already used.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +22,13 @@ from strongroom.domain.admission import (
     refuse_amount,
     take_back,
 )
-from strongroom.domain.beneficiary import Destination, DestinationClass
-from strongroom.domain.errors import Code, Refusal
-from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, PayoutId, RunId
+from strongroom.domain.beneficiary import Destination
+from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.ids import PayoutId, RunId
 from strongroom.domain.instant import MINUTE_MS, Instant
 from strongroom.domain.payout import OnHold, PayoutRequest, State
 from strongroom.protocol.canonical import encode
-from strongroom.store.intake_state import IntakeState
+from strongroom.store.intake_state import IntakeState, KnownDestination
 from strongroom.store.record import Caller, Evidence, PayoutRecord
 
 PREDECESSOR_RETRY_MS: Final = MINUTE_MS
@@ -39,7 +40,7 @@ def _call(function: str, first: int, count: int) -> str:
     return f"strongroom.{function}({', '.join(f'${number}' for number in range(first, first + count))})"
 
 
-LOOK_UP: Final = "SELECT * FROM strongroom.intake_lookup($1, $2, $3, $4, $5, $6, $7, $8)"
+LOOK_UP: Final = "SELECT * FROM strongroom.intake_lookup($1, $2, $3, $4, $5, $6, $7)"
 RECORD_SINGLES: Final = (
     f"SELECT {_call('intake_enter', 1, 1)}, {_call('intake_evidence', 2, 12)}, {_call('intake_payouts', 14, 32)}"
 )
@@ -92,40 +93,65 @@ def signed_sha256(evidence: Evidence) -> str:
     return hashlib.sha256(evidence.signature_base).hexdigest()
 
 
-async def look_up(connection: asyncpg.Connection, asks: Sequence[Ask]) -> list[asyncpg.Record]:
-    """What the record says about each ask, in their order."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the record says about a batch. `again` maps a place in the batch to the last payout of that debt."""
+
+    recorded: frozenset[str]
+    again: Mapping[int, str]
+    revoked: frozenset[str]
+    frozen: frozenset[str]
+    wallets: Mapping[tuple[str, str], tuple[int, int]]
+    """(organisation, asset) to (account, available base units)."""
+
+
+async def look_up(connection: asyncpg.Connection, state: IntakeState, asks: Sequence[Ask]) -> Found:
+    """All that a decision needs to know; one statement, and one more for destinations seen the first time."""
     requests = [ask.request for ask in asks]
     callers = [ask.caller for ask in asks]
-    return await connection.fetch(
+    await state.find_destinations(connection, {request.destination_digest for request in requests})
+    row = await connection.fetchrow(
         LOOK_UP,
         [request.id for request in requests],
-        [caller.organisation for caller in callers],
         [caller.client for caller in callers],
-        [caller.key_id for caller in callers],
+        [request.external_id for request in requests],
         [request.beneficiary for request in requests],
         [request.destination_digest for request in requests],
-        [request.external_id for request in requests],
-        [request.amount.asset for request in requests],
+        list({caller.key_id for caller in callers}),
+        list({caller.organisation for caller in callers}),
+    )
+    if row is None:
+        raise InvariantError("the lookup has no answer")
+    again = zip(row["again"] or (), row["again_payout"] or (), strict=True)
+    names = zip(row["wallet_organisation"] or (), row["wallet_asset"] or (), strict=True)
+    funds = zip(row["wallet"] or (), map(int, row["wallet_available"] or ()), strict=True)
+    return Found(
+        recorded=frozenset(row["recorded"] or ()),
+        again={ordinal - 1: payout for ordinal, payout in again},
+        revoked=frozenset(row["revoked"] or ()),
+        frozen=frozenset(row["frozen"] or ()),
+        wallets=dict(zip(names, funds, strict=True)),
     )
 
 
 class Batch:
     """Decides about asks one after the other; each admitted one uses windows and funds."""
 
-    def __init__(self, connection: asyncpg.Connection, state: IntakeState, now: Instant) -> None:
+    def __init__(self, connection: asyncpg.Connection, state: IntakeState, found: Found, now: Instant) -> None:
         self._connection = connection
         self._state = state
+        self._found = found
         self._now = now
-        self._available: dict[int, int] = {}
+        self._used: Counter[int] = Counter()
         self.taken: list[Taken] = []
 
-    async def decide(self, ask: Ask, row: asyncpg.Record) -> PayoutRecord | Refusal:
-        """Raises: AlreadyRecordedError, RevokedError."""
-        if row["key_is_revoked"]:
+    async def decide(self, place: int, ask: Ask) -> PayoutRecord | Refusal:
+        """`place` is where the ask stands in what was looked up. Raises: AlreadyRecordedError, RevokedError."""
+        if ask.caller.key_id in self._found.revoked:
             raise RevokedError
-        if row["is_recorded"]:
+        if ask.request.id in self._found.recorded:
             raise AlreadyRecordedError
-        answer = await self.assess(ask, row)
+        answer = await self.assess(place, ask)
         if isinstance(answer, Refusal):
             return answer
         subject, admitted = answer
@@ -133,59 +159,77 @@ class Batch:
             refusal = refusal_of_hold(admitted.hold, self._now)
             if refusal is not None:
                 return refusal
-        organisation = ask.caller.organisation
-        count(self._state.policy_of(organisation), subject, admitted, self._state.windows_of(organisation), self._now)
+        count(subject, admitted, self._state.windows_of(ask.caller.organisation), self._now)
+        wallet, _ = self._wallet(ask)
         if admitted.counted:
-            self._available[row["wallet"]] -= ask.request.amount.minor
+            self._used[wallet] += ask.request.amount.minor
         payout = _payout(ask, subject.destination, admitted, self._now)
-        self.taken.append(Taken(ask, subject, admitted, payout, row["wallet"]))
+        self.taken.append(Taken(ask, subject, admitted, payout, wallet))
         return payout
 
     def take_back(self) -> None:
         """Give back the room that this batch used in the windows: nothing of it will be recorded."""
         for taken in self.taken:
-            organisation = taken.ask.caller.organisation
-            policy, windows = self._state.policy_of(organisation), self._state.windows_of(organisation)
-            take_back(policy, taken.subject, taken.admitted, windows, self._now)
+            windows = self._state.windows_of(taken.ask.caller.organisation)
+            take_back(taken.subject, taken.admitted, windows, self._now)
         self.taken.clear()
 
-    async def assess(self, ask: Ask, row: asyncpg.Record) -> tuple[Subject, Admitted] | Refusal:
+    async def assess(self, place: int, ask: Ask) -> tuple[Subject, Admitted] | Refusal:
         """The decision alone; nothing is counted. The contract fixes the order of refusals."""
         request, caller = ask.request, ask.caller
         policy = self._state.policy_of(caller.organisation)
-        if not row["beneficiary_is_known"]:
+        known = self._known(ask)
+        if known is None and not await self._beneficiary_is_known(ask):
             return Refusal(Code.NOT_FOUND, f"there is no beneficiary {request.beneficiary}", "beneficiary")
-        destination = _destination(ask, row)
-        refusal = refuse_amount(policy, request.amount, destination.network if destination else None)
+        refusal = refuse_amount(policy, request.amount, known.destination.network if known else None)
         if refusal is not None:
             return refusal
-        if destination is None:
+        if known is None:
             detail = "isn't the digest of a destination of this beneficiary"
             return Refusal(Code.DESTINATION_MISMATCH, detail, "destination_digest")
-        payable_from = destination.cooling_until
-        if destination.version > 1 or row["has_newer"]:
-            in_force = await self._payable_from(destination)
+        payable_from = known.destination.cooling_until
+        if not known.is_only:
+            in_force = await self._payable_from(known.destination)
             if in_force is None:
                 detail = "names a destination that a newer one has replaced"
                 return Refusal(Code.DESTINATION_MISMATCH, detail, "destination_digest")
             payable_from = in_force
-        refusal = await self._refuse_duplicate(ask, row)
+        refusal = await self._refuse_duplicate(place, request)
         if refusal is not None:
             return refusal
         subject = Subject(
             client=caller.client,
             key=caller.key_id,
             amount=request.amount,
-            destination=destination,
+            destination=known.destination,
             payable_from=payable_from,
             not_before=request.not_before,
             run_total_reference_minor=ask.run_total_reference_minor,
         )
-        available = self._available.setdefault(row["wallet"], int(row["available"]))
-        funds = Funds(available, row["is_frozen"])
-        windows = self._state.windows_of(caller.organisation)
-        admitted = admit(policy, subject, funds, windows, self._now)
+        wallet, available = self._wallet(ask)
+        funds = Funds(available - self._used[wallet], caller.organisation in self._found.frozen)
+        admitted = admit(policy, subject, funds, self._state.windows_of(caller.organisation), self._now)
         return admitted if isinstance(admitted, Refusal) else (subject, admitted)
+
+    def _known(self, ask: Ask) -> KnownDestination | None:
+        known = self._state.destinations.get(ask.request.destination_digest)
+        if known is None or known.destination.organisation != ask.caller.organisation:
+            return None
+        return known if known.destination.beneficiary == ask.request.beneficiary else None
+
+    def _wallet(self, ask: Ask) -> tuple[int, int]:
+        """The account of the wallet that pays, and what it had when looked up."""
+        found = self._found.wallets.get((ask.caller.organisation, ask.request.amount.asset))
+        if found is None:
+            raise InvariantError(f"{ask.caller.organisation} has no wallet for {ask.request.amount.asset}")
+        return found
+
+    async def _beneficiary_is_known(self, ask: Ask) -> bool:
+        found: bool = await self._connection.fetchval(
+            "SELECT EXISTS (SELECT FROM strongroom.beneficiaries WHERE id = $1 AND organisation = $2)",
+            ask.request.beneficiary, ask.caller.organisation,
+        )
+        return found
 
     async def _payable_from(self, destination: Destination) -> Instant | None:
         """When this version is in force: cooled off, and none before it has an open payout. None: replaced."""
@@ -203,8 +247,8 @@ class Batch:
             return None
         return Instant(from_instant[destination.version])
 
-    async def _refuse_duplicate(self, ask: Ask, row: asyncpg.Record) -> Refusal | None:
-        replaces, duplicate = ask.request.replaces, row["duplicate"]
+    async def _refuse_duplicate(self, place: int, request: PayoutRequest) -> Refusal | None:
+        replaces, duplicate = request.replaces, self._found.again.get(place)
         if duplicate is None and replaces is None:
             return None
         if replaces is None:
@@ -297,23 +341,6 @@ def _payout_columns(state: IntakeState, taken: Sequence[Taken]) -> tuple[list[ob
         [_event(each) for each in taken],
         [accounts[each.payout.organisation, each.payout.amount.asset] for each in taken],
         [each.wallet for each in taken],
-    )
-
-
-def _destination(ask: Ask, row: asyncpg.Record) -> Destination | None:
-    if row["version"] is None:
-        return None
-    return Destination(
-        digest=DestinationDigest(ask.request.destination_digest),
-        organisation=ask.caller.organisation,
-        beneficiary=BeneficiaryId(ask.request.beneficiary),
-        declared_by=ClientId(row["declared_by"]),
-        version=row["version"],
-        destination_class=DestinationClass(row["class"]),
-        network=row["network"],
-        address=row["address"],
-        created_at=Instant(row["destination_created_at"]),
-        cooling_until=Instant(row["cooling_until"]),
     )
 
 

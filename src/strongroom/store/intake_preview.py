@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from strongroom.domain.admission import is_young, used
+from strongroom.domain.admission import is_young
 from strongroom.domain.errors import Refusal
 from strongroom.domain.payout import PayoutRequest
 from strongroom.store.intake_payout import Ask, Batch, look_up
@@ -13,17 +13,16 @@ from strongroom.store.writing import Writing
 async def preview(to: Writing, caller: Caller, requests: Sequence[PayoutRequest]) -> list[Preview | Refusal]:
     """One answer for each request, in their order; each as if it came alone."""
     asks = [Ask(caller, request, 0, "") for request in requests]
-    batch = Batch(to.connection, to.state, to.now)
+    batch = Batch(to.connection, to.state, await look_up(to.connection, to.state, asks), to.now)
     policy = to.state.policy_of(caller.organisation)
     windows = to.state.windows_of(caller.organisation)
     answers: list[Preview | Refusal] = []
-    for ask, row in zip(asks, await look_up(to.connection, asks), strict=True):
-        assessed = await batch.assess(ask, row)
+    for place, ask in enumerate(asks):
+        assessed = await batch.assess(place, ask)
         if isinstance(assessed, Refusal):
             answers.append(assessed)
             continue
         subject, admitted = assessed
-        limits = used(policy, subject, admitted.tier, windows, to.now)
         answers.append(
             Preview(
                 reference_minor=admitted.reference_minor,
@@ -33,7 +32,8 @@ async def preview(to: Writing, caller: Caller, requests: Sequence[PayoutRequest]
                 tier=policy.tiers.index(admitted.tier),
                 hold=admitted.hold,
                 limits=tuple(
-                    (limit.name, limit.span_ms, limit.maximum_reference_minor, taken) for limit, taken in limits
+                    (limit.name, limit.span_ms, limit.maximum_reference_minor, windows.used(key, limit.span_ms, to.now))
+                    for limit, key in admitted.meets
                 ),
                 young_destination=is_young(policy, subject.destination, to.now),
             )

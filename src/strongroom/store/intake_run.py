@@ -58,8 +58,9 @@ async def open_run(to: Writing, caller: Caller, run: RunRequest, evidence: Evide
     policy = to.state.policy_of(caller.organisation)
     worth = worth_of_unsealed_run(policy) if run.seal is None else _worth(policy, run.seal.totals)
     number = to.state.take_evidence()
-    batch = Batch(to.connection, to.state, to.now)
-    sums = await _decide(to, batch, caller, run.id, _Sums(Frontier(), {}, {}), run.items, (number, evidence, worth))
+    asks = _asks(caller, run.id, 0, run.items, (number, evidence, worth))
+    batch = Batch(to.connection, to.state, await look_up(to.connection, to.state, asks), to.now)
+    sums = await _decide(batch, asks, _Sums(Frontier(), {}, {}), run.items)
     if isinstance(sums, _Sums) and run.seal is not None:
         try:
             check_seal(run.seal, sums.frontier.size, sums.totals, sums.frontier.root())
@@ -98,9 +99,10 @@ async def add_items(
         return Refusal(Code.INVALID, f"a run has at most {RUN_ITEMS_MAXIMUM} items", "items")
     number = to.state.take_evidence()
     worth = worth_of_unsealed_run(to.state.policy_of(caller.organisation))
-    batch = Batch(to.connection, to.state, to.now)
+    asks = _asks(caller, run, first_index, items, (number, evidence, worth))
+    batch = Batch(to.connection, to.state, await look_up(to.connection, to.state, asks), to.now)
     before = _Sums(await _frontier(to, known), known.totals, known.held)
-    sums = await _decide(to, batch, caller, run, before, items, (number, evidence, worth))
+    sums = await _decide(batch, asks, before, items)
     if isinstance(sums, Refusal):
         batch.take_back()
         return sums
@@ -181,25 +183,27 @@ async def _record_cancel(
     return None
 
 
-async def _decide(
-    to: Writing, batch: Batch, caller: Caller, run: RunId, before: _Sums, items: Sequence[RunItem],
-    asked: tuple[int, Evidence, int],
-) -> _Sums | Refusal:
-    """What the run is after these items, or the first refusal with its place."""
+def _asks(
+    caller: Caller, run: RunId, first_index: int, items: Sequence[RunItem], asked: tuple[int, Evidence, int]
+) -> list[Ask]:
     number, evidence, worth = asked
-    first, signed = before.frontier.size, signed_sha256(evidence)
-    asks = [
-        Ask(caller, item.request, number, signed, run, first + index, item.leaf, worth)
+    signed = signed_sha256(evidence)
+    return [
+        Ask(caller, item.request, number, signed, run, first_index + index, item.leaf, worth)
         for index, item in enumerate(items)
     ]
+
+
+async def _decide(batch: Batch, asks: Sequence[Ask], before: _Sums, items: Sequence[RunItem]) -> _Sums | Refusal:
+    """What the run is after these items, or the first refusal with its place."""
     refusal = _twice(items)
     if refusal is not None:
         return refusal
     totals, held = Counter(before.totals), Counter(before.held)
-    for index, (ask, row) in enumerate(zip(asks, await look_up(to.connection, asks), strict=True)):
+    for index, ask in enumerate(asks):
         place = f"items[{index}]"
         try:
-            decided = await batch.decide(ask, row)
+            decided = await batch.decide(index, ask)
         except AlreadyRecordedError:
             detail = "a payout was made with this key before"
             return Refusal(Code.IDEMPOTENCY_KEY_REUSED, detail, f"{place}.idempotency_key")

@@ -3,31 +3,50 @@
 All of it is derived from PostgreSQL and thrown away whenever a commit failed or its outcome isn't known.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
 
-from strongroom.domain.admission import Admitted, Subject, count
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.admission import Admitted, Subject, count, limits_met
+from strongroom.domain.beneficiary import Destination
 from strongroom.domain.errors import InvariantError
-from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId
+from strongroom.domain.ids import ClientId, KeyId, OrganisationId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.policy import Policy, Tier
 from strongroom.domain.velocity import Windows
+from strongroom.store.beneficiaries import destination
 from strongroom.store.organisations import read_policies
+
+DESTINATIONS_MAXIMUM: Final = 200_000
+"""How many destinations are remembered; above it all are forgotten and read again."""
 
 REMEMBERED_MS: Final = DAY_MS + HOUR_MS
 """The longest window and more than its longest bucket."""
 
 _COUNTED = """
-SELECT p.organisation, p.client, p.key_id, p.asset, p.amount::text AS amount, p.reference_minor::text AS reference,
-       p.approvals, p.approval_groups, p.created_at, p.destination_digest, p.beneficiary,
-       d.declared_by, d.version, d.class, d.network, d.address, d.created_at AS destination_at, d.cooling_until
+SELECT d.*, p.client, p.key_id, p.asset, p.amount::text AS amount, p.reference_minor::text AS reference,
+       p.approvals, p.approval_groups, p.created_at AS counted_at
 FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destination_digest
 WHERE p.counted AND p.created_at > $1 ORDER BY p.created_at, p.leaf
 """
+
+
+_DESTINATIONS = """
+SELECT d.*, EXISTS (SELECT FROM strongroom.destinations newer
+    WHERE newer.beneficiary = d.beneficiary AND newer.version > d.version) AS has_newer
+FROM strongroom.destinations d WHERE d.digest = ANY ($1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDestination:
+    """A destination as recorded; `is_only` says that it is the one version there is."""
+
+    destination: Destination
+    is_only: bool
 
 
 @dataclass(slots=True)
@@ -37,6 +56,7 @@ class IntakeState:
     payouts_accounts: dict[tuple[str, str], int]
     next_evidence: int
     windows: dict[OrganisationId, Windows] = field(default_factory=dict)
+    destinations: dict[str, KnownDestination] = field(default_factory=dict)
 
     def windows_of(self, organisation: OrganisationId) -> Windows:
         return self.windows.setdefault(organisation, Windows())
@@ -47,6 +67,17 @@ class IntakeState:
         if policy is None:
             raise InvariantError(f"{organisation} has no policy")
         return policy
+
+    async def find_destinations(self, connection: asyncpg.Connection, digests: Iterable[str]) -> None:
+        """Read the destinations that aren't remembered yet. They never change, and newer versions come by us."""
+        missing = [digest for digest in digests if digest not in self.destinations]
+        if not missing:
+            return
+        if len(self.destinations) + len(missing) > DESTINATIONS_MAXIMUM:
+            self.destinations.clear()
+        for row in await connection.fetch(_DESTINATIONS, missing):
+            is_only = row["version"] == 1 and not row["has_newer"]
+            self.destinations[row["digest"]] = KnownDestination(destination(row), is_only)
 
     def take_evidence(self) -> int:
         number = self.next_evidence
@@ -79,27 +110,16 @@ async def read_policy_versions(connection: asyncpg.Connection) -> dict[str, int]
 
 def _count(state: IntakeState, row: asyncpg.Record) -> None:
     organisation = OrganisationId(row["organisation"])
-    destination = Destination(
-        digest=DestinationDigest(row["destination_digest"]),
-        organisation=organisation,
-        beneficiary=BeneficiaryId(row["beneficiary"]),
-        declared_by=ClientId(row["declared_by"]),
-        version=row["version"],
-        destination_class=DestinationClass(row["class"]),
-        network=row["network"],
-        address=row["address"],
-        created_at=Instant(row["destination_at"]),
-        cooling_until=Instant(row["cooling_until"]),
-    )
+    paid = destination(row)
     subject = Subject(
         client=ClientId(row["client"]),
         key=KeyId(row["key_id"]),
         amount=Amount(int(row["amount"]), AssetId(row["asset"])),
-        destination=destination,
-        payable_from=destination.cooling_until,
+        destination=paid,
+        payable_from=paid.cooling_until,
     )
     reference_minor = int(row["reference"])
     tier = Tier(reference_minor, row["approvals"], row["approval_groups"])
-    admitted = Admitted(reference_minor, tier, None, counted=True)
-    at = Instant(row["created_at"])
-    count(state.policy_of(organisation), subject, admitted, state.windows_of(organisation), at)
+    at = Instant(row["counted_at"])
+    meets = limits_met(state.policy_of(organisation), subject, tier, at)
+    count(subject, Admitted(reference_minor, tier, None, True, meets), state.windows_of(organisation), at)

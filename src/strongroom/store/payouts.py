@@ -49,14 +49,6 @@ class PayoutFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where the page before ended."""
-
-    created_at: int
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
 class StoredEvidence:
     """A request as it came, and for an item of a run its leaf and place."""
 
@@ -99,17 +91,16 @@ async def first_difference(connection: Session, payout: PayoutId, evidence: Evid
 
 
 async def find(
-    connection: Session, organisation: OrganisationId, filters: PayoutFilter, after: Cursor | None, limit: int
+    connection: Session, organisation: OrganisationId, filters: PayoutFilter, after: int, limit: int
 ) -> list[PayoutRecord]:
-    """The oldest first; 1 to `LIST_MAXIMUM` of them after the cursor."""
+    """In the order recorded; 1 to `LIST_MAXIMUM` of them after the cursor."""
     rows = await connection.fetch(
         f"{_SELECT} WHERE p.organisation = $1 AND ($2::text IS NULL OR p.beneficiary = $2)"
         " AND ($3::text IS NULL OR p.external_id = $3) AND ($4::text IS NULL OR p.run = $4)"
         " AND ($5::text IS NULL OR p.state = $5) AND ($6::bigint IS NULL OR p.created_at > $6)"
-        " AND ($7::bigint IS NULL OR (p.created_at, p.id) > ($7, $8))"
-        " ORDER BY p.created_at, p.id LIMIT $9",
+        " AND p.leaf > $7 ORDER BY p.leaf LIMIT $8",
         organisation, filters.beneficiary, filters.external_id, filters.run, filters.state, filters.created_after,
-        after.created_at if after else None, after.id if after else None, min(limit, LIST_MAXIMUM),
+        after, min(limit, LIST_MAXIMUM),
     )
     return [payout_record(row) for row in rows]
 
@@ -181,6 +172,7 @@ def payout_record(row: asyncpg.Record | dict[str, Any]) -> PayoutRecord:
         created_at=Instant(row["created_at"]),
         updated_at=Instant(row["updated_at"]),
         cancel_requested=row["cancel_requested"],
+        position=row["leaf"],
     )
 
 

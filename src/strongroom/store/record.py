@@ -83,6 +83,8 @@ class PayoutRecord:
     created_at: Instant
     updated_at: Instant
     cancel_requested: bool = False
+    position: int = 0
+    """Where it stands in lists; 0 in the answer to the request that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class BeneficiaryRecord:
     name: str
     created_at: Instant
     destinations: tuple[DestinationVersion, ...]
+    position: int = 0
     replayed: bool = False
 
     def as_answered(self, version: int) -> "BeneficiaryRecord":
@@ -129,6 +132,7 @@ class RunRecord:
     count: int
     totals: Mapping[str, int]
     held: Mapping[str, int]
+    position: int = 0
     seal: Seal | None = None
     sealed_at: Instant | None = None
     cancel_requested: bool = False

@@ -8,12 +8,12 @@ from strongroom.domain.ids import ClientId, OrganisationId, RunId
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import JsonValue, parse_object
 from strongroom.protocol.run_tree import Seal
-from strongroom.store.payouts import LIST_MAXIMUM, Cursor
+from strongroom.store.payouts import LIST_MAXIMUM
 from strongroom.store.record import RunRecord
 from strongroom.store.session import Session
 
 _SELECT = """
-SELECT r.id, r.organisation, r.client, r.external_id, r.created_at, c.summary,
+SELECT r.id, r.organisation, r.client, r.external_id, r.created_at, r.leaf, c.summary,
     s.count AS sealed_count, s.totals AS sealed_totals, s.root, s.created_at AS sealed_at,
     EXISTS (SELECT FROM strongroom.cancel_requests x WHERE x.object = r.id) AS cancel_requested
 FROM strongroom.runs r
@@ -45,7 +45,7 @@ async def read_after_call(
     """The run as it was answered after the call that began at `first_index`."""
     row = await connection.fetchrow(
         """
-        SELECT r.id, r.organisation, r.client, r.external_id, r.created_at, c.summary, s.count AS sealed_count,
+        SELECT r.id, r.organisation, r.client, r.external_id, r.created_at, r.leaf, c.summary, s.count AS sealed_count,
             s.totals AS sealed_totals, s.root, s.created_at AS sealed_at, false AS cancel_requested
         FROM strongroom.runs r JOIN strongroom.run_calls c ON c.run = r.id AND c.first_index = $3
         LEFT JOIN strongroom.run_seals s ON s.run = r.id AND s.evidence = c.evidence
@@ -57,13 +57,12 @@ async def read_after_call(
 
 
 async def find(
-    connection: Session, organisation: OrganisationId, after: Cursor | None, limit: int
+    connection: Session, organisation: OrganisationId, after: int, limit: int
 ) -> list[RunRecord]:
-    """The oldest first; holds as at intake."""
+    """In the order recorded; holds as at intake."""
     rows = await connection.fetch(
-        f"{_SELECT} WHERE r.organisation = $1 AND ($2::bigint IS NULL OR (r.created_at, r.id) > ($2, $3))"
-        " ORDER BY r.created_at, r.id LIMIT $4",
-        organisation, after.created_at if after else None, after.id if after else None, min(limit, LIST_MAXIMUM),
+        f"{_SELECT} WHERE r.organisation = $1 AND r.leaf > $2 ORDER BY r.leaf LIMIT $3",
+        organisation, after, min(limit, LIST_MAXIMUM),
     )
     return [run_record(row, None) for row in rows]
 
@@ -83,6 +82,7 @@ def run_record(row: asyncpg.Record, held: Mapping[str, int] | None) -> RunRecord
         count=int(str(summary["count"])),
         totals=_integers(summary["totals"]),
         held=_integers(summary["held"]) if held is None else held,
+        position=row["leaf"],
         seal=seal,
         sealed_at=row["sealed_at"],
         cancel_requested=row["cancel_requested"],

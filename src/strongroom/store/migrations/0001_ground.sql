@@ -121,7 +121,7 @@ CREATE TABLE strongroom.beneficiaries (
     leaf bigint NOT NULL,
     created_at bigint NOT NULL
 );
-CREATE INDEX beneficiaries_listed ON strongroom.beneficiaries (organisation, created_at, id);
+CREATE INDEX beneficiaries_listed ON strongroom.beneficiaries (organisation, leaf);
 CREATE INDEX beneficiaries_external ON strongroom.beneficiaries (organisation, external_id);
 
 CREATE TABLE strongroom.destinations (
@@ -150,7 +150,7 @@ CREATE TABLE strongroom.runs (
     leaf bigint NOT NULL,
     created_at bigint NOT NULL
 );
-CREATE INDEX runs_listed ON strongroom.runs (organisation, created_at, id);
+CREATE INDEX runs_listed ON strongroom.runs (organisation, leaf);
 
 -- `summary` is what the run was after this call (count, totals, held); `frontier` the roots of its tree's complete
 -- subtrees, so that a seal is checked without reading the items again.
@@ -232,7 +232,7 @@ CREATE TABLE strongroom.payouts (
 CREATE UNIQUE INDEX payouts_external ON strongroom.payouts (client, external_id, beneficiary, coalesce(replaces, ''));
 CREATE UNIQUE INDEX payouts_replaced_once ON strongroom.payouts (replaces) WHERE replaces IS NOT NULL;
 CREATE UNIQUE INDEX payouts_of_run ON strongroom.payouts (run, run_index) WHERE run IS NOT NULL;
-CREATE INDEX payouts_listed ON strongroom.payouts (organisation, created_at, id);
+CREATE INDEX payouts_listed ON strongroom.payouts (organisation, leaf);
 
 -- The columns before `state` say what was asked for and decided at intake: nobody changes them.
 CREATE FUNCTION strongroom.payouts_keep() RETURNS trigger LANGUAGE plpgsql AS $$

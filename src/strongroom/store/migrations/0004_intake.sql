@@ -26,39 +26,41 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(audit_lock());
 END $$;
 
--- All that a decision needs to know about a batch, one row each, in the order asked.
+-- What a decision about a batch needs to know beyond what the writer remembers, as one row of lists. Every table is
+-- reached by an index, whatever the planner believes of its size: a plan made for an empty table would read the full
+-- one. `again` lists asked rows (from 1) whose external id was paid to this beneficiary or address, with the last
+-- payout that was.
 CREATE FUNCTION strongroom.intake_lookup(
-    payout text[], organisation text[], client text[], key_id text[], beneficiary text[], digest text[],
-    external_id text[], asset text[]
-) RETURNS TABLE (
-    is_recorded boolean, key_is_revoked boolean, is_frozen boolean, beneficiary_is_known boolean,
-    declared_by text, version integer, class text, network text, address text, destination_created_at bigint,
-    cooling_until bigint, has_newer boolean, duplicate text, wallet bigint, available text
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM payouts WHERE payouts.id = asked.payout),
-        EXISTS (SELECT FROM key_revocations WHERE key_revocations.key_id = asked.key_id),
-        coalesce((SELECT frozen FROM freezes WHERE freezes.organisation = asked.organisation
-            ORDER BY epoch DESC LIMIT 1), false),
-        EXISTS (SELECT FROM beneficiaries WHERE beneficiaries.id = asked.beneficiary
-            AND beneficiaries.organisation = asked.organisation),
-        destination.declared_by, destination.version, destination.class, destination.network, destination.address,
-        destination.created_at, destination.cooling_until,
-        EXISTS (SELECT FROM destinations newer WHERE newer.beneficiary = destination.beneficiary
-            AND newer.version > destination.version),
-        (SELECT earlier.id FROM payouts earlier LEFT JOIN destinations there ON there.digest = earlier.destination_digest
-            WHERE earlier.client = asked.client AND earlier.external_id = asked.external_id
-            AND (earlier.beneficiary = asked.beneficiary
-                OR (there.network, there.address) = (destination.network, destination.address))
-            ORDER BY earlier.created_at DESC, earlier.id LIMIT 1),
-        wallet.id, (wallet.debits_posted - wallet.credits_posted - wallet.credits_pending)::text
-    FROM unnest(payout, organisation, client, key_id, beneficiary, digest, external_id, asset) WITH ORDINALITY
-        AS asked (payout, organisation, client, key_id, beneficiary, digest, external_id, asset, ordinal)
-    LEFT JOIN destinations destination ON destination.digest = asked.digest
-        AND destination.organisation = asked.organisation AND destination.beneficiary = asked.beneficiary
-    LEFT JOIN ledger_accounts wallet ON wallet.organisation = asked.organisation
-        AND wallet.account = 'wallet:hot' AND wallet.asset = asked.asset
-    ORDER BY ordinal
-$$;
+    payout text[], client text[], external_id text[], beneficiary text[], digest text[], key_id text[],
+    organisation text[],
+    OUT recorded text[], OUT again bigint[], OUT again_payout text[], OUT revoked text[], OUT frozen text[],
+    OUT wallet bigint[], OUT wallet_organisation text[], OUT wallet_asset text[], OUT wallet_available text[]
+) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = strongroom, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    SELECT array_agg(payouts.id) INTO recorded FROM payouts WHERE payouts.id = ANY (intake_lookup.payout);
+    SELECT array_agg(found.ordinal), array_agg(found.id) INTO again, again_payout FROM (
+        SELECT DISTINCT ON (asked.ordinal) asked.ordinal, earlier.id
+        FROM unnest(client, external_id, beneficiary, digest) WITH ORDINALITY
+            AS asked (client, external_id, beneficiary, digest, ordinal)
+        JOIN payouts earlier ON earlier.client = asked.client AND earlier.external_id = asked.external_id
+        JOIN destinations paid ON paid.digest = earlier.destination_digest
+        LEFT JOIN destinations destination ON destination.digest = asked.digest
+        WHERE earlier.beneficiary = asked.beneficiary
+            OR (paid.network, paid.address) = (destination.network, destination.address)
+        ORDER BY asked.ordinal, earlier.leaf DESC) found;
+    SELECT array_agg(key_revocations.key_id) INTO revoked FROM key_revocations
+        WHERE key_revocations.key_id = ANY (intake_lookup.key_id);
+    SELECT array_agg(newest.organisation) INTO frozen FROM (
+        SELECT DISTINCT ON (freezes.organisation) freezes.organisation, freezes.frozen FROM freezes
+        WHERE freezes.organisation = ANY (intake_lookup.organisation)
+        ORDER BY freezes.organisation, freezes.epoch DESC) newest WHERE newest.frozen;
+    SELECT array_agg(id), array_agg(ledger_accounts.organisation), array_agg(asset),
+        array_agg((debits_posted - credits_posted - credits_pending)::text)
+        INTO wallet, wallet_organisation, wallet_asset, wallet_available FROM ledger_accounts
+        WHERE ledger_accounts.organisation = ANY (intake_lookup.organisation) AND account = 'wallet:hot';
+END $$;
 
 -- Requests as they came, one row each.
 CREATE FUNCTION strongroom.intake_evidence(
