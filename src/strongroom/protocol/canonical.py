@@ -114,6 +114,8 @@ def _is_deeper(raw: bytes, levels: int) -> bool:
     if raw.count(b"[") + raw.count(b"{") <= levels:
         return False
     brackets = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKET)
+    if b"[" * (levels + 1) in brackets:
+        return True
     for _ in range(levels):
         brackets, before = brackets.replace(b"[]", b""), len(brackets)
         if len(brackets) == before:

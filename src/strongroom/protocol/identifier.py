@@ -5,11 +5,10 @@ the kinds of ids apart.
 """
 
 import base64
-import hashlib
 from typing import Final
 
 from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, OrganisationId, PayoutId, RunId
-from strongroom.protocol.canonical import encode
+from strongroom.protocol.canonical import canonical_digest
 
 _LENGTH: Final = 26
 
@@ -28,5 +27,4 @@ def run_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) 
 
 def _derived(record_type: str, organisation: str, client: str, key: str) -> str:
     record = {"client": client, "idempotency_key": key, "organisation": organisation, "type": record_type}
-    digest = hashlib.sha256(encode(record)).digest()
-    return base64.b32encode(digest[:20]).decode().lower()[:_LENGTH]
+    return base64.b32encode(canonical_digest(record)[:20]).decode().lower()[:_LENGTH]
