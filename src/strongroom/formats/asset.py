@@ -25,7 +25,7 @@ class AssetError(ValueError):
 
 class AssetKind(StrEnum):
     BITCOIN = "bitcoin"
-    TOKEN = "token"
+    ERC20 = "erc20"
     FIAT = "fiat"
 
 
@@ -53,4 +53,4 @@ def parse_asset(text: str) -> Asset:
         parse_evm_address(token[2], token[1])
     except AddressError as fault:
         raise AssetError(f"the token's address {fault}") from fault
-    return Asset(AssetId(text), AssetKind.TOKEN, token[1], token[2])
+    return Asset(AssetId(text), AssetKind.ERC20, token[1], token[2])

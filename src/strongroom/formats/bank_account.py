@@ -12,7 +12,8 @@ from typing import Final
 from strongroom.formats.address_error import AddressError, AddressFault
 from strongroom.formats.display_name import DisplayNameError, parse_name
 
-# IBAN registry: country, length, and the form of what follows the check digits (n digits, c letters or digits, a letters).
+# IBAN registry: country, length, and the form of what follows the check digits.
+# n: digits, a: capital letters, c: either.
 _REGISTRY: Final = """
 AD 24 8n12c|AT 20 16n|BE 16 12n|BG 22 4a6n8c|CH 21 5n12c|CY 28 8n16c|CZ 24 20n|DE 22 18n|DK 18 14n|EE 20 16n
 ES 24 20n|FI 18 14n|FR 27 10n11c2n|GB 22 4a14n|GI 23 4a15c|GR 27 7n16c|HR 21 17n|HU 28 24n|IE 22 4a14n|IS 26 22n

@@ -17,7 +17,7 @@ from typing import Final
 import asyncpg
 
 from strongroom.domain.errors import Code, InvariantError, Refusal
-from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId, RunId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, OrganisationId, PayoutId, RunId
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.payout import PayoutRequest
 from strongroom.protocol.destination_record import DestinationRecord
@@ -127,6 +127,12 @@ class Intake:
 
     def ready(self) -> bool:
         return self._connection is not None and not self._stopping
+
+    def forbidden_addresses(self, organisation: OrganisationId) -> frozenset[str]:
+        """What no destination may be: the contracts of the tokens that the policy knows."""
+        policy = self._state.policies.get(organisation) if self._state is not None else None
+        assets = policy.assets if policy is not None else ()
+        return frozenset(asset.rpartition("/erc20:")[2] for asset in assets if "/erc20:" in asset)
 
     async def pay(self, caller: Caller, request: PayoutRequest, evidence: Evidence) -> Recorded | Refusal:
         """Record one payout, or find the one that this key made before."""

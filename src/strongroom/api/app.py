@@ -1,0 +1,109 @@
+"""The ASGI application: gate, call, answer. Whatever goes wrong, a client gets a problem and never a trace."""
+
+import logging
+import secrets
+from base64 import b32encode
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
+
+import msgspec
+
+from strongroom.api.call import Reply
+from strongroom.api.gate import Gate, MethodNotAllowedError
+from strongroom.api.metrics import Metrics
+from strongroom.api.openapi import document
+from strongroom.api.problems import FAULT, PROBLEM_TYPE, problem, retry_after_s
+from strongroom.api.rate_limit import Standing
+from strongroom.api.schemas import Health
+from strongroom.api.service import Service
+from strongroom.domain.errors import Code, Refusal, RefusalError
+
+LOG = logging.getLogger("strongroom.api")
+
+_JSON: Final = b"application/json"
+_TEXT: Final = b"text/plain; charset=utf-8"
+_FIXED: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class App:
+    def __init__(self, service: Service, gate: Gate, metrics: Metrics) -> None:
+        self._service = service
+        self._gate = gate
+        self._metrics = metrics
+        self._openapi = document()
+        self._encoder = msgspec.json.Encoder()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"this server speaks HTTP only, not {scope['type']}")
+        started = perf_counter()
+        request_id = "req_" + b32encode(secrets.token_bytes(20)).decode().lower()[:26]
+        headers: Headers = [(b"request-id", request_id.encode()), *_FIXED]
+        status, body = await self._answer(scope, receive, request_id, headers)
+        headers.append((b"content-length", str(len(body)).encode()))
+        self._metrics.count(scope["method"], status, perf_counter() - started)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(
+        self, scope: Mapping[str, Any], receive: Any, request_id: str, headers: Headers
+    ) -> tuple[int, bytes]:
+        public = self._public(scope)
+        if public is not None:
+            headers.append((b"content-type", _JSON))
+            return public
+        standing: list[Standing] = []
+        try:
+            admitted = await self._gate.admit(scope, receive, standing)
+            reply: Reply = await admitted.route.act(self._service, admitted.call, admitted.asked)
+        except RefusalError as refused:
+            return self._refused(refused.refusal, request_id, headers)
+        except MethodNotAllowedError as other:
+            headers.append((b"allow", str(other).encode()))
+            refusal = Refusal(Code.METHOD_NOT_ALLOWED, f"this path has {other}")
+            return self._refused(refusal, request_id, headers)
+        except Exception:
+            LOG.exception("%s: fault while answering", request_id)
+            return self._refused(FAULT, request_id, headers)
+        _rate_headers(standing, headers)
+        if reply.replayed:
+            headers.append((b"idempotent-replayed", b"true"))
+        if isinstance(reply.body, str):
+            headers.append((b"content-type", _TEXT))
+            return reply.status, reply.body.encode()
+        headers.append((b"content-type", _JSON))
+        return reply.status, self._encoder.encode(reply.body)
+
+    def _public(self, scope: Mapping[str, Any]) -> tuple[int, bytes] | None:
+        """What anybody may ask: whether we live, whether we are ready, what the API is."""
+        if scope["method"] != "GET":
+            return None
+        path = scope["path"]
+        if path == "/livez":
+            return 200, self._encoder.encode(Health("alive"))
+        if path == "/readyz":
+            ready = self._service.intake.ready()
+            return 200 if ready else 503, self._encoder.encode(Health("ready" if ready else "not ready"))
+        return (200, self._openapi) if path == "/openapi.json" else None
+
+    def _refused(self, refusal: Refusal, request_id: str, headers: Headers) -> tuple[int, bytes]:
+        headers.append((b"content-type", PROBLEM_TYPE))
+        seconds = retry_after_s(refusal)
+        if seconds is not None:
+            headers.append((b"retry-after", str(seconds).encode()))
+        if refusal.code in (Code.TOO_LARGE, Code.TIMEOUT):
+            headers.append((b"connection", b"close"))  # the rest of the body is not read
+        return refusal.row.status, problem(refusal, request_id)
+
+
+def _rate_headers(standing: list[Standing], headers: Headers) -> None:
+    """draft-ietf-httpapi-ratelimit-headers: one window of a second for the address, one for the key."""
+    if standing:
+        names = ("address", "key")
+        policy = ", ".join(f'"{name}";q={each.limit};w=1' for name, each in zip(names, standing, strict=False))
+        left = ", ".join(f'"{name}";r={each.remaining};t=1' for name, each in zip(names, standing, strict=False))
+        headers.append((b"ratelimit-policy", policy.encode()))
+        headers.append((b"ratelimit", left.encode()))

@@ -1,0 +1,227 @@
+"""The gate: everything that a request must pass before any of our code acts on it, in one fixed order.
+
+rate of the address → the route → size → signature or bearer token → key revoked → address allowed → rate of the key
+→ strict JSON → idempotency key → schema and fields → scope. The order is part of the contract: a request with several
+faults hears of the first. Nothing of the body is parsed before its signature holds over the raw bytes.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Route
+from strongroom.api.rate_limit import RateLimiter, Standing
+from strongroom.api.reading import read_object, refuse
+from strongroom.api.routes import find_route
+from strongroom.api.service import Service
+from strongroom.domain.errors import Code
+from strongroom.domain.ids import IdempotencyKey, IdError, parse_idempotency_key
+from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.permissions import allows
+from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.http_signature import (
+    Signature,
+    SignatureError,
+    SignedRequest,
+    UnsignedError,
+    parse_signature,
+    verify_signature,
+)
+from strongroom.store.organisations import ClientKey
+from strongroom.store.record import Evidence
+
+QUERY_MAXIMUM: Final = 2_000
+BEARER_MAXIMUM: Final = 200
+
+_SINGLE: Final = frozenset({
+    b"host", b"content-type", b"content-digest", b"content-length", b"idempotency-key", b"signature",
+    b"signature-input", b"authorization",
+})
+
+
+class MethodNotAllowedError(Exception):
+    """The path is there, with other methods."""
+
+    def __init__(self, methods: tuple[str, ...]) -> None:
+        super().__init__(", ".join(methods))
+        self.methods = methods
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A call that may be acted on, and what `read` made of it."""
+
+    route: Route
+    call: Call
+    asked: Any
+
+
+class Gate:
+    def __init__(
+        self, service: Service, authority: str, addresses: RateLimiter, keys: RateLimiter, body_timeout_ms: int
+    ) -> None:
+        self._service = service
+        self._authority = authority
+        self._addresses = addresses
+        self._keys = keys
+        self._body_timeout_s = body_timeout_ms / SECOND_MS
+
+    async def admit(self, scope: Mapping[str, Any], receive: Any, standing: list[Standing]) -> Admitted:
+        """`standing` gets what the rate headers say. Raises: RefusalError, MethodNotAllowedError."""
+        peer: str = scope["client"][0]
+        standing.append(self._addresses.hit(peer))
+        method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        found = find_route(method, path)
+        if len(found) != 2 or not isinstance(found[0], Route):
+            if found:
+                raise MethodNotAllowedError(tuple(str(each) for each in found))
+            raise refuse(Code.NOT_FOUND, "there is no such path")
+        route, parameters = found[0], found[1]
+        headers = _headers(scope["headers"])
+        body = await self._read_body(headers, receive, route.body_maximum)
+        now = self._service.clock()
+        request = _signed_request(method, self._authority, path, scope["query_string"], headers)
+        key, signature = await self._sign_in(request, headers, body, now)
+        _check_key(key, peer)
+        standing.append(self._keys.hit(key.key_id))
+        value: dict[str, JsonValue] = {}
+        content_type = request.content_type or ""
+        if method != "GET":
+            value = _read_value(route, content_type, body)
+        call = Call(
+            key, method, path, parameters, _read_query(route, scope["query_string"]), content_type, body, value,
+            _read_key(route, request.idempotency_key), None, now,
+        )
+        if call.idempotency_key is not None and signature is not None:
+            call.evidence = Evidence(
+                method, path, self._authority, call.idempotency_key, signature.base, signature.signature, body, now
+            )
+        asked = route.read(call)
+        if not allows(route.permission, key.sign_in, key.scopes):
+            raise refuse(Code.SCOPE_MISSING, f"this call needs the scope {route.permission}")
+        return Admitted(route, call, asked)
+
+    async def _read_body(self, headers: Mapping[bytes, str], receive: Any, maximum: int) -> bytes:
+        """Whole, within its size and its time."""
+        declared = headers.get(b"content-length", "0")
+        if not declared.isdigit() or int(declared) > maximum:
+            raise refuse(Code.TOO_LARGE, f"the body may have {maximum} bytes")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise refuse(Code.TIMEOUT, "the connection ended before the body did")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > maximum:
+                        raise refuse(Code.TOO_LARGE, f"the body may have {maximum} bytes")
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError as fault:
+            raise refuse(Code.TIMEOUT, f"the body took longer than {self._body_timeout_s:g} s") from fault
+
+    async def _sign_in(
+        self, request: SignedRequest, headers: Mapping[bytes, str], body: bytes, now: Instant
+    ) -> tuple[ClientKey, Signature | None]:
+        authorization = headers.get(b"authorization")
+        if authorization is not None and request.method == "GET" and request.signature is None:
+            return await self._bearer(authorization), None
+        try:
+            signature = parse_signature(request, self._service.deployment)
+            key = await self._service.signing_key(signature.key_id)
+            if key is None:
+                raise SignatureError("no key is enrolled under this keyid")
+            verify_signature(signature, request, body, key.public_key, now)
+        except UnsignedError as fault:
+            raise refuse(Code.SIGNATURE_MISSING, str(fault)) from fault
+        except SignatureError as fault:
+            raise refuse(Code.SIGNATURE_INVALID, str(fault)) from fault
+        return key, signature
+
+    async def _bearer(self, authorization: str) -> ClientKey:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not 1 <= len(token) <= BEARER_MAXIMUM:
+            raise refuse(Code.SIGNATURE_INVALID, "the header Authorization must be Bearer and a token")
+        key = await self._service.bearer_key(hashlib.sha256(token.encode()).digest())
+        if key is None:
+            raise refuse(Code.SIGNATURE_INVALID, "no such token is enrolled")
+        return key
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """The headers that matter, each there at most once. Raises: RefusalError."""
+    headers: dict[bytes, str] = {}
+    for name, value in raw:
+        if name in _SINGLE:
+            if name in headers:
+                raise refuse(Code.SIGNATURE_INVALID, f"the header {name.decode()} stands there twice")
+            headers[name] = value.decode("latin-1")
+    return headers
+
+
+def _signed_request(
+    method: str, authority: str, path: str, query: bytes, headers: Mapping[bytes, str]
+) -> SignedRequest:
+    return SignedRequest(
+        method=method,
+        authority=authority,
+        path=path,
+        query="?" + query.decode("latin-1"),
+        content_type=headers.get(b"content-type"),
+        content_digest=headers.get(b"content-digest"),
+        idempotency_key=headers.get(b"idempotency-key"),
+        signature_input=headers.get(b"signature-input"),
+        signature=headers.get(b"signature"),
+    )
+
+
+def _check_key(key: ClientKey, peer: str) -> None:
+    if key.is_revoked:
+        raise refuse(Code.KEY_REVOKED, f"the key {key.key_id} is revoked")
+    if key.allowed_addresses and not any(
+        ipaddress.ip_address(peer) in ipaddress.ip_network(allowed) for allowed in key.allowed_addresses
+    ):
+        raise refuse(Code.ADDRESS_NOT_ALLOWED, f"the key {key.key_id} may not be used from {peer}")
+
+
+def _read_value(route: Route, content_type: str, body: bytes) -> dict[str, JsonValue]:
+    media_type = content_type.partition(";")[0].strip()
+    if route.csv and media_type == CSV_TYPE:
+        return {}
+    if content_type != JSON_TYPE:
+        raise refuse(Code.MALFORMED, f"Content-Type must be {JSON_TYPE}", "Content-Type")
+    return read_object(body)
+
+
+def _read_query(route: Route, raw: bytes) -> dict[str, str]:
+    if not raw:
+        return {}
+    if len(raw) > QUERY_MAXIMUM:
+        raise refuse(Code.INVALID, f"the query may have {QUERY_MAXIMUM} characters", "?")
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=20):
+        if name not in route.query:
+            raise refuse(Code.INVALID, "is not a parameter of this call", name)
+        if name in query:
+            raise refuse(Code.INVALID, "stands there twice", name)
+        query[name] = value
+    return query
+
+
+def _read_key(route: Route, key: str | None) -> IdempotencyKey | None:
+    if not route.keyed:
+        return None
+    if key is None:
+        raise refuse(Code.IDEMPOTENCY_KEY_REQUIRED, "the header Idempotency-Key is needed", "Idempotency-Key")
+    try:
+        return parse_idempotency_key(key)
+    except IdError as fault:
+        raise refuse(Code.INVALID, str(fault), "Idempotency-Key") from fault
+

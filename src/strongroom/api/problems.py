@@ -1,0 +1,36 @@
+"""Refusals as `application/problem+json` (RFC 9457)."""
+
+from typing import Final
+
+import msgspec
+
+from strongroom.api.schemas import ProblemAnswer
+from strongroom.domain.errors import Code, Refusal
+from strongroom.domain.instant import SECOND_MS
+
+PROBLEM_TYPE: Final = b"application/problem+json"
+
+FAULT: Final = Refusal(Code.INTERNAL, "a fault of ours; it is logged under the request id")
+
+
+def problem(refusal: Refusal, request_id: str) -> bytes:
+    """The body of a refusal."""
+    row = refusal.row
+    return msgspec.json.encode(
+        ProblemAnswer(
+            type=f"urn:strongroom:problem:{refusal.code}",
+            title=row.title,
+            status=row.status,
+            code=refusal.code.value,
+            detail=refusal.detail,
+            request_id=request_id,
+            field=refusal.field,
+        )
+    )
+
+
+def retry_after_s(refusal: Refusal) -> int | None:
+    """Whole seconds, rounded up, for the header Retry-After."""
+    if refusal.retry_after_ms is None:
+        return None
+    return max(1, -(-refusal.retry_after_ms // SECOND_MS))

@@ -1,0 +1,100 @@
+"""Reading the audit log: leaves, checkpoints and proofs, made from the stored hashes of complete subtrees.
+
+Proofs are given for the size of a checkpoint that exists: a reader believes the checkpoint's signature and nothing
+else that is read here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from strongroom.protocol.merkle import Node, consistency_proof, inclusion_proof
+from strongroom.store.session import Session
+
+ENTRIES_MAXIMUM: Final = 1_000
+
+_LEAVES: Final = """
+SELECT s.leaf_index, l.leaf FROM strongroom.audit_sequence s JOIN strongroom.audit_leaves l ON l.id = s.leaf_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A leaf, its place, and the proof that it is in the tree that the note signs."""
+
+    leaf_index: int
+    leaf: str
+    size: int
+    proof: list[bytes]
+    note: str
+
+
+class _Collector:
+    """Stands in for the stored hashes and notes which of them a proof wants."""
+
+    def __init__(self) -> None:
+        self.wanted: list[Node] = []
+
+    def __call__(self, node: Node) -> bytes:
+        self.wanted.append(node)
+        return bytes(32)
+
+
+async def read_checkpoint(connection: Session) -> StoredCheckpoint | None:
+    """The newest."""
+    row = await connection.fetchrow("SELECT size, note FROM strongroom.audit_checkpoints ORDER BY size DESC LIMIT 1")
+    return None if row is None else StoredCheckpoint(row["size"], row["note"])
+
+
+async def read_entries(connection: Session, start: int, count: int) -> list[tuple[int, str]]:
+    """(index, leaf) from `start` on; at most `ENTRIES_MAXIMUM`."""
+    rows = await connection.fetch(
+        f"{_LEAVES} WHERE s.leaf_index >= $1 ORDER BY s.leaf_index LIMIT $2",
+        start, min(count, ENTRIES_MAXIMUM),
+    )
+    return [(row["leaf_index"], row["leaf"]) for row in rows]
+
+
+async def read_inclusion(connection: Session, index: int, size: int) -> list[bytes]:
+    """Raises: MerkleError unless the leaf is in the tree of that size."""
+    collector = _Collector()
+    inclusion_proof(index, size, collector)
+    return inclusion_proof(index, size, (await _nodes(connection, collector.wanted)).__getitem__)
+
+
+async def read_consistency(connection: Session, first: int, second: int) -> list[bytes]:
+    """Raises: MerkleError unless 0 < first <= second."""
+    collector = _Collector()
+    consistency_proof(first, second, collector)
+    return consistency_proof(first, second, (await _nodes(connection, collector.wanted)).__getitem__)
+
+
+async def read_leaf_hash(connection: Session, index: int) -> bytes:
+    return (await _nodes(connection, [(0, index)]))[0, index]
+
+
+async def read_receipt(connection: Session, leaf_id: int) -> Receipt | None:
+    """None until the leaf is sequenced and a checkpoint covers it."""
+    row = await connection.fetchrow(
+        f"{_LEAVES} WHERE s.leaf_id = $1",
+        leaf_id,
+    )
+    checkpoint = await read_checkpoint(connection)
+    if row is None or checkpoint is None or checkpoint.size <= row["leaf_index"]:
+        return None
+    proof = await read_inclusion(connection, row["leaf_index"], checkpoint.size)
+    return Receipt(row["leaf_index"], row["leaf"], checkpoint.size, proof, checkpoint.note)
+
+
+async def _nodes(connection: Session, wanted: list[Node]) -> dict[Node, bytes]:
+    rows = await connection.fetch(
+        "SELECT n.level, n.position, n.hash FROM unnest($1::smallint[], $2::bigint[]) AS asked (level, position) "
+        "JOIN strongroom.audit_nodes n ON n.level = asked.level AND n.position = asked.position",
+        [level for level, _ in wanted], [position for _, position in wanted],
+    )
+    return {(row["level"], row["position"]): row["hash"] for row in rows}
