@@ -2,21 +2,26 @@
 
 C2SP `tlog-checkpoint` (origin, size, root) in a C2SP `signed-note` with Ed25519 signatures. A note that has one
 good signature by the expected key is believed; lines by keys that we don't know are skipped, as the note's
-specification says, a bad line by the expected key is refused.
+specification says, a bad line by the expected key is refused. Whether a checkpoint continues an earlier one is
+for `merkle` to say.
 """
 
 import base64
-import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+NOTE_MAXIMUM: Final = 16_384
+SIGNATURES_MAXIMUM: Final = 16
+
 _ED25519: Final = b"\x01"
 _DASH: Final = "\u2014 "
-NOTE_MAXIMUM: Final = 16_384
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
+_SIZE = re.compile("0|[1-9][0-9]{0,17}")
 
 
 class CheckpointError(ValueError):
@@ -25,6 +30,8 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
+    """`origin` names the log, `size` counts its leaves, `root` is the 32-byte root of RFC 6962."""
+
     origin: str
     size: int
     root: bytes
@@ -35,34 +42,40 @@ class Checkpoint:
 
 def sign_checkpoint(checkpoint: Checkpoint, key_name: str, key: SigningKey) -> str:
     """The signed note. `key_name` has no spaces and no plus."""
-    text = checkpoint.text()
+    return sign_note(checkpoint.text(), key_name, key)
+
+
+def verify_checkpoint(note: str, origin: str, key_name: str, public_key: bytes) -> Checkpoint:
+    """The checkpoint of the log `origin` in a note. Raises: CheckpointError."""
+    return _parse(verify_note(note, key_name, public_key), origin)
+
+
+def sign_note(text: str, key_name: str, key: SigningKey) -> str:
+    """C2SP signed-note of a text that ends in a newline."""
     signature = key.sign(text.encode()).signature
     blob = key_hash(key_name, bytes(key.verify_key)) + signature
     return f"{text}\n{_DASH}{key_name} {base64.b64encode(blob).decode()}\n"
 
 
-def verify_checkpoint(note: str, origin: str, key_name: str, public_key: bytes) -> Checkpoint:
-    """The checkpoint in a note. Raises: CheckpointError."""
-    if len(note) > NOTE_MAXIMUM:
-        raise CheckpointError(f"the note is longer than {NOTE_MAXIMUM} characters")
+def verify_note(note: str, key_name: str, public_key: bytes) -> str:
+    """The text of a note that this key signed. Raises: CheckpointError."""
+    if len(note) > NOTE_MAXIMUM or _CONTROL.search(note) is not None:
+        raise CheckpointError(f"the note is longer than {NOTE_MAXIMUM} characters, or holds control characters")
     body, separator, signatures = note.rpartition("\n\n")
-    if not separator or not signatures.endswith("\n"):
-        raise CheckpointError("the note has no signatures")
+    lines = signatures.split("\n")
+    if not separator or lines.pop() != "" or not 1 <= len(lines) <= SIGNATURES_MAXIMUM:
+        raise CheckpointError(f"a note ends in an empty line and 1 to {SIGNATURES_MAXIMUM} signatures")
     text = body + "\n"
-    expected = key_hash(key_name, public_key)
-    good = False
-    for line in signatures.splitlines():
-        name, blob = _signature_line(line)
-        if name != key_name or blob[:4] != expected:
-            continue
-        try:
-            VerifyKey(public_key).verify(text.encode(), blob[4:])
-        except (BadSignatureError, ValueError, UnicodeEncodeError) as fault:
-            raise CheckpointError(f"the signature by {key_name} doesn't hold") from fault
-        good = True
-    if not good:
+    expected = (key_name, key_hash(key_name, public_key))
+    ours = [blob[4:] for name, blob in map(_signature_line, lines) if (name, blob[:4]) == expected]
+    if not ours:
         raise CheckpointError(f"the note isn't signed by {key_name}")
-    return _parse(text, origin)
+    for signature in ours:
+        try:
+            VerifyKey(public_key).verify(text.encode(), signature)
+        except (BadSignatureError, ValueError) as fault:
+            raise CheckpointError(f"the signature by {key_name} doesn't hold") from fault
+    return text
 
 
 def key_hash(key_name: str, public_key: bytes) -> bytes:
@@ -72,25 +85,31 @@ def key_hash(key_name: str, public_key: bytes) -> bytes:
 
 def _signature_line(line: str) -> tuple[str, bytes]:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise CheckpointError("a signature line isn't base64") from fault
+    blob = _unbase64(encoded)
     if not line.startswith(_DASH) or not name or len(blob) < 5:
         raise CheckpointError("a signature line is malformed")
     return name, blob
 
 
 def _parse(text: str, origin: str) -> Checkpoint:
-    lines = text.split("\n")
-    if len(lines) < 4 or lines[0] != origin:
-        raise CheckpointError(f"the checkpoint isn't one of {origin}")
-    if not lines[1].isascii() or not lines[1].isdigit() or len(lines[1]) > 18 or str(int(lines[1])) != lines[1]:
+    """Three lines; what an extension line says is nobody's to rely on, but it must not be empty."""
+    lines = text.split("\n")[:-1]
+    if len(lines) < 3 or "" in lines or lines[0] != origin:
+        raise CheckpointError(f"the note isn't a checkpoint of {origin}")
+    if _SIZE.fullmatch(lines[1]) is None:
         raise CheckpointError("the checkpoint's size isn't a plain number")
-    try:
-        root = base64.b64decode(lines[2], validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise CheckpointError("the checkpoint's root isn't base64") from fault
+    root = _unbase64(lines[2])
     if len(root) != 32:
         raise CheckpointError("the checkpoint's root isn't a SHA-256")
     return Checkpoint(origin, int(lines[1]), root)
+
+
+def _unbase64(text: str) -> bytes:
+    """Standard base64, padded, and only in its one canonical spelling."""
+    try:
+        value = base64.b64decode(text, validate=True)
+    except ValueError as fault:
+        raise CheckpointError("something isn't base64") from fault
+    if base64.b64encode(value).decode() != text:
+        raise CheckpointError("base64 isn't in its canonical form")
+    return value

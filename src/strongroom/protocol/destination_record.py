@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.domain.beneficiary import DestinationClass
-from strongroom.domain.ids import BeneficiaryId, DestinationDigest, OrganisationId
+from strongroom.domain.document import Fields
+from strongroom.domain.ids import (
+    BeneficiaryId,
+    DestinationDigest,
+    OrganisationId,
+    parse_beneficiary_id,
+    parse_organisation_id,
+)
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
+from strongroom.protocol.record import read_record, take_version
 
 DESTINATION_TYPE: Final = "strongroom/destination/v1"
 
@@ -64,3 +72,28 @@ class DestinationRecord:
 def destination_digest(raw: bytes) -> DestinationDigest:
     """64 hex digits for the verbatim bytes of a destination record."""
     return DestinationDigest(record_hash(DESTINATION_TYPE, raw).hex())
+
+
+def parse_destination_record(raw: bytes) -> DestinationRecord:
+    """A record from its verbatim bytes. Raises: DocumentError with the field at fault."""
+    fields = read_record(raw, DESTINATION_TYPE)
+    version, previous = take_version(fields)
+    record = DestinationRecord(
+        organisation=fields.parsed("organisation", parse_organisation_id),
+        beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
+        name=fields.text("name"),
+        destination_class=fields.parsed("class", DestinationClass),
+        network=fields.text("network"),
+        where=_bank_account(fields) if "account" in fields.names() else fields.text("address"),
+        version=version,
+        previous=None if previous is None else DestinationDigest(previous),
+    )
+    fields.close()
+    return record
+
+
+def _bank_account(fields: Fields) -> BankAccountRecord:
+    account = fields.inner("account")
+    record = BankAccountRecord(account.text("account_holder"), account.text("country", 2), account.text("iban", 34))
+    account.close()
+    return record

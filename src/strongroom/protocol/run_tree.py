@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.domain.ids import RunId
 from strongroom.domain.money import MoneyError, parse_amount_minor
-from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.canonical import CanonicalError, JsonValue, encode
 from strongroom.protocol.merkle import leaf_hash, root_of
 
 RUN_ITEM_TYPE: Final = "strongroom/run-item/v1"
@@ -39,7 +39,10 @@ class Seal:
 
 
 def item_leaf(item: Mapping[str, JsonValue], run: RunId, index: int) -> bytes:
-    """The verbatim leaf of an item as sent. `item` has no field named index, run or type. Raises: CanonicalError."""
+    """The verbatim leaf of an item as sent. Raises: CanonicalError, also if the item has a field that we add."""
+    for added in ("index", "run", "type"):
+        if added in item:
+            raise CanonicalError(f"an item can't have a field {added}", added)
     return encode({**item, "index": index, "run": run, "type": RUN_ITEM_TYPE})
 
 

@@ -1,0 +1,87 @@
+"""The genesis record `strongroom/genesis/v1`: what a deployment is from its first moment, and what names it.
+
+Its hash's start is the deployment id that every signed request carries in its tag, so that nothing signed for one
+deployment is worth anything in another. `sandbox` pays on test networks only and takes software keys; `production`
+takes none. Who may write it is the ceremony's to say.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import OrganisationId, parse_organisation_id
+from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
+from strongroom.protocol.canonical import encode, record_hash
+from strongroom.protocol.record import read_record, take_bytes, take_hash
+
+GENESIS_TYPE: Final = "strongroom/genesis/v1"
+ORGANISATIONS_MAXIMUM: Final = 1_000
+DEPLOYMENT_LENGTH: Final = 16
+
+
+class Mode(StrEnum):
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundingOrganisation:
+    """The hashes, in hex, of an organisation's first policy and roster."""
+
+    organisation: OrganisationId
+    policy: str
+    roster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """`checkpoint_key` is the Ed25519 key that signs the audit log's checkpoints."""
+
+    mode: Mode
+    created: Instant
+    checkpoint_key: bytes
+    organisations: tuple[FoundingOrganisation, ...]
+
+    def encode(self) -> bytes:
+        """The canonical bytes that are hashed. Raises: CanonicalError."""
+        return encode(
+            {
+                "checkpoint_key": self.checkpoint_key.hex(),
+                "created_ms": self.created,
+                "mode": self.mode.value,
+                "organisations": [
+                    {"organisation": each.organisation, "policy": each.policy, "roster": each.roster}
+                    for each in self.organisations
+                ],
+                "type": GENESIS_TYPE,
+            }
+        )
+
+
+def deployment_id(raw: bytes) -> str:
+    """The first 16 hex digits of the hash of the verbatim genesis record."""
+    return record_hash(GENESIS_TYPE, raw).hex()[:DEPLOYMENT_LENGTH]
+
+
+def parse_genesis(raw: bytes) -> Genesis:
+    """A genesis record from its verbatim bytes. Raises: DocumentError with the field at fault."""
+    fields = read_record(raw, GENESIS_TYPE)
+    genesis = Genesis(
+        mode=fields.parsed("mode", Mode),
+        created=Instant(fields.integer("created_ms", 0, INSTANT_MAXIMUM)),
+        checkpoint_key=take_bytes(fields, "checkpoint_key", 32, 32),
+        organisations=tuple(_founding(each) for each in fields.each("organisations", 0, ORGANISATIONS_MAXIMUM)),
+    )
+    fields.close()
+    if len({each.organisation for each in genesis.organisations}) != len(genesis.organisations):
+        raise DocumentError("organisations", "name one organisation twice")
+    return genesis
+
+
+def _founding(fields: Fields) -> FoundingOrganisation:
+    founding = FoundingOrganisation(
+        fields.parsed("organisation", parse_organisation_id), take_hash(fields, "policy"), take_hash(fields, "roster")
+    )
+    fields.close()
+    return founding
