@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import uvicorn
 import uvloop
 
@@ -23,7 +22,7 @@ from strongroom.api.service import Service
 from strongroom.domain.instant import Instant
 from strongroom.store.intake import Intake, WriterTakenError
 from strongroom.store.organisations import read_deployment
-from strongroom.store.session import SessionError, open_pool
+from strongroom.store.session import FAULTS, SessionError, open_pool
 
 LOG = logging.getLogger("strongroom.api")
 
@@ -100,7 +99,7 @@ def main() -> int:
     try:
         config = read_config(parser.parse_args().config)
         uvloop.run(serve(config))
-    except (ConfigError, SessionError, WriterTakenError, OSError, asyncpg.PostgresError) as fault:
+    except (ConfigError, SessionError, WriterTakenError, *FAULTS) as fault:
         LOG.error("%s", fault)
         return 1
     return 0

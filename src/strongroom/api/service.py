@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import asyncpg
-
 from strongroom.domain.ids import KeyId
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.store.intake import Intake
 from strongroom.store.organisations import ClientKey, find_bearer_key, find_signing_key
+from strongroom.store.session import Pool
 
 KEY_REMEMBERED_MS: Final = SECOND_MS
 """A revoked key is refused within this time here, and at once by intake."""
@@ -20,7 +19,7 @@ KEYS_MAXIMUM: Final = 10_000
 @dataclass(slots=True)
 class Service:
     intake: Intake
-    pool: asyncpg.Pool
+    pool: Pool
     deployment: str
     clock: Callable[[], Instant]
     _keys: dict[str | bytes, tuple[Instant, ClientKey | None]] = field(default_factory=dict)

@@ -64,18 +64,18 @@ async def read_inclusion(connection: Session, index: int, size: int) -> list[byt
     """Raises: MerkleError unless the leaf is in the tree of that size."""
     collector = _Collector()
     inclusion_proof(index, size, collector)
-    return inclusion_proof(index, size, (await _nodes(connection, collector.wanted)).__getitem__)
+    return inclusion_proof(index, size, (await read_nodes(connection, collector.wanted)).__getitem__)
 
 
 async def read_consistency(connection: Session, first: int, second: int) -> list[bytes]:
     """Raises: MerkleError unless 0 < first <= second."""
     collector = _Collector()
     consistency_proof(first, second, collector)
-    return consistency_proof(first, second, (await _nodes(connection, collector.wanted)).__getitem__)
+    return consistency_proof(first, second, (await read_nodes(connection, collector.wanted)).__getitem__)
 
 
 async def read_leaf_hash(connection: Session, index: int) -> bytes:
-    return (await _nodes(connection, [(0, index)]))[0, index]
+    return (await read_nodes(connection, [(0, index)]))[0, index]
 
 
 async def read_receipt(connection: Session, leaf_id: int) -> Receipt | None:
@@ -91,7 +91,8 @@ async def read_receipt(connection: Session, leaf_id: int) -> Receipt | None:
     return Receipt(row["leaf_index"], row["leaf"], checkpoint.size, proof, checkpoint.note)
 
 
-async def _nodes(connection: Session, wanted: list[Node]) -> dict[Node, bytes]:
+async def read_nodes(connection: Session, wanted: list[Node]) -> dict[Node, bytes]:
+    """The stored hashes among these complete subtrees."""
     rows = await connection.fetch(
         "SELECT n.level, n.position, n.hash FROM unnest($1::smallint[], $2::bigint[]) AS asked (level, position) "
         "JOIN strongroom.audit_nodes n ON n.level = asked.level AND n.position = asked.position",

@@ -20,6 +20,10 @@ _SETTINGS: Final = {
     "jit": "off",
 }
 
+Pool = asyncpg.Pool
+FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What goes wrong when PostgreSQL can't be reached or refuses."""
+
 Session = asyncpg.Connection | PoolConnectionProxy
 """A connection of one's own, or one lent by a pool."""
 

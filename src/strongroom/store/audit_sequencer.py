@@ -1,0 +1,98 @@
+"""Puts leaves in their order, grows the tree over them, and records a checkpoint: one step, in one transaction.
+
+Only `watch` may. A leaf's id is drawn before its transaction commits, so a small id can become visible after a
+larger one. Whoever writes leaves holds a shared lock until it ends; taking it alone for an instant shows an id
+up to which nothing can be missing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from strongroom.domain.errors import InvariantError
+from strongroom.domain.instant import Instant
+from strongroom.protocol.merkle import Frontier, frontier_nodes, leaf_hash
+from strongroom.store.audit import read_nodes
+
+STEP_MAXIMUM: Final = 10_000
+SEQUENCER_LOCK: Final = 7163829168
+
+SignCheckpoint = Callable[[int, bytes], str]
+"""(size, root) to the signed note."""
+
+
+class SequencerTakenError(Exception):
+    """Another sequencer is at work on this database."""
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """Keeps the frontier of the tree; thrown away with its connection."""
+
+    connection: asyncpg.Connection
+    sign: SignCheckpoint
+    frontier: Frontier
+    last_id: int
+
+    @classmethod
+    async def start(
+        cls, connection: asyncpg.Connection, sign: SignCheckpoint, verify: Callable[[str], tuple[int, bytes]]
+    ) -> "Sequencer":
+        """Take the sequencer's place, and check that the stored tree is the one that was signed last.
+
+        `verify` gives the size and root of a note of ours. Raises: SequencerTakenError, InvariantError.
+        """
+        if not await connection.fetchval(f"SELECT pg_try_advisory_lock({SEQUENCER_LOCK})"):
+            raise SequencerTakenError("another sequencer is at work on this database")
+        row = await connection.fetchrow(
+            "SELECT count(*) AS size, coalesce(max(leaf_id), 0) AS last_id FROM strongroom.audit_sequence"
+        )
+        if row is None:
+            raise InvariantError("an aggregate has no row")
+        size = row["size"]
+        nodes = frontier_nodes(size)
+        hashes = await read_nodes(connection, nodes)
+        missing = [node for node in nodes if node not in hashes]
+        if missing:
+            raise InvariantError(f"the audit tree of {size} leaves lacks its node {missing[0]}")
+        sequencer = cls(connection, sign, Frontier(size, [hashes[node] for node in nodes]), row["last_id"])
+        note = await connection.fetchval("SELECT note FROM strongroom.audit_checkpoints ORDER BY size DESC LIMIT 1")
+        if note is not None and verify(note) != (size, sequencer.frontier.root()):
+            raise InvariantError("the stored audit tree isn't the one that the newest checkpoint signs")
+        return sequencer
+
+    async def step(self, now: Instant) -> int:
+        """Sequence what can be, at most `STEP_MAXIMUM` leaves; how many it was. Raises: asyncpg's errors."""
+        rows = await self.connection.fetch(
+            "SELECT id, leaf FROM strongroom.audit_leaves WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3",
+            self.last_id, await self._safe_id(), STEP_MAXIMUM,
+        )
+        if not rows:
+            return 0
+        first = self.frontier.size
+        grown = Frontier(first, self.frontier.roots)
+        nodes = grown.append(leaf_hash(row["leaf"].encode()) for row in rows)
+        note = self.sign(grown.size, grown.root())
+        async with self.connection.transaction():
+            await self.connection.execute(
+                "INSERT INTO strongroom.audit_sequence SELECT * FROM unnest($1::bigint[], $2::bigint[])",
+                list(range(first, grown.size)), [row["id"] for row in rows],
+            )
+            await self.connection.execute(
+                "INSERT INTO strongroom.audit_nodes SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])",
+                [level for level, _, _ in nodes], [position for _, position, _ in nodes], [each for _, _, each in nodes],
+            )
+            await self.connection.execute(
+                "INSERT INTO strongroom.audit_checkpoints VALUES ($1, $2, $3)", grown.size, note, now
+            )
+        self.frontier, self.last_id = grown, rows[-1]["id"]
+        return len(rows)
+
+    async def _safe_id(self) -> int:
+        """The largest id below which every leaf is either visible now or will never be."""
+        async with self.connection.transaction():
+            await self.connection.execute("SELECT pg_advisory_xact_lock(strongroom.audit_lock())")
+            newest: int = await self.connection.fetchval("SELECT coalesce(max(id), 0) FROM strongroom.audit_leaves")
+        return newest

@@ -1,0 +1,36 @@
+"""What the watch process is told: a database in which it may only add to the audit tree, and its signing key's file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from nacl.signing import SigningKey
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message names the field."""
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True):
+    """`checkpoint_key_file` holds an Ed25519 seed as 64 hex digits; `origin` names the log in its checkpoints."""
+
+    database_url: str
+    checkpoint_key_file: str
+    origin: Annotated[str, msgspec.Meta(pattern="^[!-*,-~]{1,100}$")]
+    interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
+
+
+def read_config(file: Path) -> Config:
+    """Raises: ConfigError."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Config)
+    except (OSError, msgspec.DecodeError) as fault:
+        raise ConfigError(f"{file}: {fault}") from fault
+
+
+def read_key(config: Config) -> SigningKey:
+    """Raises: ConfigError."""
+    try:
+        return SigningKey(bytes.fromhex(Path(config.checkpoint_key_file).read_text().strip()))
+    except (OSError, ValueError, TypeError) as fault:
+        raise ConfigError(f"checkpoint_key_file: {config.checkpoint_key_file} can't be read as a key") from fault

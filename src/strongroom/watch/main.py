@@ -1,0 +1,95 @@
+"""The watch process: today it sequences the audit log and signs its checkpoints, a few times a second.
+
+When PostgreSQL goes away it waits and comes back. When the stored tree isn't the one that it signed, it stops: that
+is no fault to go on after, somebody changed the log.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from nacl.signing import SigningKey
+
+from strongroom.domain.errors import InvariantError
+from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.protocol.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
+from strongroom.store.session import FAULTS, SessionError, connect
+from strongroom.watch.config import Config, ConfigError, read_config, read_key
+
+LOG = logging.getLogger("strongroom.watch")
+RETRY_S: Final = 1
+
+
+async def watch(config: Config, key: SigningKey, stop: asyncio.Event) -> None:
+    """Until told to stop. Raises: InvariantError, SessionError."""
+    while not stop.is_set():
+        try:
+            await _watch_once(config, key, stop)
+        except (SequencerTakenError, *FAULTS) as fault:
+            LOG.warning("%s; again in %d s", fault, RETRY_S)
+            await _pause(stop, RETRY_S)
+
+
+async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> None:
+    """With one connection, until it fails or we are stopped."""
+    connection = await connect(config.database_url, "strongroom watch")
+    try:
+        sequencer = await Sequencer.start(connection, _signer(config, key), _verifier(config, key))
+        LOG.info("the audit log has %d leaves", sequencer.frontier.size)
+        while not stop.is_set():
+            now = Instant(time.time_ns() // 1_000_000)
+            if not await sequencer.step(now):
+                await _pause(stop, config.interval_ms / SECOND_MS)
+    finally:
+        await connection.close(timeout=5)
+
+
+def _signer(config: Config, key: SigningKey) -> Callable[[int, bytes], str]:
+    return lambda size, root: sign_checkpoint(Checkpoint(config.origin, size, root), config.origin, key)
+
+
+def _verifier(config: Config, key: SigningKey) -> Callable[[str], tuple[int, bytes]]:
+    def verify(note: str) -> tuple[int, bytes]:
+        checkpoint = verify_checkpoint(note, config.origin, config.origin, bytes(key.verify_key))
+        return checkpoint.size, checkpoint.root
+
+    return verify
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _run(config: Config, key: SigningKey) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await watch(config, key, stop)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="strongroom serve watch")
+    parser.add_argument("--config", type=Path, required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        config = read_config(parser.parse_args().config)
+        uvloop.run(_run(config, read_key(config)))
+    except (ConfigError, SessionError, InvariantError) as fault:
+        LOG.error("%s", fault)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
