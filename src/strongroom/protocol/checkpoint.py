@@ -21,6 +21,7 @@ SIGNATURES_MAXIMUM: Final = 16
 _ED25519: Final = b"\x01"
 _DASH: Final = "\u2014 "
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
+_SIGNATURE_LINE = re.compile(_DASH + "([^ +]+) ([^ ]+)")
 _SIZE = re.compile("0|[1-9][0-9]{0,17}")
 
 
@@ -84,11 +85,11 @@ def key_hash(key_name: str, public_key: bytes) -> bytes:
 
 
 def _signature_line(line: str) -> tuple[str, bytes]:
-    name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    blob = _unbase64(encoded)
-    if not line.startswith(_DASH) or not name or len(blob) < 5:
+    match = _SIGNATURE_LINE.fullmatch(line)
+    blob = _unbase64(match[2]) if match is not None else b""
+    if match is None or len(blob) < 5:
         raise CheckpointError("a signature line is malformed")
-    return name, blob
+    return match[1], blob
 
 
 def _parse(text: str, origin: str) -> Checkpoint:

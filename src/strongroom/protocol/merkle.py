@@ -10,6 +10,7 @@ from typing import Final
 
 EMPTY_ROOT: Final = hashlib.sha256().digest()
 PROOF_MAXIMUM: Final = 64
+HASH_LENGTH: Final = 32
 
 Node = tuple[int, int]
 """(level, position): the subtree over leaves position·2^level to (position+1)·2^level - 1."""
@@ -130,6 +131,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     """RFC 9162 §2.1.3.2; `leaf` is a leaf hash. Raises: MerkleError."""
     if not 0 <= index < size or len(proof) > PROOF_MAXIMUM:
         raise MerkleError(f"leaf {index} isn't in a tree of {size}, or the proof is too long")
+    _check_hashes(leaf, root, *proof)
     position, last, digest = index, size - 1, leaf
     for sibling in proof:
         if last == 0:
@@ -151,6 +153,7 @@ def verify_consistency(
     """RFC 9162 §2.1.4.2. Raises: MerkleError."""
     if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
         raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")
+    _check_hashes(first_root, second_root, *proof)
     if first == second:
         if proof or first_root != second_root:
             raise MerkleError("trees of one size must have one root, and need no proof")
@@ -174,6 +177,11 @@ def verify_consistency(
         position, last = position >> 1, last >> 1
     if last != 0 or old != first_root or new != second_root:
         raise MerkleError(f"the tree of {second} isn't a continuation of the tree of {first}")
+
+
+def _check_hashes(*hashes: bytes) -> None:
+    if any(len(each) != HASH_LENGTH for each in hashes):
+        raise MerkleError(f"every hash must be {HASH_LENGTH} bytes")
 
 
 def _split(size: int) -> int:
