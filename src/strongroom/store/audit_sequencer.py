@@ -82,7 +82,9 @@ class Sequencer:
             )
             await self.connection.execute(
                 "INSERT INTO strongroom.audit_nodes SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])",
-                [level for level, _, _ in nodes], [position for _, position, _ in nodes], [each for _, _, each in nodes],
+                [level for level, _, _ in nodes],
+                [position for _, position, _ in nodes],
+                [digest for _, _, digest in nodes],
             )
             await self.connection.execute(
                 "INSERT INTO strongroom.audit_checkpoints VALUES ($1, $2, $3)", grown.size, note, now

@@ -64,7 +64,8 @@ class Cluster:
         self._uid = account.pw_uid if account else None
         self._gid = account.pw_gid if account else None
         self._groups: list[int] | None = [] if account else None
-        self._binaries = _binaries(unprivileged=account is not None)
+        found = find_binaries()
+        self._binaries = _copied(found) if account and not _open_to_all(found) else found
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -237,10 +238,11 @@ def _account() -> pwd.struct_passwd | None:
     raise PostgresError("PostgreSQL can't run as root, and there is no user postgres or nobody to run it as")
 
 
-def _binaries(*, unprivileged: bool) -> Path:
+def find_binaries() -> Path:
+    """Where PostgreSQL's programs are. Raises: PostgresError."""
     for candidate in _candidates():
         if (candidate / "initdb").exists():
-            return _copied(candidate) if unprivileged and not _open_to_all(candidate) else candidate
+            return candidate
     raise PostgresError("no PostgreSQL found: requirements/server.txt brings one, the system's will do too")
 
 

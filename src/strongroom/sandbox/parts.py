@@ -1,0 +1,148 @@
+"""What the sandbox needs that isn't Python: a Bitcoin node and an EVM node, fetched once into a cache.
+
+A `bitcoind` on PATH is taken; else Debian's bitcoin-knots with its own libraries is unpacked into a folder, so that
+nothing of the system is upgraded (packages are verified by apt as always; regtest only). anvil comes from its npm
+package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or STRONGROOM_CACHE.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+Say = Callable[[str], None]
+
+FETCH_TIMEOUT_S: Final = 240
+_KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_LIBRARIES: Final = (
+    "libc6 libstdc++6 libgcc-s1 libsqlite3-0 libzmq5 libsodium23 libpgm-5.3-0t64 libnorm1t64 libevent-core-2.1-7t64 "
+    "libevent-extra-2.1-7t64 libevent-pthreads-2.1-7t64 libbsd0 libmd0 libgssapi-krb5-2 libkrb5-3 libk5crypto3 "
+    "libkrb5support0 libcom-err2 libkeyutils1"
+)
+
+
+class PartError(Exception):
+    """A part is missing and can't be fetched; the message says what to do."""
+
+
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parents[3]
+
+
+def cache() -> Path:
+    folder = Path(os.environ.get("STRONGROOM_CACHE", "~/.cache/strongroom")).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def bitcoind(say: Say) -> list[str]:
+    """The command that starts a Bitcoin node. Raises: PartError."""
+    on_path = shutil.which("bitcoind")
+    if on_path is not None:
+        return [on_path]
+    prefix = cache() / "bitcoin-knots"
+    if not (prefix / "usr/bin/bitcoind").exists():
+        say("fetching a Bitcoin node (Debian's bitcoin-knots, 15 MB, once)")
+        _fetch_knots(prefix)
+    libraries = prefix / "usr/lib/x86_64-linux-gnu"
+    return [
+        str(libraries / "ld-linux-x86-64.so.2"), "--argv0", "bitcoind", "--inhibit-cache", "--library-path",
+        str(libraries), str(prefix / "usr/bin/bitcoind"),
+    ]
+
+
+def anvil(say: Say) -> list[str]:
+    """The command that starts an EVM node. Raises: PartError."""
+    on_path = shutil.which("anvil")
+    if on_path is not None:
+        return [on_path]
+    program = node_modules(say) / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+    if not program.exists():
+        raise PartError(f"the npm package of anvil has no {program.name}")
+    return [str(program)]
+
+
+def node_modules(say: Say) -> Path:
+    """The folder whose `node_modules` is what package-lock.json says. Raises: PartError."""
+    lock = root() / "package-lock.json"
+    folder = cache() / f"node-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    if folder.exists():
+        return folder
+    if shutil.which("npm") is None:
+        raise PartError("npm is missing, and the EVM node comes from it. On Debian: apt-get install nodejs npm")
+    say("fetching an EVM node (anvil, from npm, once)")
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(root() / name, unfinished / name)
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], unfinished, "anvil can't be fetched from npm")
+    _finish(unfinished, folder)
+    return folder
+
+
+def _fetch_knots(prefix: Path) -> None:
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise PartError(f"no bitcoind on PATH, and no {tool} to fetch one with: install Bitcoin Core 29 or newer")
+    folder = prefix.with_name(f"{prefix.name}.{os.getpid()}")
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("lists/partial", "cache/archives/partial", "debs", "prefix"):
+        (folder / part).mkdir(parents=True)
+    mirror = _debian_mirror()
+    (folder / "sources.list").write_text(
+        f"deb [signed-by={_KEYRING}] {mirror} trixie main\ndeb [signed-by={_KEYRING}] {mirror} trixie-backports main\n"
+    )
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
+        f'Dir::State::Lists "{folder}/lists";\nDir::Cache "{folder}/cache";\nAPT::Sandbox::User "root";\n'
+        'Acquire::Languages "none";\n'
+    )
+    what = "the Bitcoin node can't be fetched: install Bitcoin Core 29 or newer, or make Debian's packages reachable"
+    environment = {"APT_CONFIG": str(folder / "apt.conf")}
+    _run(["apt-get", "update", "-qq"], folder, what, environment)
+    packages = ["bitcoin-knots/trixie-backports", *_LIBRARIES.split()]
+    _run(["apt-get", "download", "-qq", *packages], folder / "debs", what, environment)
+    for package in sorted((folder / "debs").iterdir()):
+        _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
+    _finish(folder / "prefix", prefix)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _debian_mirror() -> str:
+    """Where this machine gets Debian from."""
+    files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    for file in files:
+        text = file.read_text(errors="replace") if file.is_file() else ""
+        found = re.search(r"^URIs: *(\S+/debian/?)\s*$", text, re.MULTILINE) or re.search(
+            r"^deb (?:\[.*?\] )?(\S+/debian/?) ", text, re.MULTILINE
+        )
+        if found is not None:
+            return found[1]
+    raise PartError("no bitcoind on PATH, and apt has no Debian source: install Bitcoin Core 29 or newer")
+
+
+def _run(command: list[str], folder: Path, what: str, environment: dict[str, str] | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True,
+            check=False, timeout=FETCH_TIMEOUT_S, stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as fault:
+        raise PartError(f"{what} ({command[0]} took longer than {FETCH_TIMEOUT_S} s)") from fault
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+        raise PartError(f"{what} ({' '.join(last)})")
+
+
+def _finish(unfinished: Path, final: Path) -> None:
+    """Into its place in one step; if another process was faster, its copy is as good."""
+    try:
+        unfinished.rename(final)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)

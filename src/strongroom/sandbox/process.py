@@ -1,0 +1,136 @@
+"""Child processes: started in a session of their own, ended with their parent, known by pid and start time.
+
+A pid alone names nobody for long; with the time at which the kernel started it, it does. Each child may run as a
+user of its own when we are root and the program can be reached by others; otherwise it says "not isolated".
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+STOP_TIMEOUT_S: Final = 20
+FIRST_USER: Final = 64_200
+"""Numbers of users that exist nowhere else: a process needs no name to be apart from others."""
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class ProcessError(Exception):
+    """A process didn't start, or ended at once; the message has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A process for certain: `started` is field 22 of /proc/PID/stat."""
+
+    pid: int
+    started: int
+
+    def alive(self) -> bool:
+        return start_time(self.pid) == self.started
+
+    def signal(self, number: signal.Signals) -> None:
+        """Only that process, never one that got its pid since."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.alive():
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(descriptor)
+
+
+def start_time(pid: int) -> int | None:
+    """None if there is no such process, or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+@dataclass(slots=True)
+class Child:
+    """One process of the sandbox, and its log. `user` is the number of the user it runs as, None for ours."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    user: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                list(self.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment},
+                user=self.user, group=self.user, extra_groups=None if self.user is None else [],
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 one prctl; it takes no lock
+            )
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def known(self) -> Known:
+        if self.process is None:
+            raise ProcessError(f"{self.name} was never started")
+        return Known(self.process.pid, start_time(self.process.pid) or 0)
+
+    def stop(self) -> None:
+        """Ask, wait, and then insist."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def fail(self, what: str) -> ProcessError:
+        """An error that says how the log ends."""
+        end = self.log.read_text(errors="replace").splitlines()[-8:] if self.log.exists() else []
+        return ProcessError("\n".join([f"{self.name} {what}; {self.log} ends:", *end]))
+
+
+def user_of(place: int, program: Path | None = None) -> int | None:
+    """The user for the process at this place in the list; None when it can't have one of its own."""
+    return FIRST_USER + place if not why_not_isolated(program) else None
+
+
+def why_not_isolated(program: Path | None = None) -> str:
+    """Why a process that runs `program` (one of ours, if None) has no user of its own; empty if it has."""
+    if os.geteuid() != 0:
+        return "not isolated: not root, so all processes run as one user"
+    for needed in (Path(sys.executable).resolve(), Path(__file__)) if program is None else (program.resolve(),):
+        for folder in needed.parents:
+            if not folder.stat().st_mode & 0o001:
+                return f"not isolated: other users can't reach {folder}"
+    return ""
+
+
+def wait_until_gone(known: Known, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while known.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,343 @@
+"""Starts everything in its order, keeps it running, and ends it in the other order. One process for one sandbox.
+
+`python -m strongroom.sandbox.supervisor --data DIR --ports BASE --rails LIST`. Says what it does in
+DIR/progress.log; DIR/sandbox.json with `ready` true is written last. What dies is started again, a few times; what
+keeps dying ends the sandbox with its reason. If the supervisor itself dies, the kernel ends its children.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import httpx
+from nacl.signing import SigningKey
+
+from strongroom.domain.instant import Instant
+from strongroom.domain.policy import POLICY_TYPE
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
+from strongroom.protocol.roster import roster_hash
+from strongroom.sandbox import parts
+from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
+from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
+from strongroom.sandbox.organisation import assets_of, make_organisation, write_private
+from strongroom.sandbox.ports import Ports, PortTakenError
+from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of, why_not_isolated
+from strongroom.store.migrate import MigrationError, migrate
+from strongroom.store.organisations import create_organisation, record_deployment
+from strongroom.store.postgres import Cluster, PostgresError
+from strongroom.store.roles import set_passwords
+
+READY_TIMEOUT_S: Final = 30
+POLL_S: Final = 0.25
+RESTARTS_MAXIMUM: Final = 5
+RESTARTS_WITHIN_S: Final = 60
+MINE_EVERY_S: Final = 1
+
+FAULTS: Final = (
+    PostgresError, PortTakenError, parts.PartError, ProcessError, BitcoinError, EvmError, MigrationError, OSError,
+)
+
+
+class SandboxError(Exception):
+    """The sandbox can't go on; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class Nodes:
+    bitcoin: Bitcoin | None = None
+    evm: Evm | None = None
+
+
+class Supervisor:
+    def __init__(self, data: Path, ports: Ports, rails: frozenset[str]) -> None:
+        self.data = data
+        self.ports = ports
+        self.rails = rails
+        self.nodes = Nodes()
+        self.children: list[Child] = []
+        self.cluster = Cluster(data / "postgres", ports.postgres)
+        self._restarts: dict[str, deque[float]] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until told to stop. Raises: SandboxError and what its parts raise."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        started = time.monotonic()
+        try:
+            self.ports.check()
+            self._start()
+            self.say(f"ready after {time.monotonic() - started:.1f} s")
+            self._watch()
+        finally:
+            self._end()
+
+    def say(self, text: str) -> None:
+        with (self.data / "progress.log").open("a") as log:
+            log.write(text + "\n")
+
+    def _start(self) -> None:
+        self.say("starting PostgreSQL")
+        self.cluster.start()
+        asyncio.run(self._prepare_database())
+        tokens: dict[str, str] = {}
+        if "bitcoin" in self.rails:
+            self.nodes.bitcoin = self._start_bitcoin()
+        if "evm" in self.rails:
+            self.nodes.evm, tokens = self._start_evm()
+        if not (self.data / "deployment.json").exists():
+            self.say("making the genesis record and the first organisation")
+            asyncio.run(self._found(assets_of(tokens)))
+        self._start_product()
+        self._write_document(ready=True)
+
+    async def _prepare_database(self) -> None:
+        await migrate(self.cluster.owner_dsn)
+        file = self.data / "roles.json"
+        if not file.exists():
+            names = ("api", "watch")
+            write_private(file, json.dumps({f"strongroom_{name}": secrets.token_urlsafe(24) for name in names}))
+        await set_passwords(self.cluster.owner_dsn, json.loads(file.read_text()))
+
+    def _start_bitcoin(self) -> Bitcoin:
+        command = parts.bitcoind(self.say)
+        self.say("starting a Bitcoin node (regtest)")
+        folder, user = self._folder("bitcoin"), user_of(2, Path(command[0]))
+        child = self._child(
+            "bitcoin",
+            [
+                *command, "-regtest", f"-datadir={folder}", "-server", "-printtoconsole", "-listen=0", "-txindex=1",
+                "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", f"-rpcport={self.ports.bitcoin_rpc}", "-rest",
+                "-fallbackfee=0.00001", "-blockmaxweight=3990000", "-dnsseed=0", "-fixedseeds=0",
+            ],
+            user,
+        )
+        node = Bitcoin(f"http://127.0.0.1:{self.ports.bitcoin_rpc}", folder / "regtest" / ".cookie")
+        node.wait(child.running)
+        node.prepare()
+        return node
+
+    def _start_evm(self) -> tuple[Evm, dict[str, str]]:
+        command = parts.anvil(self.say)
+        self.say("starting an EVM node (anvil) with the test tokens")
+        folder, user = self._folder("evm"), user_of(3, Path(command[0]))
+        child = self._child(
+            "evm",
+            [
+                *command, "--host", "127.0.0.1", "--port", str(self.ports.evm), "--chain-id", str(CHAIN_ID),
+                "--no-mining", "--silent", "--state", str(folder / "state.json"), "--state-interval", "5",
+            ],
+            user,
+            {"HOME": str(folder)},
+        )
+        node = Evm(f"http://127.0.0.1:{self.ports.evm}")
+        node.wait(child.running)
+        return node, node.deploy_tokens(parts.root() / "contracts" / "artifacts")
+
+    async def _found(self, assets: Mapping[str, str]) -> None:
+        """The genesis record, the log's key, and the first organisation; once in the life of a sandbox."""
+        now = Instant(time.time_ns() // 1_000_000)
+        made = make_organisation(self.data / "keys", "Example Rides", assets)
+        key = SigningKey.generate()
+        key_file = self.data / "checkpoint.key"
+        write_private(key_file, bytes(key).hex() + "\n")
+        founding = FoundingOrganisation(
+            made.new.id,
+            record_hash(POLICY_TYPE, made.new.policy).hex(),
+            roster_hash(made.new.roster),
+        )
+        genesis = Genesis(Mode.SANDBOX, now, bytes(key.verify_key), (founding,)).encode()
+        owner = await asyncpg.connect(self.cluster.owner_dsn)
+        try:
+            async with owner.transaction():
+                await record_deployment(owner, deployment_id(genesis), genesis, now)
+                await create_organisation(owner, made.new, now)
+        finally:
+            await owner.close()
+        document = {
+            "deployment": deployment_id(genesis), "checkpoint_public_key": bytes(key.verify_key).hex(),
+            **made.document,
+        }
+        write_private(self.data / "deployment.json", json.dumps(document, indent=1) + "\n")
+
+    def _start_product(self) -> None:
+        deployment = self._deployment()["deployment"]
+        roles = json.loads((self.data / "roles.json").read_text())
+        dsn = {name: self.cluster.dsn(name, password) for name, password in roles.items()}
+        listen = f"127.0.0.1:{self.ports.api}"
+        self.say("starting watch and the API")
+        key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
+        self._product("watch", 1, {
+            "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
+            "origin": f"strongroom/{deployment}",
+        })
+        api = self._product("api", 0, {
+            "listen": listen, "authority": listen, "database_url": dsn["strongroom_api"], "deployment": deployment,
+            "metrics_listen": f"127.0.0.1:{self.ports.api_metrics}",
+        })
+        self._wait_ready(api, f"http://{listen}/readyz")
+
+    def _product(self, name: str, place: int, config: Mapping[str, object]) -> Child:
+        file = self._folder(name) / "config.json"
+        write_private(file, json.dumps(config, indent=1) + "\n")
+        _give(file, user_of(place))
+        command = [sys.executable, "-m", f"strongroom.{name}.main", "--config", str(file)]
+        return self._child(name, command, user_of(place))
+
+    def _child(
+        self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None
+    ) -> Child:
+        folder = self._folder(name)
+        _give(folder, user)
+        child = Child(name, command, self.data / f"{name}.log", user, environment or {})
+        child.start()
+        self.children.append(child)
+        return child
+
+    def _folder(self, name: str) -> Path:
+        folder = self.data / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _private_copy(self, name: str, process: str, user: int | None) -> Path:
+        """A secret where only the process that needs it can read it."""
+        copy = self._folder(process) / name
+        write_private(copy, (self.data / name).read_text())
+        _give(copy, user)
+        return copy
+
+    def _wait_ready(self, child: Child, url: str) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if not child.running():
+                raise child.fail("ended at once")
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(url, timeout=1, trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise child.fail(f"wasn't ready in {READY_TIMEOUT_S} s")
+
+    def _watch(self) -> None:
+        """Keep everything running, and mine a block a second while something waits for one."""
+        mined = time.monotonic()
+        while not self._stopping:
+            if not self.cluster.running():
+                self._note_restart("postgres")
+                self.say("PostgreSQL ended; starting it again")
+                self.cluster.start()
+                self._write_document(ready=True)
+            for child in self.children:
+                if not child.running():
+                    self._note_restart(child.name)
+                    self.say(f"{child.name} ended; starting it again")
+                    child.start()
+                    self._write_document(ready=True)
+            if time.monotonic() - mined >= MINE_EVERY_S:
+                mined = time.monotonic()
+                self._mine()
+            time.sleep(POLL_S)
+
+    def _mine(self) -> None:
+        for node in (self.nodes.bitcoin, self.nodes.evm):
+            try:
+                if node is not None and node.pending():
+                    node.mine()
+            except (BitcoinError, EvmError) as fault:
+                self.say(f"mining waits: {fault}")
+
+    def _note_restart(self, name: str) -> None:
+        times = self._restarts.setdefault(name, deque(maxlen=RESTARTS_MAXIMUM))
+        if len(times) == RESTARTS_MAXIMUM and time.monotonic() - times[0] < RESTARTS_WITHIN_S:
+            raise SandboxError(f"{name} keeps ending; see {self.data / name}.log")
+        times.append(time.monotonic())
+
+    def _end(self) -> None:
+        self.say("stopping")
+        for child in reversed(self.children):
+            child.stop()
+        self.cluster.stop()
+        if (self.data / "deployment.json").exists():
+            self._write_document(ready=False)
+        self.say("stopped")
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _deployment(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.data / "deployment.json").read_text())
+        return found
+
+    def _write_document(self, *, ready: bool) -> None:
+        """sandbox.json: what exists, and no more."""
+        founded = self._deployment()
+        document: dict[str, Any] = {"ready": ready, "deployment": founded.pop("deployment")}
+        if ready:
+            document["api_url"] = f"http://127.0.0.1:{self.ports.api}"
+        document |= founded
+        document["isolation"] = {
+            child.name: "a user of its own" if child.user is not None else "not isolated" for child in self.children
+        }
+        if self.nodes.bitcoin is not None:
+            document["bitcoin"] = {
+                "rpc_url": f"http://127.0.0.1:{self.ports.bitcoin_rpc}",
+                "cookie_file": str(self.data / "bitcoin" / "regtest" / ".cookie"),
+            }
+        if self.nodes.evm is not None:
+            document["evm"] = {"rpc_url": f"http://127.0.0.1:{self.ports.evm}", "chain_id": CHAIN_ID}
+        document["database_url"] = self.cluster.owner_dsn
+        running = [child for child in self.children if child.running()] if ready else []
+        known = {child.name: child.known() for child in running}
+        if ready and self.cluster.running():
+            known["postgres"] = Known(self.cluster.pid, start_time(self.cluster.pid) or 0)
+        document["pids"] = {name: each.pid for name, each in known.items()}
+        write_private(self.data / "sandbox.json", json.dumps(document, indent=1) + "\n")
+        started = {name: [each.pid, each.started] for name, each in known.items()}
+        write_private(self.data / "processes.json", json.dumps(started) + "\n")
+
+
+def _give(path: Path, user: int | None) -> None:
+    if user is not None:
+        for each in (path, *path.rglob("*")) if path.is_dir() else (path,):
+            os.chown(each, user, user, follow_symlinks=False)
+
+
+def explain(fault: BaseException) -> str:
+    """What went wrong, and for the usual causes what to do."""
+    if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
+        return f"the disk is full ({fault.filename or 'while writing'}): free some space, or move it with --data"
+    if isinstance(fault, PermissionError):
+        return f"{fault.filename} can't be written: give the folder to this user, or move it with --data"
+    return str(fault)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="strongroom sandbox supervisor")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--ports", type=int, required=True)
+    parser.add_argument("--rails", required=True)
+    asked = parser.parse_args()
+    supervisor = Supervisor(asked.data, Ports(asked.ports), frozenset(asked.rails.split(",")))
+    try:
+        supervisor.run()
+    except (SandboxError, *FAULTS) as fault:
+        supervisor.say(f"failed: {explain(fault)}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
