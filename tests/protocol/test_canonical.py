@@ -9,6 +9,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.protocol.vectors import load
 
 from strongroom.protocol.canonical import (
     DEPTH_MAXIMUM,
@@ -21,7 +22,6 @@ from strongroom.protocol.canonical import (
     parse_object,
     record_hash,
 )
-from tests.protocol.vectors import load
 
 CASES = {case["name"]: case for case in load("protocol_canonical.json")["cases"]}
 
@@ -138,6 +138,15 @@ def test_depth_is_exact(opening: str, closing: str) -> None:
     parse(nested(opening, closing, DEPTH_MAXIMUM // each))
     with pytest.raises(CanonicalError, match="deeper than 32"):
         parse(nested(opening, closing, DEPTH_MAXIMUM // each + 1))
+
+
+def test_depth_is_exact_where_brackets_stand_side_by_side() -> None:
+    def spread(levels: int) -> bytes:
+        return b"[[]," * (levels - 1) + b"[]" + b"]" * (levels - 1)
+
+    parse(spread(DEPTH_MAXIMUM))
+    with pytest.raises(CanonicalError, match="deeper than 32"):
+        parse(spread(DEPTH_MAXIMUM + 1))
 
 
 def test_depth_can_be_set_lower() -> None:

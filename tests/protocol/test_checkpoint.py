@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
+from tests.protocol.vectors import load
 
 from strongroom.protocol.checkpoint import (
     NOTE_MAXIMUM,
@@ -18,7 +19,6 @@ from strongroom.protocol.checkpoint import (
     verify_checkpoint,
     verify_note,
 )
-from tests.protocol.vectors import load
 
 VECTORS = load("protocol_note.json")
 KEY = SigningKey(bytes(range(32)))

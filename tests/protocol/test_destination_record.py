@@ -124,13 +124,13 @@ def test_only_canonical_bytes_are_a_record(raw: bytes, reason: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(ADDRESS)), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@given(st.sampled_from(sorted(ADDRESS) + ["account"]), json_values, st.booleans())
+@given(st.sampled_from([*sorted(ADDRESS), "account"]), json_values, st.booleans())
 def test_only_its_own_error_escapes_and_what_is_read_is_written_the_same(name: str, value: Any, bank: bool) -> None:
     raw = rfc8785.dumps((ACCOUNT if bank else ADDRESS) | {name: value})
     try:

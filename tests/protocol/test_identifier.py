@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.protocol.vectors import load
 
 from strongroom.domain.ids import (
     parse_beneficiary_id,
@@ -13,7 +14,6 @@ from strongroom.domain.ids import (
     parse_run_id,
 )
 from strongroom.protocol.identifier import beneficiary_id, payout_id, run_id
-from tests.protocol.vectors import load
 
 DERIVE = {"payout_id": payout_id, "beneficiary_id": beneficiary_id, "run_id": run_id}
 ORGANISATION = parse_organisation_id("org_" + "a" * 26)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from strongroom.domain.ids import parse_run_id
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
-from strongroom.protocol.run_tree import ASSETS_PER_RUN_MAXIMUM, Seal, SealError, check_seal, item_leaf, parse_seal, run_root
+from strongroom.protocol.run_tree import (
+    ASSETS_PER_RUN_MAXIMUM,
+    Seal,
+    SealError,
+    check_seal,
+    item_leaf,
+    parse_seal,
+    run_root,
+)
 
 RUN = parse_run_id("run_" + "a" * 26)
 ITEM: dict[str, JsonValue] = {"amount": "1", "asset": "iso4217:EUR", "idempotency_key": "k"}

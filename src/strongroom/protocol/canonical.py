@@ -10,6 +10,7 @@ may be is for its caller to say.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, cast
 
@@ -127,12 +128,9 @@ def _is_deeper(raw: bytes, levels: int) -> bool:
 def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                shown = ascii(key[:_SHOWN_CHARACTERS])
-                raise CanonicalError(f"the key {shown} stands there twice", shown[1:-1])
-            seen.add(key)
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        shown = ascii(key[:_SHOWN_CHARACTERS])
+        raise CanonicalError(f"the key {shown} stands there twice", shown[1:-1])
     return value
 
 
