@@ -74,8 +74,9 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
 
 
 def frontier_nodes(size: int) -> list[Node]:
-    """The complete subtrees that a tree of `size` leaves is made of, from the left."""
-    return _cover(0, size)
+    """The complete subtrees that a tree of `size` leaves is made of, from the left: one for each bit of `size`."""
+    levels = range(size.bit_length() - 1, -1, -1)
+    return [(level, (size >> level) - 1) for level in levels if size >> level & 1]
 
 
 def root_at(size: int, node: NodeHash) -> bytes:
@@ -90,18 +91,7 @@ def inclusion_proof(index: int, size: int, node: NodeHash) -> list[bytes]:
     """
     if not 0 <= index < size:
         raise MerkleError(f"leaf {index} isn't in a tree of {size}")
-    proof: list[bytes] = []
-    start, end = 0, size
-    while end - start > 1:
-        split = start + _split(end - start)
-        if index < split:
-            proof.append(_range_hash(split, end, node))
-            end = split
-        else:
-            proof.append(_range_hash(start, split, node))
-            start = split
-    proof.reverse()
-    return proof
+    return _siblings(index, size, 0, node)
 
 
 def consistency_proof(first: int, second: int, node: NodeHash) -> list[bytes]:
@@ -111,20 +101,11 @@ def consistency_proof(first: int, second: int, node: NodeHash) -> list[bytes]:
     """
     if not 0 < first <= second:
         raise MerkleError(f"there is no proof from size {first} to {second}")
-    proof: list[bytes] = []
-    start, end = 0, second
-    while first != end:
-        split = start + _split(end - start)
-        if first <= split:
-            proof.append(_range_hash(split, end, node))
-            end = split
-        else:
-            proof.append(_range_hash(start, split, node))
-            start = split
-    if start:
-        proof.append(_range_hash(start, end, node))
-    proof.reverse()
-    return proof
+    if first == second:
+        return []
+    level = (first & -first).bit_length() - 1
+    proof = _siblings(first - 1, second, level, node)
+    return proof if first.bit_count() == 1 else [node((level, (first >> level) - 1)), *proof]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -184,23 +165,20 @@ def _check_hashes(*hashes: bytes) -> None:
         raise MerkleError(f"every hash must be {HASH_LENGTH} bytes")
 
 
-def _split(size: int) -> int:
-    """The largest power of two below `size`."""
-    return 1 << ((size - 1).bit_length() - 1)
+def _siblings(index: int, size: int, level: int, node: NodeHash) -> list[bytes]:
+    """The proof for the subtree of `level` that leaf `index` is the last or only one of, from below.
 
-
-def _cover(start: int, end: int) -> list[Node]:
-    """Complete subtrees over leaves start to end - 1; `start` is a multiple of the first one's length."""
-    nodes: list[Node] = []
-    while start < end:
-        level = (end - start).bit_length() - 1
-        nodes.append((level, start >> level))
-        start += 1 << level
-    return nodes
-
-
-def _range_hash(start: int, end: int, node: NodeHash) -> bytes:
-    return _fold([node(each) for each in _cover(start, end)])
+    The highest bit in which `index` and `size` differ is the level of the complete subtree that the leaf is in:
+    first siblings inside it, then all to its right as one hash, then the subtrees to its left, nearest first.
+    """
+    top = (index ^ size).bit_length() - 1
+    proof = [node((each, index >> each ^ 1)) for each in range(level, top)]
+    subtrees = frontier_nodes(size)
+    place = (size >> top + 1).bit_count()
+    if place + 1 < len(subtrees):
+        proof.append(_fold([node(each) for each in subtrees[place + 1 :]]))
+    proof += [node(each) for each in reversed(subtrees[:place])]
+    return proof
 
 
 def _fold(roots: Sequence[bytes]) -> bytes:
