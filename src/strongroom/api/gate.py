@@ -108,7 +108,7 @@ class Gate:
     async def _read_body(self, headers: Mapping[bytes, str], receive: Any, maximum: int) -> bytes:
         """Whole, within its size and its time."""
         declared = headers.get(b"content-length", "0")
-        if not declared.isdigit() or int(declared) > maximum:
+        if not (declared.isascii() and declared.isdigit()) or int(declared) > maximum:
             raise refuse(Code.TOO_LARGE, f"the body may have {maximum} bytes")
         parts: list[bytes] = []
         size = 0

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import httpx
 
 from strongroom.domain.instant import Instant
 from strongroom.sandbox.organisation import make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Known, start_time, wait_until_gone, why_not_isolated
-from strongroom.store.organisations import create_organisation
+from strongroom.store.organisations import add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
 
 UP_TIMEOUT_S: Final = 600
@@ -123,15 +122,8 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
     if not document.get("ready"):
         raise SandboxFault(f"the sandbox in {data} doesn't run: strongroom up")
     made = make_organisation(data.resolve() / "keys", name, document["assets"])
-
-    async def create() -> None:
-        owner = await asyncpg.connect(document["database_url"])
-        try:
-            await create_organisation(owner, made.new, Instant(time.time_ns() // 1_000_000))
-        finally:
-            await owner.close()
-
-    asyncio.run(create())
+    now = Instant(time.time_ns() // 1_000_000)
+    asyncio.run(add_organisation(document["database_url"], made.new, now))
     whole = {**document, **made.document}
     write_private(data.resolve() / "keys" / made.new.id / "sandbox.json", json.dumps(whole, indent=1) + "\n")
     time.sleep(1.1)  # the API sees new organisations within a second

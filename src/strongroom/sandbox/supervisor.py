@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import httpx
 from nacl.signing import SigningKey
 
@@ -35,9 +34,9 @@ from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
 from strongroom.sandbox.organisation import assets_of, make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
-from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of, why_not_isolated
+from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of
 from strongroom.store.migrate import MigrationError, migrate
-from strongroom.store.organisations import create_organisation, record_deployment
+from strongroom.store.organisations import found_deployment
 from strongroom.store.postgres import Cluster, PostgresError
 from strongroom.store.roles import set_passwords
 
@@ -161,13 +160,7 @@ class Supervisor:
             roster_hash(made.new.roster),
         )
         genesis = Genesis(Mode.SANDBOX, now, bytes(key.verify_key), (founding,)).encode()
-        owner = await asyncpg.connect(self.cluster.owner_dsn)
-        try:
-            async with owner.transaction():
-                await record_deployment(owner, deployment_id(genesis), genesis, now)
-                await create_organisation(owner, made.new, now)
-        finally:
-            await owner.close()
+        await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {
             "deployment": deployment_id(genesis), "checkpoint_public_key": bytes(key.verify_key).hex(),
             **made.document,

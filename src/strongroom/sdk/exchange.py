@@ -85,7 +85,8 @@ class Exchange:
     def give_up(self, fault: ApiError | httpx.TransportError) -> ApiError | TransportError:
         if isinstance(fault, ApiError):
             return fault
-        return TransportError(f"{self.method} {self.base.copy_with(path=self.path)}: {str(fault) or type(fault).__name__}")
+        reason = str(fault) or type(fault).__name__
+        return TransportError(f"{self.method} {self.base.copy_with(path=self.path)}: {reason}")
 
 
 def body_of(fields: Mapping[str, Any]) -> bytes:

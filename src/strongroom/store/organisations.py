@@ -70,6 +70,28 @@ async def read_deployment(connection: Session) -> str | None:
     return found
 
 
+async def found_deployment(
+    owner_dsn: str, deployment: str, genesis: bytes, first: NewOrganisation, at: Instant
+) -> None:
+    """The genesis record and the first organisation, in one database transaction."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        async with owner.transaction():
+            await record_deployment(owner, deployment, genesis, at)
+            await create_organisation(owner, first, at)
+    finally:
+        await owner.close()
+
+
+async def add_organisation(owner_dsn: str, new: NewOrganisation, at: Instant) -> None:
+    """One more organisation in a deployment that has begun."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        await create_organisation(owner, new, at)
+    finally:
+        await owner.close()
+
+
 async def create_organisation(owner: asyncpg.Connection, new: NewOrganisation, at: Instant) -> None:
     """All of an organisation in one database transaction, with an opening entry for each wallet.
 

@@ -1,0 +1,141 @@
+"""Commands about single payouts."""
+
+import time
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from strongroom.cli.output import Exit, fields, show, table
+from strongroom.cli.session import Data, Json, client, document, speaking
+
+app = cyclopts.App(name="payout", help="Ask for payouts and look at them.")
+
+CLIENT = "payouts"
+
+
+@app.command
+@speaking
+def create(
+    *,
+    beneficiary: Annotated[str, Parameter(help="Who is paid: ben_…")],
+    asset: Annotated[str, Parameter(help="BTC, USDC, USDT, EUR, or a CAIP-19 name")],
+    amount: Annotated[str, Parameter(help="Base units, such as 1250000 for 1.25 USDC")],
+    external_id: Annotated[str, Parameter(help="Your own name for this debt")],
+    idempotency_key: str | None = None,
+    remittance_information: str | None = None,
+    on_hold: str | None = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Ask for a payout to the newest destination of a beneficiary."""
+    sandbox = document(data)
+    with client(sandbox, CLIENT) as api:
+        payout = api.payouts.create(
+            idempotency_key=idempotency_key, **_body(api, sandbox, beneficiary, asset, amount, external_id),
+            remittance_information=remittance_information, on_hold=on_hold,
+        )
+    show(payout, as_json, _text(payout))
+    return Exit.DONE
+
+
+@app.command
+@speaking
+def preview(
+    *, beneficiary: str, asset: str, amount: str, external_id: str | None = None, data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """See what would happen to a payout; nothing is stored."""
+    sandbox = document(data)
+    with client(sandbox, CLIENT) as api:
+        body = _body(api, sandbox, beneficiary, asset, amount, external_id or f"preview {time.time_ns()}")
+        found = api.payouts.preview(**body)
+    hold = found["hold"]
+    text = fields(
+        (
+            ("tier", found["tier"]),
+            ("approvals", f"{found['approvals']['count']} of {found['approvals']['groups']} groups"),
+            ("worth at most", f"{int(found['reference']['minor']) / 100:,.2f} {found['reference']['currency']}"),
+            ("hold", "none" if hold is None else f"{hold['reason']} until {hold['retry_at'] or 'people end it'}"),
+            *((limit["name"], f"{limit['left']} of {limit['maximum']} left") for limit in found["limits"]),
+            *(("warning", warning) for warning in found["warnings"]),
+        )
+    )
+    show(found, as_json, text)
+    return Exit.DONE
+
+
+@app.command(name="list")
+@speaking
+def find(
+    *, beneficiary: str | None = None, external_id: str | None = None, run: str | None = None,
+    state: str | None = None, limit: int = 50, data: Data = None, as_json: Json = False,
+) -> int:
+    """List payouts, the oldest first."""
+    filters = {"beneficiary": beneficiary, "external_id": external_id, "run": run, "state": state}
+    with client(document(data), CLIENT) as api:
+        rows = api.payouts.list(**{name: value for name, value in filters.items() if value is not None})
+        found = [row for row, _ in zip(rows, range(limit), strict=False)]
+    columns = ("id", "state", "hold", "amount", "asset", "external id", "created")
+    lines = [
+        (row["id"], row["state"], (row["hold"] or {}).get("reason"), row["amount"], _short(row["asset"]),
+         row["external_id"], row["created_at"])
+        for row in found
+    ]
+    show(found, as_json, table(columns, lines))
+    return Exit.DONE
+
+
+@app.command(name="show")
+@speaking
+def get(payout: str, /, *, data: Data = None, as_json: Json = False) -> int:
+    """Show one payout with its checkpoints."""
+    with client(document(data), CLIENT) as api:
+        found = api.payouts.get(payout)
+    road = table(
+        ("checkpoint", "by", "result", "at"),
+        [(each["name"], each["by"], each["result"], each["at"]) for each in found["checkpoints"]],
+    )
+    show(found, as_json, f"{_text(found)}\n\n{road}")
+    return Exit.DONE
+
+
+@app.command
+@speaking
+def cancel(payout: str, /, *, idempotency_key: str, data: Data = None, as_json: Json = False) -> int:
+    """Ask that a payout shall not go out; needs the key that it was made with."""
+    with client(document(data), CLIENT) as api:
+        found = api.payouts.cancel(payout, idempotency_key=idempotency_key)
+    show(found, as_json, f"{found['id']}: {found['state']}, cancel requested; the signer confirms it")
+    return Exit.DONE
+
+
+def _body(
+    api: Any, sandbox: dict[str, Any], beneficiary: str, asset: str, amount: str, external_id: str
+) -> dict[str, Any]:
+    known = api.beneficiaries.get(beneficiary)
+    return {
+        "beneficiary": beneficiary, "destination_digest": known["destination"]["digest"],
+        "asset": sandbox["assets"].get(asset, asset), "amount": amount, "external_id": external_id,
+    }
+
+
+def _text(payout: dict[str, Any]) -> str:
+    hold = payout["hold"]
+    return fields(
+        (
+            ("payout", payout["id"]),
+            ("state", payout["state"] + (" (cancel requested)" if payout["cancel_requested"] else "")),
+            ("hold", None if hold is None else f"{hold['reason']} until {hold['retry_at'] or 'people end it'}"),
+            ("amount", f"{payout['amount']} {_short(payout['asset'])}"),
+            ("to", f"{payout['destination']['address']} on {payout['destination']['network']}"),
+            ("beneficiary", payout["beneficiary"]),
+            ("external id", payout["external_id"]),
+            ("next", payout["explanation"]["next_step"]),
+        )
+    )
+
+
+def _short(asset: str) -> str:
+    head, _, tail = asset.rpartition("/")
+    return asset if len(asset) <= 24 else f"{head.partition(':')[0]}…{tail[-8:]}"
