@@ -99,6 +99,8 @@ def _segwit(text: str, human_readable_part: str, data: str, network: BitcoinNetw
 
 
 def _check_taproot(program: bytes) -> None:
+    if len(program) != 32:  # coincurve would read past the end of a shorter one
+        raise AddressError(AddressFault.INVALID, "isn't a taproot key, which has 32 bytes")
     try:
         PublicKeyXOnly(program)
     except ValueError as fault:
