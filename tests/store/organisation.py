@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from tests.domain.policy_document import NETWORK, USDC, policy_document
 
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.ids import (
@@ -27,7 +28,6 @@ from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.store.intake import Intake
 from strongroom.store.organisations import NewClient, NewKey, NewOrganisation, create_organisation
 from strongroom.store.record import BeneficiaryRecord, BeneficiaryRequest, Caller, Evidence
-from tests.domain.policy_document import NETWORK, USDC, policy_document
 
 START = 1_800_000_000_000
 RICH = 10**15
@@ -90,7 +90,9 @@ async def create(owner_dsn: str, opening_minor: int = RICH, at: int = START, **p
     return Organisation(organisation, *callers)
 
 
-def declaration(organisation: Organisation, key: str, address: str | None = None) -> tuple[BeneficiaryRequest, Evidence]:
+def declaration(
+    organisation: Organisation, key: str, address: str | None = None
+) -> tuple[BeneficiaryRequest, Evidence]:
     caller = organisation.declarer
     beneficiary = beneficiary_id(caller.organisation, caller.client, IdempotencyKey(key))
     record = DestinationRecord(
@@ -104,7 +106,9 @@ def declaration(organisation: Organisation, key: str, address: str | None = None
     )
 
 
-async def declared(intake: Intake, organisation: Organisation, key: str, address: str | None = None) -> BeneficiaryRecord:
+async def declared(
+    intake: Intake, organisation: Organisation, key: str, address: str | None = None
+) -> BeneficiaryRecord:
     record = await intake.declare(organisation.declarer, *declaration(organisation, key, address))
     assert isinstance(record, BeneficiaryRecord), record
     return record

@@ -101,10 +101,7 @@ def _leaf(record: dict[str, JsonValue], expected: int, size: int) -> bytes:
         raise ExportError(f"is missing, or stands after leaf {index}", expected)
     if index < expected:
         raise ExportError(f"stands again, or out of its order, where leaf {expected} must be", index)
-    try:
-        digest = leaf_hash(leaf.encode())
-    except UnicodeEncodeError as fault:
-        raise ExportError("has no UTF-8 form", index) from fault
+    digest = leaf_hash(leaf.encode())
     if digest.hex() != carried:
         raise ExportError("was changed: it doesn't fit its hash", index)
     return digest
