@@ -11,7 +11,7 @@ was thought dead can't commit a word after another took over.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import asyncpg
@@ -272,50 +272,52 @@ class Intake:
 
     async def _pay(self, batch: list[_Job]) -> None:
         connection, state, now = self._live()
-        jobs = self._without_conflicts(batch)
+        jobs, followers = self._without_conflicts(batch)
         asks = [_ask(job, state) for job in jobs]
         deciding = Batch(connection, state, await look_up(connection, state, asks), now)
-        answers: list[Answer] = []
-        replays: list[_Job] = []
-        for place, (job, ask) in enumerate(zip(jobs, asks, strict=True)):
-            try:
-                decided = await deciding.decide(place, ask)
-            except AlreadyRecordedError:
-                replays.append(job)
-                answers.append(NOT_READY)
-            except RevokedError:
-                answers.append(KEY_REVOKED)
-            else:
-                answers.append(decided if isinstance(decided, Refusal) else Recorded(decided))
+        answers: list[Answer | None] = [await self._decide(deciding, place, ask) for place, ask in enumerate(asks)]
         if deciding.taken:
             evidence = {ask.evidence: job.evidence for job, ask in zip(jobs, asks, strict=True) if job.evidence}
             taken = [(each, evidence[each.ask.evidence]) for each in deciding.taken]
             await record_singles(connection, state, self._epoch, taken)
         for job, answer in zip(jobs, answers, strict=True):
-            if job not in replays:
-                _settle([job], answer)
-        for job in replays:
-            _settle([job], await _replay(connection, job))
+            final = await _replay(connection, job) if answer is None else answer
+            _settle([job], final)
+            for follower in followers.get(_payout_of(job), ()):
+                _settle([follower], await _follow(connection, job, final, follower))
         await asyncio.sleep(0)  # who was answered may ask again and go with the next batch
 
-    def _without_conflicts(self, batch: list[_Job]) -> list[_Job]:
-        """Two asks about one key or one external id never share a batch: the second sees what the first did."""
-        seen: set[tuple[str, ...]] = set()
-        jobs: list[_Job] = []
+    async def _decide(self, deciding: Batch, place: int, ask: Ask) -> Answer | None:
+        """None for a payout that is there already: it is answered from the record."""
+        try:
+            decided = await deciding.decide(place, ask)
+        except AlreadyRecordedError:
+            return None
+        except RevokedError:
+            return KEY_REVOKED
+        return decided if isinstance(decided, Refusal) else Recorded(decided)
+
+    def _without_conflicts(self, batch: list[_Job]) -> tuple[list[_Job], dict[str, list[_Job]]]:
+        """One job for each payout, and those that follow it under the same key.
+
+        Two asks about one external id never share a batch: the second must see what the first did, and waits.
+        """
+        jobs: dict[str, _Job] = {}
+        followers: dict[str, list[_Job]] = {}
+        debts: set[tuple[str, str]] = set()
         later: list[_Job] = []
         for job in batch:
-            if job.request is None:
-                raise InvariantError("a batch holds something that isn't a payout")
-            request = job.request
-            keys = {(request.id,), (job.caller.client, request.external_id)}
-            if seen & keys:
+            payout, debt = _payout_of(job), _debt_of(job)
+            if payout in jobs:
+                followers.setdefault(payout, []).append(job)
+            elif debt in debts:
                 later.append(job)
             else:
-                jobs.append(job)
-            seen |= keys
+                jobs[payout] = job
+                debts.add(debt)
         for job in reversed(later):
             self._queue.put_back(job)
-        return jobs
+        return list(jobs.values()), followers
 
     async def _do_alone(self, job: _Job) -> None:
         connection, state, now = self._live()
@@ -389,6 +391,30 @@ def _ask(job: _Job, state: IntakeState) -> Ask:
     if job.request is None:
         raise InvariantError("a batch holds something that isn't a payout")
     return Ask(job.caller, job.request, state.take_evidence(), job.signed_sha256)
+
+
+def _payout_of(job: _Job) -> PayoutId:
+    if job.request is None:
+        raise InvariantError("a batch holds something that isn't a payout")
+    return job.request.id
+
+
+def _debt_of(job: _Job) -> tuple[str, str]:
+    if job.request is None:
+        raise InvariantError("a batch holds something that isn't a payout")
+    return job.caller.client, job.request.external_id
+
+
+async def _follow(connection: asyncpg.Connection, leader: _Job, answer: Answer, job: _Job) -> Answer:
+    """The answer to a job that came with another of the same key: the same, if it is the same request."""
+    one, other = leader.evidence, job.evidence
+    if one is None or other is None:
+        raise InvariantError("a payout was asked for without evidence")
+    if (one.method, one.path, one.body) == (other.method, other.path, other.body):
+        return replace(answer, replayed=True) if isinstance(answer, Recorded) else answer
+    if isinstance(answer, Recorded):
+        return await _replay(connection, job)
+    return NOT_READY  # the other request was refused, so this one is the first of its key: it is to be sent again
 
 
 async def _replay(connection: asyncpg.Connection, job: _Job) -> Recorded | Refusal:
