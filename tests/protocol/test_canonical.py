@@ -78,7 +78,7 @@ def test_any_spelling_of_a_value_has_one_canonical_form(value: JsonValue) -> Non
     lambda text: text.encode(errors="surrogatepass")))
 def test_only_its_own_error_escapes_the_parser(raw: bytes) -> None:
     try:
-        encode(parse(raw))
+        assert parse(encode(parse(raw))) == parse(raw)
     except CanonicalError as refusal:
         str(refusal).encode()
         refusal.field.encode()

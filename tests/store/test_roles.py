@@ -44,6 +44,9 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "run_seals": ({API}, set()),
     "runs": ({API}, set()),
 }
+LAST_COLUMN = """
+SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1
+"""
 CHANGED_ON_ITS_ROAD = {"payouts", "ledger_accounts", "migrations"}
 
 
@@ -71,7 +74,7 @@ def test_a_role_may_do_what_the_matrix_says_and_no_more(database: Database, role
         for table, (readers, writers) in MATRIX.items():
             name = f"strongroom.{table}"
             column = (await connection.fetch(
-                "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1", name
+                LAST_COLUMN, name
             ))[0][0]
             verbs = {
                 "SELECT": (f"SELECT * FROM {name} LIMIT 1", role in readers),
@@ -92,7 +95,7 @@ def test_an_append_only_table_refuses_even_its_owner(database: Database, table: 
     async def go() -> None:
         owner = await asyncpg.connect(database.owner_dsn)
         column = (await owner.fetch(
-            "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1", f"strongroom.{table}"
+            LAST_COLUMN, f"strongroom.{table}"
         ))[0][0]
         for sql in (
             f"UPDATE strongroom.{table} SET {column} = {column}", f"DELETE FROM strongroom.{table}",

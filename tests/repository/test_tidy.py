@@ -1,0 +1,67 @@
+"""Each rule of tools/tidy.py fails on a fault, and the repository has none."""
+
+from pathlib import Path
+
+import pytest
+from tools import tidy
+
+ROOT = Path(__file__).parents[2]
+DOC = '"""What it is for."""\n'
+
+FAULTS = [
+    ("docstring", "src/strongroom/api/x.py", "X = 1\n"),
+    ("function-length", "src/strongroom/api/x.py", DOC + "def f() -> None:\n" + "    g()\n" * 70),
+    ("function-length", "src/strongroom/signer/x.py", DOC + "def f() -> None:\n" + "    g()\n" * 40),
+    ("file-length", "src/strongroom/api/x.py", DOC + "X = 1\n" * 500),
+    ("unfinished", "src/strongroom/api/x.py", DOC + "# TO" + "DO: later\n"),
+    *(
+        ("exact", f"src/strongroom/{room}/x.py", DOC + fault)
+        for room in ("domain", "protocol", "formats", "signer")
+        for fault in (
+            "open('x')\n", "eval('1')\n", "exec('1')\n", "__import__('os')\n", "importlib.import_module('os')\n",
+            "datetime.now()\n", "datetime.utcnow()\n", "date.today()\n", "float('1')\n", "X = 1.5\n", "X = 1 / 2\n",
+            "X = 4\nX /= 2\n", "try:\n    f()\nexcept:\n    g()\n", "try:\n    f()\nexcept Exception:\n    g()\n",
+            "try:\n    f()\nexcept BaseException:\n    g()\n", "assert X\n",
+        )
+    ),
+    ("sql", "src/strongroom/api/x.py", DOC + "X = 'SELECT * FROM payouts'\n"),
+    ("sql", "src/strongroom/sandbox/x.py", DOC + "X = f'INSERT INTO {table} VALUES (1)'\n"),
+    ("print", "src/strongroom/watch/x.py", DOC + "print(1)\n"),
+    ("bare-test", "tests/x/test_x.py", DOC + "def test_nothing() -> None:\n    f()\n"),
+    ("bare-test", "tests/x/test_x.py", DOC + "@pytest.mark.skip\ndef test_x() -> None:\n    assert f()\n"),
+    ("excuse", "src/strongroom/api/x.py", DOC + "X = f()  # type: " + "ignore[attr-defined]\n"),
+    ("excuse", "src/strongroom/api/x.py", DOC + "X = f()  # no" + "qa: S101\n"),
+    ("excuse", "src/strongroom/api/x.py", DOC + "X = f()  # pragma: " + "no cover\n"),
+    ("host-or-path", "docs/x.md", "see https://py" + "pi.org/simple\n"),
+    ("host-or-path", "docs/x.md", "in /ro" + "ot/.cache\n"),
+    ("secret", "docs/x.md", "-----BEGIN " + "PRIVATE KEY-----\n"),
+    ("whitespace", "docs/x.md", "no newline"),
+    ("whitespace", "docs/x.md", "return\r\n"),
+    ("whitespace", "src/strongroom/api/x.py", DOC + "X = 1 \n"),
+    ("whitespace", "src/strongroom/api/x.py", DOC + "if X:\n\tf()\n"),
+    ("requirements", "requirements/server.txt", "httpx==0.28.1\n"),
+    ("requirements", "requirements/server.txt", "--index-url x\n"),
+    ("lock-file", "package-lock.json", '{"resolved": "x"}\n'),
+    ("core-size", "src/strongroom/domain/x.py", DOC + "X = 1\n" * 6_001),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), FAULTS)
+def test_a_rule_fails_on_its_fault(tmp_path: Path, rule: str, path: str, text: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode())
+    assert rule in {finding.rule for finding in tidy.tidy(tmp_path, [path])}
+
+
+def test_every_rule_has_a_fault_here() -> None:
+    assert {rule for rule, _, _ in FAULTS} == {*tidy.SOURCE_RULES, *tidy.FILE_RULES, "core-size"}
+
+
+def test_the_repository_is_tidy() -> None:
+    assert [str(finding) for finding in tidy.tidy(ROOT, tidy.tracked(ROOT))] == []
+
+
+def test_what_is_not_text_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\xff\xfe")
+    assert tidy.tidy(tmp_path, ["x.png", "gone.py"]) == []
