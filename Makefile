@@ -24,7 +24,7 @@ setup:
 	@STRONGROOM_DEV=1 STRONGROOM_SETUP_ONLY=1 bin/strongroom
 
 lint: setup
-	@$(PYTHON) -m ruff check src tests tools benchmarks examples
+	@$(PYTHON) -m ruff check src tests tools benchmarks
 
 types: setup
 	@$(PYTHON) -m mypy --strict src tools benchmarks

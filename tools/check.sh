@@ -12,7 +12,7 @@ step() {
     printf '== %s: %d s\n' "$name" $((SECONDS - started))
 }
 
-step lint "$bin/ruff" check src tests tools benchmarks examples
+step lint "$bin/ruff" check src tests tools benchmarks
 step types "$bin/mypy" --strict src tools benchmarks
 step contracts "$bin/lint-imports" --no-cache --no-logo
 step tidy "$bin/python" tools/tidy.py

@@ -22,7 +22,7 @@ EXACT = ("domain", "protocol", "formats", "signer")
 
 FORBIDDEN_CALLS = {"open", "eval", "exec", "__import__", "import_module", "now", "utcnow", "today", "float"}
 BROAD = {"Exception", "BaseException"}
-SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|TRUNCATE)\s+[\w*(\"'$]")
+SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|TRUNCATE)\s+(?:[\w*(\"'$]|$)")
 # Written in parts, so that this file doesn't hold what it looks for.
 HOSTS = re.compile("|".join(re.escape(first + second) for first, second in (
     ("pypi", ".org"), ("python", "hosted"), ("registry.npm", "js"), ("deb.debian", ".org"), ("debian", ".org/debian"),
@@ -215,7 +215,7 @@ def tidy(root: Path, files: Iterable[str]) -> list[Finding]:
     findings: list[Finding] = []
     for path in files:
         try:
-            text = (root / path).read_text("utf-8")
+            text = (root / path).read_bytes().decode("utf-8")
         except (UnicodeDecodeError, FileNotFoundError):
             continue
         for rule, check in FILE_RULES.items():

@@ -49,7 +49,7 @@ FAULTS = [
 @pytest.mark.parametrize(("rule", "path", "text"), FAULTS)
 def test_a_rule_fails_on_its_fault(tmp_path: Path, rule: str, path: str, text: str) -> None:
     file = tmp_path / path
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(text.encode())
     assert rule in {finding.rule for finding in tidy.tidy(tmp_path, [path])}
 

@@ -1,0 +1,1 @@
+"""What is measured, against what, and by which ratio. `make bench` runs it all."""
