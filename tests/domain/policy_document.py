@@ -43,7 +43,14 @@ _DOCUMENT: dict[str, Any] = {
     "fee_budget_reference_minor": "1000000",
     "cooling_off_ms": {"declared": 5000, "payee_verified": 1000, "allowlisted": 0},
     "intent_maximum_age_ms": DAY_MS,
-    "finality_blocks": {NETWORK: 2},
+    "browser_release_reference_minor": "25000000",
+    "wallets": [
+        {
+            "network": NETWORK, "fee_asset": USDC, "fee_maximum_minor": "5000000", "fee_rate_maximum": "1000000",
+            "finality_blocks": 2, "treasury": None,
+        }
+    ],
+    "governance": {"group": "officers", "delay_ms": 5000},
 }
 
 

@@ -22,7 +22,7 @@ def test_the_document_becomes_a_policy() -> None:
     assert policy.limits[0].scope is LimitScope.ORGANISATION
     assert policy.limits[1].counts is Counts.UNATTENDED_YOUNG
     assert policy.cooling_off_ms[DestinationClass.DECLARED] == 5000
-    assert policy.finality_blocks == {NETWORK: 2}
+    assert policy.wallets[NETWORK].finality_blocks == 2
     assert policy.previous is None
     assert parse_policy(policy_document(previous="ab" * 32, version=2)).previous == "ab" * 32
 
@@ -74,7 +74,10 @@ def _drop(name: str) -> Callable[[dict[str, Any]], None]:
         (_set("limits", 0, "counts", to="some"), "limits[0].counts", "some"),
         (_set("limits", 0, "span_ms", to=2 * 3_600_000), "limits[0].span_ms", "an hour"),
         (_set("limits", 1, "name", to="unattended"), "limits[1]", "twice"),
-        (_set("finality_blocks", NETWORK, to=0), f"finality_blocks.{NETWORK}", "from 1"),
+        (_set("wallets", 0, "finality_blocks", to=0), "wallets[0].finality_blocks", "from 1"),
+        (_set("wallets", 0, "fee_asset", to="iso4217:EUR"), "wallets[0].fee_asset", "among the assets"),
+        (_set("wallets", 0, "treasury", to=5), "wallets[0].treasury", "must be a string"),
+        (_set("governance", "delay_ms", to=-1), "governance.delay_ms", "from 0"),
         (_set("fee_budget_reference_minor", to="1.5"), "fee_budget_reference_minor", "base units"),
     ],
 )

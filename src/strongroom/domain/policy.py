@@ -20,9 +20,12 @@ POLICY_TYPE: Final = "strongroom/policy/v1"
 ASSETS_MAXIMUM: Final = 64
 TIERS_MAXIMUM: Final = 8
 LIMITS_MAXIMUM: Final = 64
+WALLETS_MAXIMUM: Final = 64
 APPROVALS_MAXIMUM: Final = 16
 COOLING_OFF_MAXIMUM_MS: Final = 90 * DAY_MS
 INTENT_AGE_MAXIMUM_MS: Final = 30 * DAY_MS
+CHANGE_DELAY_MAXIMUM_MS: Final = 30 * DAY_MS
+FINALITY_MAXIMUM_BLOCKS: Final = 10_000
 
 
 class LimitScope(StrEnum):
@@ -82,6 +85,29 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class WalletRule:
+    """The hot wallet of one network: what a chain transaction from it may cost, and where a sweep may go.
+
+    `fee_asset` pays the fees; `fee_rate_maximum` is in its base units for 1,000 bytes. `treasury` None: no sweeps.
+    """
+
+    network: str
+    fee_asset: AssetId
+    fee_maximum_minor: int
+    fee_rate_maximum: int
+    finality_blocks: int
+    treasury: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Whose quorum changes roster and policy, unfreezes and releases; a change waits `delay_ms` for a veto."""
+
+    group: str
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     organisation: OrganisationId
     version: int
@@ -93,9 +119,12 @@ class Policy:
     young_for_ms: int
     limits: tuple[Limit, ...]
     fee_budget_reference_minor: int
+    browser_release_reference_minor: int
+    """The most that a day's approvals by browser credentials alone may release."""
     cooling_off_ms: Mapping[DestinationClass, int]
     intent_maximum_age_ms: int
-    finality_blocks: Mapping[str, int]
+    wallets: Mapping[str, WalletRule]
+    governance: Governance
 
 
 def parse_policy(document: object) -> Policy:
@@ -108,7 +137,9 @@ def parse_policy(document: object) -> Policy:
     _refuse_twice("limits", [limit.name for limit in limits])
     risk = fields.inner("risk")
     cooling = fields.inner("cooling_off_ms")
-    finality = fields.inner("finality_blocks")
+    wallets = [_wallet(each) for each in fields.each("wallets", 0, WALLETS_MAXIMUM)]
+    _refuse_twice("wallets", [wallet.network for wallet in wallets])
+    governance = fields.inner("governance")
     policy = Policy(
         organisation=fields.parsed("organisation", parse_organisation_id),
         version=fields.integer("version", 1, 2**31),
@@ -120,12 +151,17 @@ def parse_policy(document: object) -> Policy:
         young_for_ms=risk.integer("young_for_ms", 0, COOLING_OFF_MAXIMUM_MS),
         limits=tuple(limits),
         fee_budget_reference_minor=fields.minor("fee_budget_reference_minor"),
+        browser_release_reference_minor=fields.minor("browser_release_reference_minor"),
         cooling_off_ms={each: cooling.integer(each, 0, COOLING_OFF_MAXIMUM_MS) for each in DestinationClass},
         intent_maximum_age_ms=fields.integer("intent_maximum_age_ms", HOUR_MS, INTENT_AGE_MAXIMUM_MS),
-        finality_blocks={name: finality.integer(name, 1, 10_000) for name in finality.names()},
+        wallets={wallet.network: wallet for wallet in wallets},
+        governance=Governance(governance.text("group"), governance.integer("delay_ms", 0, CHANGE_DELAY_MAXIMUM_MS)),
     )
-    for each in (risk, cooling, finality, fields):
+    for each in (risk, cooling, governance, fields):
         each.close()
+    for index, wallet in enumerate(wallets):
+        if wallet.fee_asset not in policy.assets:
+            raise DocumentError(f"wallets[{index}].fee_asset", "isn't among the assets")
     return policy
 
 
@@ -180,6 +216,19 @@ def _limit(fields: Fields) -> Limit:
     if limit.span_ms not in (HOUR_MS, DAY_MS):
         raise DocumentError(fields.path("span_ms"), f"must be {HOUR_MS} (an hour) or {DAY_MS} (a day)")
     return limit
+
+
+def _wallet(fields: Fields) -> WalletRule:
+    wallet = WalletRule(
+        network=fields.text("network"),
+        fee_asset=AssetId(fields.text("fee_asset")),
+        fee_maximum_minor=fields.minor("fee_maximum_minor"),
+        fee_rate_maximum=fields.minor("fee_rate_maximum"),
+        finality_blocks=fields.integer("finality_blocks", 1, FINALITY_MAXIMUM_BLOCKS),
+        treasury=fields.optional_text("treasury"),
+    )
+    fields.close()
+    return wallet
 
 
 def _refuse_twice(name: str, values: Sequence[str]) -> None:

@@ -13,10 +13,12 @@ from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import OrganisationId, parse_organisation_id
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.protocol.canonical import encode, record_hash
-from strongroom.protocol.record import read_record, take_bytes, take_hash
+from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_hash
+from strongroom.protocol.webauthn import RelyingParty
 
 GENESIS_TYPE: Final = "strongroom/genesis/v1"
 ORGANISATIONS_MAXIMUM: Final = 1_000
+ORIGINS_MAXIMUM: Final = 8
 DEPLOYMENT_LENGTH: Final = 16
 
 
@@ -36,11 +38,15 @@ class FoundingOrganisation:
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """`checkpoint_key` is the Ed25519 key that signs the audit log's checkpoints."""
+    """Three Ed25519 public keys: `checkpoint_key` signs the audit log's checkpoints, `statement_key` what the signer
+    says, `guard_key` what guard says. Approvals are given to `relying_party`."""
 
     mode: Mode
     created: Instant
     checkpoint_key: bytes
+    statement_key: bytes
+    guard_key: bytes
+    relying_party: RelyingParty
     organisations: tuple[FoundingOrganisation, ...]
 
     def encode(self) -> bytes:
@@ -49,11 +55,14 @@ class Genesis:
             {
                 "checkpoint_key": self.checkpoint_key.hex(),
                 "created_ms": self.created,
+                "guard_key": self.guard_key.hex(),
                 "mode": self.mode.value,
                 "organisations": [
                     {"organisation": each.organisation, "policy": each.policy, "roster": each.roster}
                     for each in self.organisations
                 ],
+                "relying_party": {"id": self.relying_party.id, "origins": sorted(self.relying_party.origins)},
+                "statement_key": self.statement_key.hex(),
                 "type": GENESIS_TYPE,
             }
         )
@@ -71,12 +80,34 @@ def parse_genesis(raw: bytes) -> Genesis:
         mode=fields.parsed("mode", Mode),
         created=Instant(fields.integer("created_ms", 0, INSTANT_MAXIMUM)),
         checkpoint_key=take_bytes(fields, "checkpoint_key", 32, 32),
+        statement_key=take_bytes(fields, "statement_key", 32, 32),
+        guard_key=take_bytes(fields, "guard_key", 32, 32),
+        relying_party=_relying_party(fields.inner("relying_party")),
         organisations=tuple(_founding(each) for each in fields.each("organisations", 0, ORGANISATIONS_MAXIMUM)),
     )
     fields.close()
     if len({each.organisation for each in genesis.organisations}) != len(genesis.organisations):
         raise DocumentError("organisations", "name one organisation twice")
+    if genesis.mode is not Mode.SANDBOX:
+        _check_origins(genesis.relying_party)
     return genesis
+
+
+def _relying_party(fields: Fields) -> RelyingParty:
+    origins = take_distinct(fields, "origins", ORIGINS_MAXIMUM, str)
+    if not origins or list(origins) != sorted(origins):
+        raise DocumentError(fields.path("origins"), "must be 1 or more, in the order of their letters")
+    relying_party = RelyingParty(fields.text("id"), frozenset(origins))
+    fields.close()
+    return relying_party
+
+
+def _check_origins(relying_party: RelyingParty) -> None:
+    """A page that anybody's machine can serve asks for no approvals in production."""
+    for origin in relying_party.origins:
+        scheme, _, host = origin.partition("://")
+        if scheme != "https" or host.partition(":")[0].rpartition(".")[2] == "localhost":
+            raise DocumentError("relying_party.origins", f"{origin!r} isn't for production")
 
 
 def _founding(fields: Fields) -> FoundingOrganisation:

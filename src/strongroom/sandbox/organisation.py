@@ -32,6 +32,7 @@ BUDGET_CENTS: Final = 10_000_000
 FEE_BUDGET_CENTS: Final = 1_000_000
 COOLING_MS: Final = 5_000
 FINALITY_BLOCKS: Final = 2
+CHANGE_DELAY_MS: Final = 5_000
 
 _READ: Final = tuple(scope for scope in Permission if scope.value.endswith((":read", ":preview")))
 _CLIENTS: Final[Mapping[str, tuple[Permission, ...]]] = {
@@ -45,6 +46,9 @@ _PEOPLE: Final = (
     ("Cleo Example", (Role.OFFICER, Role.ADMIN), ("officers",)),
     ("Dan Example", (Role.OFFICER, Role.TREASURER), ("officers", "treasury")),
 )
+_FEES: Final[Mapping[str, tuple[str, str, str]]] = {"BTC": (BITCOIN, "5000000", "200000")}
+"""Symbol of the asset that pays a network's fees: network, the most for one chain transaction, and for 1,000 bytes."""
+_GROUPS: Final = {"treasury": 1, "operations": 1, "officers": 2}
 _OPENING: Final = {"BTC": 100 * 10**8, "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "EUR": 10_000_000 * 100}
 
 _Id = TypeVar("_Id", bound=str)
@@ -87,7 +91,7 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
     reader = NewKey(_fresh(KeyId, "ak_"), hashlib.sha256(token.encode()).digest(), _READ)
     clients.append(NewClient(_fresh(ClientId, "cl_"), "readonly", bearer_keys=[reader]))
     clients_document["readonly"] = {"bearer": token, "scopes": list(_READ)}
-    groups = tuple(Group(group, 1) for group in ("treasury", "operations", "officers"))
+    groups = tuple(Group(group, threshold) for group, threshold in _GROUPS.items())
     roster = Roster(organisation, 1, None, people, groups, tuple(roster_clients))
     new = NewOrganisation(
         id=organisation,
@@ -137,7 +141,9 @@ def policy_document(organisation: OrganisationId, assets: Mapping[str, str]) -> 
         "fee_budget_reference_minor": str(FEE_BUDGET_CENTS),
         "cooling_off_ms": {"declared": COOLING_MS, "payee_verified": COOLING_MS, "allowlisted": COOLING_MS},
         "intent_maximum_age_ms": DAY_MS,
-        "finality_blocks": {BITCOIN: FINALITY_BLOCKS, EVM: FINALITY_BLOCKS},
+        "browser_release_reference_minor": str(BUDGET_CENTS),
+        "wallets": [_wallet(symbol, assets) for symbol in _FEES if symbol in assets],
+        "governance": {"group": "officers", "delay_ms": CHANGE_DELAY_MS},
     }
 
 
@@ -187,6 +193,14 @@ def _fresh(kind: Callable[[str], _Id], prefix: str) -> _Id:
 
 def _tier(up_to_cents: int, approvals: int, groups: int) -> dict[str, JsonValue]:
     return {"up_to_reference_minor": str(up_to_cents), "approvals": approvals, "groups": groups}
+
+
+def _wallet(symbol: str, assets: Mapping[str, str]) -> dict[str, JsonValue]:
+    network, maximum, rate = _FEES[symbol]
+    return {
+        "network": network, "fee_asset": assets[symbol], "fee_maximum_minor": maximum, "fee_rate_maximum": rate,
+        "finality_blocks": FINALITY_BLOCKS, "treasury": None,
+    }
 
 
 def _limit(name: str, scope: str, counts: str) -> dict[str, JsonValue]:

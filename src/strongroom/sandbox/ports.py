@@ -23,6 +23,14 @@ class Ports:
         return self.base
 
     @property
+    def station(self) -> int:
+        return self.base + 2
+
+    @property
+    def guard(self) -> int:
+        return self.base + 3
+
+    @property
     def api_metrics(self) -> int:
         return self.base + 5
 

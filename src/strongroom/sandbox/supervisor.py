@@ -29,6 +29,7 @@ from strongroom.domain.policy import POLICY_TYPE
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
 from strongroom.protocol.roster import roster_hash
+from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox import parts
 from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
@@ -151,21 +152,28 @@ class Supervisor:
         """The genesis record, the log's key, and the first organisation; once in the life of a sandbox."""
         now = Instant(time.time_ns() // 1_000_000)
         made = make_organisation(self.data / "keys", "Example Rides", assets)
-        key = SigningKey.generate()
-        key_file = self.data / "checkpoint.key"
-        write_private(key_file, bytes(key).hex() + "\n")
+        key, statement_key, guard_key = (self._make_key(name) for name in ("checkpoint", "statement", "guard"))
         founding = FoundingOrganisation(
             made.new.id,
             record_hash(POLICY_TYPE, made.new.policy).hex(),
             roster_hash(made.new.roster),
         )
-        genesis = Genesis(Mode.SANDBOX, now, bytes(key.verify_key), (founding,)).encode()
+        station = RelyingParty("localhost", frozenset({f"http://station.localhost:{self.ports.station}"}))
+        genesis = Genesis(
+            Mode.SANDBOX, now, key, statement_key, guard_key, station, (founding,)
+        ).encode()
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {
-            "deployment": deployment_id(genesis), "checkpoint_public_key": bytes(key.verify_key).hex(),
+            "deployment": deployment_id(genesis), "checkpoint_public_key": key.hex(),
             **made.document,
         }
         write_private(self.data / "deployment.json", json.dumps(document, indent=1) + "\n")
+
+    def _make_key(self, name: str) -> bytes:
+        """A new Ed25519 key in NAME.key; its public half."""
+        key = SigningKey.generate()
+        write_private(self.data / f"{name}.key", bytes(key).hex() + "\n")
+        return bytes(key.verify_key)
 
     def _start_product(self) -> None:
         deployment = self._deployment()["deployment"]
