@@ -1,0 +1,44 @@
+#!/bin/sh
+# The first payout, by the command line: declare who is paid, look at what would happen, ask for the payout, and
+# check its place in the audit log without any server.
+#
+#     examples/first_payout.sh                 # the sandbox that `make up` started
+#     STRONGROOM_DATA=DIR examples/first_payout.sh
+#
+# Run it twice: the idempotency keys are the same, so there is still one beneficiary and one payout.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+STRONGROOM_DATA=${STRONGROOM_DATA:-$root/.sandbox}
+export STRONGROOM_DATA
+[ -f "$STRONGROOM_DATA/sandbox.json" ] || { echo "no sandbox in $STRONGROOM_DATA: make up" >&2; exit 5; }
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+strongroom() { "$root/bin/strongroom" "$@"; }
+field() { sed -n "s/^ \"$1\": \"\\(.*\\)\",*\$/\\1/p" "$2"; }
+say() { printf '\n== %s\n' "$*"; }
+
+say 'Who is paid, and where. The key that declares can never pay.'
+strongroom beneficiary create --idempotency-key first-beneficiary --name 'Rosa Example' \
+    --network eip155:31337 --address 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed --json > "$scratch/beneficiary.json"
+beneficiary=$(field id "$scratch/beneficiary.json")
+strongroom beneficiary show "$beneficiary"
+
+say 'What would happen now. Nothing is stored; a new destination cools off first (5 s in a sandbox).'
+strongroom payout preview --beneficiary "$beneficiary" --asset USDC --amount 12500000
+sleep 6
+
+say 'Ask for 12.50 USDC. The key that pays can never declare.'
+strongroom payout create --idempotency-key first-payout --beneficiary "$beneficiary" --asset USDC --amount 12500000 \
+    --external-id 'trip 4711' --json > "$scratch/payout.json"
+payout=$(field id "$scratch/payout.json")
+strongroom payout show "$payout"
+
+say 'Its receipt: the leaf that tells of it, and the proof that the signed log holds this leaf.'
+strongroom api GET "/v1/payouts/$payout/receipt"
+
+say 'The whole log, exported and verified by its own text and one public key. No server is asked.'
+strongroom audit export "$scratch/audit.jsonl" 2> "$scratch/said"
+strongroom audit verify "$scratch/audit.jsonl"
+
+say 'Recorded, reserved and logged.'
