@@ -41,7 +41,7 @@ def up(
             ("deployment", document["deployment"]),
             ("everything else", where / "sandbox.json"),
             ("first payout", "examples/first_payout.sh"),
-            ("stop it", f"strongroom down --data {where}"),
+            ("stop it", f"bin/strongroom down --data {where}"),
         )
     )
     show(document, as_json, text)
