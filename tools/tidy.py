@@ -16,8 +16,8 @@ FUNCTION_MAXIMUM = 70
 SIGNER_FUNCTION_MAXIMUM = 40
 FILE_MAXIMUM = 500
 CORE_MAXIMUM = 6_000
-CORE = ("signer", "guard", "domain", "protocol", "formats")
-EXACT = ("domain", "protocol", "formats", "signer")
+CORE = ("signer", "guard", "journal", "domain", "protocol", "formats")
+EXACT = ("domain", "protocol", "formats", "journal", "signer")
 """Rooms in which nothing may be guessed, rounded or taken from outside."""
 
 FORBIDDEN_CALLS = {"open", "eval", "exec", "__import__", "import_module", "now", "utcnow", "today", "float"}
@@ -93,6 +93,8 @@ def exact(source: Source) -> Found:
         return
     for node in ast.walk(source.tree):
         match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="open")) if source.room == "signer":
+                pass  # its journal and its key need one, with flags and mode said; the pure rooms can't import os
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in FORBIDDEN_CALLS:
                 yield node.lineno, f"{name}() is not for this room"
             case ast.Constant(value=float()):

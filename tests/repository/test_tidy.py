@@ -16,7 +16,7 @@ FAULTS = [
     ("unfinished", "src/strongroom/api/x.py", DOC + "# TO" + "DO: later\n"),
     *(
         ("exact", f"src/strongroom/{room}/x.py", DOC + fault)
-        for room in ("domain", "protocol", "formats", "signer")
+        for room in ("domain", "protocol", "formats", "journal", "signer")
         for fault in (
             "open('x')\n", "eval('1')\n", "exec('1')\n", "__import__('os')\n", "importlib.import_module('os')\n",
             "datetime.now()\n", "datetime.utcnow()\n", "date.today()\n", "float('1')\n", "X = 1.5\n", "X = 1 / 2\n",
@@ -56,6 +56,14 @@ def test_a_rule_fails_on_its_fault(tmp_path: Path, rule: str, path: str, text: s
 
 def test_every_rule_has_a_fault_here() -> None:
     assert {rule for rule, _, _ in FAULTS} == {*tidy.SOURCE_RULES, *tidy.FILE_RULES, "core-size"}
+
+
+def test_only_the_signer_opens_files_and_only_by_flags(tmp_path: Path) -> None:
+    for room, call, found in (("signer", "os.open", 0), ("signer", "io.open", 1), ("domain", "os.open", 1)):
+        path = f"src/strongroom/{room}/x.py"
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(DOC + f"{call}('x', 0)\n")
+        assert len(tidy.tidy(tmp_path, [path])) == found
 
 
 def test_the_repository_is_tidy() -> None:

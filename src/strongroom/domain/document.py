@@ -66,6 +66,12 @@ class Fields:
             raise DocumentError(self.path(name), f"must be an integer from {minimum} to {maximum}")
         return value
 
+    def flag(self, name: str) -> bool:
+        value = self.take(name)
+        if type(value) is not bool:
+            raise DocumentError(self.path(name), "must be true or false")
+        return value
+
     def minor(self, name: str) -> int:
         """Base or minor units as their decimal string; from 1."""
         try:
@@ -76,6 +82,12 @@ class Fields:
     def exactly(self, name: str, expected: str) -> None:
         if self.take(name) != expected:
             raise DocumentError(self.path(name), f"must be {expected!r}")
+
+    def has(self, name: str) -> bool:
+        """Whether it is there and not null; a null is taken."""
+        if self._left.get(name, "") is None:
+            self._left.pop(name)
+        return name in self._left
 
     def inner(self, name: str) -> "Fields":
         return Fields(self.take(name), self.path(name))

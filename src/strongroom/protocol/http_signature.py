@@ -28,10 +28,15 @@ READ_COMPONENTS: Final = ("@method", "@authority", "@path", "@query")
 WRITE_COMPONENTS: Final = (*READ_COMPONENTS, "content-type", "content-digest")
 KEYED_COMPONENTS: Final = (*WRITE_COMPONENTS, "idempotency-key")
 
-_INPUT = re.compile(
-    r'sig1=\(((?:"[a-z@-]{1,20}" ?){1,8})\);created=([0-9]{1,12});expires=([0-9]{1,12});'
+_PARAMETERS = (
+    r'\(((?:"[a-z@-]{1,20}" ?){1,8})\);created=([0-9]{1,12});expires=([0-9]{1,12});'
     r'keyid="(ak_[a-z2-7]{26})";alg="ed25519";tag="([!#-\[\]-~]{1,64})"'
 )
+_INPUT = re.compile("sig1=" + _PARAMETERS)
+_KEYED_BASE = re.compile(
+    "".join(f'"{name}": ([ -~]*)\n' for name in KEYED_COMPONENTS) + '"@signature-params": ' + _PARAMETERS
+)
+_KEYED_COVERED = " ".join(f'"{name}"' for name in KEYED_COMPONENTS)
 _SIGNATURE = re.compile(r"sig1=:([A-Za-z0-9+/]{86}==):")
 
 
@@ -75,6 +80,36 @@ class Signature:
     expires: Instant
     base: bytes
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedBase:
+    """What a client signed to have something done, read back from the signature base."""
+
+    method: str
+    authority: str
+    path: str
+    query: str
+    content_type: str
+    content_digest: str
+    idempotency_key: str
+    key_id: KeyId
+    created: Instant
+
+
+def read_keyed_base(base: bytes, deployment: str) -> KeyedBase:
+    """The parts of a stored signature base, for whoever wasn't there when the request came. Nothing is verified.
+
+    Raises: SignatureError unless it is exactly the base of a POST of this deployment with an idempotency key.
+    """
+    match = _KEYED_BASE.fullmatch(base.decode("ascii", "replace"))
+    if match is None or match[8] != _KEYED_COVERED:
+        raise SignatureError("isn't the signature base of a request with an idempotency key")
+    if match[12] != TAG_PREFIX + deployment:
+        raise SignatureError(f"the tag must be {TAG_PREFIX}{deployment}")
+    method, authority, path, query, content_type, digest, key = match.groups()[:7]
+    created = Instant(int(match[9]) * SECOND_MS)
+    return KeyedBase(method, authority, path, query, content_type, digest, key, KeyId(match[11]), created)
 
 
 def content_digest(body: bytes) -> str:

@@ -1,0 +1,127 @@
+"""What a client asked for, read again from its evidence by whoever trusts nobody in between.
+
+Evidence is the verbatim signature base, signature and body of one signed HTTP request. The API checked it once for
+itself; signer and guard check it again for themselves, and take from it alone what is to be done. Paths are
+literal, queries empty. Whether the key may ask this, and whether the request is young enough, is for the caller to say.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import IdempotencyKey, KeyId, parse_idempotency_key
+from strongroom.domain.instant import Instant
+from strongroom.protocol.canonical import CanonicalError, JsonValue, canonical_digest, parse_object
+from strongroom.protocol.http_signature import SignatureError, content_digest, read_keyed_base
+
+JSON_TYPE: Final = "application/json"
+
+
+class Ask(StrEnum):
+    """What a path asks for."""
+
+    PAYOUT = "payout"
+    RUN = "run"
+    SEAL = "seal"
+    BENEFICIARY = "beneficiary"
+    DESTINATION = "destination"
+    CANCEL_PAYOUT = "cancel_payout"
+    CANCEL_RUN = "cancel_run"
+
+
+_PATHS: Final = {
+    Ask.PAYOUT: re.compile("/v1/payouts"),
+    Ask.RUN: re.compile("/v1/payout-runs"),
+    Ask.SEAL: re.compile("/v1/payout-runs/(run_[a-z2-7]{26})/seal"),
+    Ask.BENEFICIARY: re.compile("/v1/beneficiaries"),
+    Ask.DESTINATION: re.compile("/v1/beneficiaries/(ben_[a-z2-7]{26})/destinations"),
+    Ask.CANCEL_PAYOUT: re.compile("/v1/payouts/(po_[a-z2-7]{26})/cancel"),
+    Ask.CANCEL_RUN: re.compile("/v1/payout-runs/(run_[a-z2-7]{26})/cancel"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEvidence:
+    """One signed request, byte for byte."""
+
+    base: bytes
+    signature: bytes
+    body: bytes
+
+    def document(self) -> JsonValue:
+        """As it stands in frames between processes."""
+        return [b64encode(part).decode() for part in (self.base, self.signature, self.body)]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """A request whose body is the one that its base names; its signature isn't verified yet.
+
+    `object` is the id in its path, empty if there is none. `digest` is what a later request of the same key must
+    share to be the same request: the hash of method, path and content digest, in hex.
+    """
+
+    ask: Ask
+    object: str
+    key_id: KeyId
+    created: Instant
+    idempotency_key: IdempotencyKey
+    digest: str
+    evidence: ClientEvidence
+
+    def verify(self, public_key: bytes) -> None:
+        """That the holder of `public_key` signed it. Raises: SignatureError."""
+        try:
+            VerifyKey(public_key).verify(self.evidence.base, self.evidence.signature)
+        except (BadSignatureError, ValueError) as fault:
+            raise SignatureError("the signature isn't that of this request by this key") from fault
+
+    def fields(self) -> Fields:
+        """The body, strictly parsed. Raises: DocumentError."""
+        try:
+            return Fields(parse_object(self.evidence.body))
+        except CanonicalError as fault:
+            raise DocumentError(fault.field, fault.reason) from fault
+
+
+def read_client_request(evidence: ClientEvidence, deployment: str) -> ClientRequest:
+    """Raises: SignatureError if it isn't a request that this deployment's API would have taken."""
+    base = read_keyed_base(evidence.base, deployment)
+    if (base.method, base.query, base.content_type) != ("POST", "?", JSON_TYPE):
+        raise SignatureError(f"must be a POST of {JSON_TYPE} without a query")
+    if base.content_digest != content_digest(evidence.body):
+        raise SignatureError("Content-Digest isn't the SHA-256 of this body")
+    found = ((ask, match) for ask, path in _PATHS.items() if (match := path.fullmatch(base.path)))
+    ask, match = next(found, (None, None))
+    if ask is None or match is None:
+        raise SignatureError(f"{base.path} isn't a path that moves money")
+    key = parse_idempotency_key(base.idempotency_key)
+    digest = canonical_digest([base.method, base.path, base.content_digest]).hex()
+    return ClientRequest(
+        ask, match[1] if match.groups() else "", base.key_id, base.created, key, digest, evidence
+    )
+
+
+def take_evidence(value: object, field: str) -> ClientEvidence:
+    """Evidence as `ClientEvidence.document` writes it. Raises: DocumentError."""
+    if not isinstance(value, list) or len(value) != 3:
+        raise DocumentError(field, "must be a list of base, signature and body")
+    return ClientEvidence(*(take_base64(part, f"{field}[{index}]") for index, part in enumerate(value)))
+
+
+def take_base64(value: object, field: str) -> bytes:
+    """Raises: DocumentError."""
+    try:
+        raw = b64decode(value, validate=True) if isinstance(value, str) else None
+    except (Base64Error, ValueError):
+        raw = None
+    if raw is None or b64encode(raw).decode() != value:
+        raise DocumentError(field, "must be base64 (RFC 4648) with its padding")
+    return raw

@@ -1,0 +1,151 @@
+"""The bodies of what clients ask for, as signer and guard read them: who is paid what, and where people are paid.
+
+Only what decides about money is taken; what else the API allows is known by name and let by, and what nobody knows is
+refused. Ids are derived from what was signed, never taken from anybody's word.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import (
+    BeneficiaryId,
+    ClientId,
+    DestinationDigest,
+    IdempotencyKey,
+    OrganisationId,
+    PayoutId,
+    RunId,
+    parse_beneficiary_id,
+    parse_destination_digest,
+    parse_idempotency_key,
+    parse_payout_id,
+    parse_run_id,
+)
+from strongroom.domain.instant import Instant, parse_instant
+from strongroom.domain.money import Amount, AssetId
+from strongroom.domain.payout import EXTERNAL_ID_MAXIMUM, RUN_ITEMS_MAXIMUM
+from strongroom.protocol.canonical import CanonicalError, parse_object
+from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord
+from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.run_tree import RUN_ITEM_TYPE, Seal, SealError, parse_seal
+
+_SEPA: Final = "sepa"
+_LET_BY: Final = ("remittance_information", "activities", "on_hold", "actor", "metadata")
+ASSET_MAXIMUM: Final = 120
+VERSION_MAXIMUM: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutIntent:
+    """One payout as a client signed it; for an item of a run, `run` and `run_index` say where it stands."""
+
+    id: PayoutId
+    client: ClientId
+    beneficiary: BeneficiaryId
+    destination_digest: DestinationDigest
+    amount: Amount
+    external_id: str
+    not_before: Instant | None
+    expires_at: Instant | None
+    replaces: PayoutId | None
+    run: RunId | None = None
+    run_index: int | None = None
+
+
+def read_payout(fields: Fields, organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> PayoutIntent:
+    """Of the body of `POST /v1/payouts`. Raises: DocumentError."""
+    intent = _payout(fields, payout_id(organisation, client, key), client)
+    fields.close()
+    return intent
+
+
+def read_run_item(leaf: bytes, organisation: OrganisationId, client: ClientId) -> PayoutIntent:
+    """Of a leaf of a run's tree (`run_tree.item_leaf`). Raises: DocumentError."""
+    try:
+        fields = Fields(parse_object(leaf))
+    except CanonicalError as fault:
+        raise DocumentError(fault.field, fault.reason) from fault
+    fields.exactly("type", RUN_ITEM_TYPE)
+    key = fields.parsed("idempotency_key", parse_idempotency_key)
+    run, index = fields.parsed("run", parse_run_id), fields.integer("index", 0, RUN_ITEMS_MAXIMUM - 1)
+    intent = _payout(fields, payout_id(organisation, client, key), client, run, index)
+    fields.close()
+    return intent
+
+
+def read_seal(fields: Fields) -> Seal:
+    """Of the body of a seal, or of the seal inside a run's. Raises: DocumentError."""
+    totals = fields.inner("totals")
+    names = totals.names()
+    try:
+        seal = parse_seal(
+            fields.integer("count", 1, RUN_ITEMS_MAXIMUM), {name: totals.text(name) for name in names},
+            fields.text("root"),
+        )
+    except SealError as fault:
+        raise DocumentError(fields.path(fault.field), fault.reason) from fault
+    fields.close()
+    return seal
+
+
+def read_beneficiary(fields: Fields, organisation: OrganisationId, beneficiary: BeneficiaryId) -> DestinationRecord:
+    """The first destination, of the body of `POST /v1/beneficiaries`. Raises: DocumentError."""
+    name = fields.text("name")
+    destination = fields.inner("destination")
+    if fields.has("external_id"):
+        fields.take("external_id")
+    network, where = _where(destination)
+    destination.close()
+    fields.close()
+    return DestinationRecord(organisation, beneficiary, name, DestinationClass.DECLARED, network, where, 1, None)
+
+
+def read_destination(fields: Fields, before: DestinationRecord) -> DestinationRecord:
+    """The next version, of the body of `POST …/destinations`. A class never falls. Raises: DocumentError."""
+    network, where = _where(fields)
+    version = fields.integer("version", 2, VERSION_MAXIMUM)
+    previous = fields.parsed("previous", parse_destination_digest)
+    fields.close()
+    if before.destination_class is not DestinationClass.DECLARED or version != before.version + 1:
+        raise DocumentError("version", "isn't the one after the last, or a client may not declare it")
+    return DestinationRecord(
+        before.organisation, before.beneficiary, before.name, DestinationClass.DECLARED, network, where, version,
+        previous,
+    )
+
+
+def _payout(
+    fields: Fields, payout: PayoutId, client: ClientId, run: RunId | None = None, index: int | None = None
+) -> PayoutIntent:
+    for name in _LET_BY:
+        if fields.has(name):
+            fields.take(name)
+    amount = Amount(fields.minor("amount"), AssetId(fields.text("asset", ASSET_MAXIMUM)))
+    return PayoutIntent(
+        payout,
+        client,
+        beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
+        destination_digest=fields.parsed("destination_digest", parse_destination_digest),
+        amount=amount,
+        external_id=fields.text("external_id", EXTERNAL_ID_MAXIMUM),
+        not_before=fields.parsed("not_before", parse_instant) if fields.has("not_before") else None,
+        expires_at=fields.parsed("expires_at", parse_instant) if fields.has("expires_at") else None,
+        replaces=fields.parsed("replaces", parse_payout_id) if fields.has("replaces") else None,
+        run=run,
+        run_index=index,
+    )
+
+
+def _where(fields: Fields) -> tuple[str, str | BankAccountRecord]:
+    """What isn't for the network may only be null."""
+    network = fields.text("network")
+    for name in ("address",) if network == _SEPA else ("account_holder", "country", "iban"):
+        if fields.has(name):
+            raise DocumentError(fields.path(name), f"isn't for {network}")
+    if network != _SEPA:
+        return network, fields.text("address")
+    return network, BankAccountRecord(
+        fields.text("account_holder", 140), fields.text("country", 2), fields.text("iban", 34)
+    )
