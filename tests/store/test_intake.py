@@ -351,8 +351,8 @@ def test_a_cancel_request_is_recorded_once_and_only_by_its_client(database: Data
         assert (wrong.code, wrong.field) == (Code.INVALID, "idempotency_key")
         for _ in range(2):
             cancelled = await world.intake.cancel(payer, payout.id, key, evidence)
-            assert isinstance(cancelled, PayoutRecord)
-            assert (cancelled.cancel_requested, cancelled.state) == (True, State.RECEIVED)
+            assert isinstance(cancelled, Recorded)
+            assert (cancelled.payout.cancel_requested, cancelled.payout.state) == (True, State.RECEIVED)
         assert (await world.counts())["cancel_requests"] == 1
         await world.fetch("UPDATE strongroom.payouts SET state = 'planned'")
         late = await world.intake.cancel(payer, payout.id, key, evidence_of("c2", b"{}", path))

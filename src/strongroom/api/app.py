@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
-from strongroom.api.call import Reply
 from strongroom.api.gate import Gate, MethodNotAllowedError
 from strongroom.api.metrics import Metrics
 from strongroom.api.openapi import document
-from strongroom.api.problems import FAULT, PROBLEM_TYPE, problem, retry_after_s
+from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, problem, retry_after_s
 from strongroom.api.rate_limit import Standing
 from strongroom.api.schemas import Health
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
+from strongroom.store.session import OUTAGES
 
 LOG = logging.getLogger("strongroom.api")
 
@@ -57,14 +57,16 @@ class App:
             return public
         standing: list[Standing] = []
         try:
-            admitted = await self._gate.admit(scope, receive, standing)
-            reply: Reply = await admitted.route.act(self._service, admitted.call, admitted.asked)
+            reply = await self._gate.act(await self._gate.admit(scope, receive, standing))
         except RefusalError as refused:
             return self._refused(refused.refusal, request_id, headers)
         except MethodNotAllowedError as other:
             headers.append((b"allow", str(other).encode()))
             refusal = Refusal(Code.METHOD_NOT_ALLOWED, f"this path has {other}")
             return self._refused(refusal, request_id, headers)
+        except OUTAGES as fault:
+            LOG.warning("%s: the record can't be reached: %s", request_id, type(fault).__name__)
+            return self._refused(UNREACHABLE, request_id, headers)
         except Exception:
             LOG.exception("%s: fault while answering", request_id)
             return self._refused(FAULT, request_id, headers)

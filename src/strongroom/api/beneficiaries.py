@@ -3,11 +3,12 @@
 from strongroom.api import present
 from strongroom.api.call import Call, Reply
 from strongroom.api.paging import page, read_page
-from strongroom.api.reading import beneficiary_name, destination_record, read_body, refuse, where
-from strongroom.api.schemas import BeneficiaryBody, BeneficiaryList, DestinationBody
+from strongroom.api.reading import beneficiary_name, check_visible, destination_record, read_body, refuse, where
+from strongroom.api.schemas import BeneficiaryBody, BeneficiaryList, DestinationBody, DestinationFields
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
-from strongroom.domain.ids import BeneficiaryId
+from strongroom.domain.ids import BeneficiaryId, OrganisationId
+from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.identifier import beneficiary_id
 from strongroom.store import beneficiaries
 from strongroom.store.record import BeneficiaryRequest
@@ -16,8 +17,7 @@ from strongroom.store.record import BeneficiaryRequest
 def read_beneficiary(call: Call) -> BeneficiaryBody:
     body = read_body(call.value, BeneficiaryBody)
     beneficiary_name(body.name)
-    if body.external_id is not None and not body.external_id.isprintable():
-        raise refuse(Code.INVALID, "must hold only characters that can be seen", "external_id")
+    check_visible("external_id", body.external_id)
     return body
 
 
@@ -25,8 +25,7 @@ async def create(service: Service, call: Call, body: BeneficiaryBody) -> Reply:
     key, evidence = call.signed()
     organisation, client = call.key.organisation, call.key.client
     beneficiary = beneficiary_id(organisation, client, key)
-    payable = where(body.destination, service.intake.forbidden_addresses(organisation), "destination.")
-    record = destination_record(organisation, beneficiary, body.name, body.destination.network, payable, 1, None)
+    record = _record(organisation, beneficiary, body.name, body.destination, "destination.", 1, None)
     request = BeneficiaryRequest(beneficiary, key, body.external_id, record)
     answer = await service.intake.declare(call.caller, request, evidence)
     if isinstance(answer, Refusal):
@@ -44,12 +43,9 @@ async def add_destination(service: Service, call: Call, body: DestinationBody) -
     beneficiary = BeneficiaryId(call.parameters[0])
     async with service.pool.acquire() as connection:
         known = await beneficiaries.read(connection, organisation, beneficiary)
-    if known is None:
-        raise _not_found(call)
-    payable = where(body, service.intake.forbidden_addresses(organisation), "")
-    record = destination_record(
-        organisation, beneficiary, known.name, body.network, payable, body.version, body.previous
-    )
+    record: DestinationRecord | Refusal = _not_found(call).refusal
+    if known is not None:
+        record = _record(organisation, beneficiary, known.name, body, "", body.version, body.previous)
     answer = await service.intake.add_destination(call.caller, beneficiary, record, evidence)
     if isinstance(answer, Refusal):
         raise RefusalError(answer)
@@ -73,6 +69,18 @@ async def show(service: Service, call: Call, _: None) -> Reply:
     if found is None:
         raise _not_found(call)
     return Reply(200, present.beneficiary_answer(found))
+
+
+def _record(
+    organisation: OrganisationId, beneficiary: BeneficiaryId, name: str, fields: DestinationFields, prefix: str,
+    version: int, previous: str | None,
+) -> DestinationRecord | Refusal:
+    """The record, or what is wrong with its address: intake answers that when the idempotency key is new."""
+    try:
+        payable = where(fields, prefix)
+    except RefusalError as fault:
+        return fault.refusal
+    return destination_record(organisation, beneficiary, name, fields.network, payable, version, previous)
 
 
 def _not_found(call: Call) -> RefusalError:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Route
+from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Reply, Route
 from strongroom.api.rate_limit import RateLimiter, Standing
-from strongroom.api.reading import read_object, refuse
+from strongroom.api.reading import FIELD_SHOWN_MAXIMUM, check_visible, read_object, refuse
 from strongroom.api.routes import find_route
 from strongroom.api.service import Service
-from strongroom.domain.errors import Code
+from strongroom.domain.errors import Code, RefusalError
 from strongroom.domain.ids import IdempotencyKey, IdError, parse_idempotency_key
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.permissions import allows
@@ -35,6 +35,7 @@ from strongroom.store.organisations import ClientKey
 from strongroom.store.record import Evidence
 
 QUERY_MAXIMUM: Final = 2_000
+PARAMETERS_MAXIMUM: Final = 20
 BEARER_MAXIMUM: Final = 200
 
 _SINGLE: Final = frozenset({
@@ -81,24 +82,57 @@ class Gate:
                 raise MethodNotAllowedError(tuple(str(each) for each in found))
             raise refuse(Code.NOT_FOUND, "there is no such path")
         route, parameters = found[0], found[1]
-        headers = _headers(scope["headers"])
+        headers, twice = _headers(scope["headers"])
         body = await self._read_body(headers, receive, route.body_maximum)
+        if twice:
+            raise refuse(Code.SIGNATURE_INVALID, f"the header {twice} stands there twice")
         now = self._service.clock()
         request = _signed_request(method, self._authority, path, scope["query_string"], headers)
-        key, signature = await self._sign_in(request, headers, body, now)
+        key, signature = await self._sign_in(route, request, headers, body, now)
         _check_key(key, peer)
         standing.append(self._keys.hit(key.key_id))
-        value: dict[str, JsonValue] = {}
+        try:
+            return self._read(route, parameters, request, body, key, signature, now)
+        except RefusalError:
+            await self._look_again(route, key)
+            raise
+
+    async def act(self, admitted: Admitted) -> Reply:
+        """Act on a call. Raises: RefusalError.
+
+        A key may be one that the service remembers. It speaks for nothing but what intake records now, which looks
+        for itself whether the key is revoked; before any other answer we look.
+        """
+        route, call = admitted.route, admitted.call
+        try:
+            reply: Reply = await route.act(self._service, call, admitted.asked)
+        except RefusalError:
+            await self._look_again(route, call.key)
+            raise
+        if reply.replayed:
+            await self._look_again(route, call.key)
+        return reply
+
+    async def _look_again(self, route: Route, key: ClientKey) -> None:
+        if route.keyed and await self._service.is_revoked(key.key_id):
+            raise refuse(Code.KEY_REVOKED, f"the key {key.key_id} is revoked")
+
+    def _read(
+        self, route: Route, parameters: tuple[str, ...], request: SignedRequest, body: bytes, key: ClientKey,
+        signature: Signature | None, now: Instant,
+    ) -> Admitted:
+        """What is asked, once it is known who asks: JSON, the idempotency key, the fields, and then the scope."""
         content_type = request.content_type or ""
-        if method != "GET":
-            value = _read_value(route, content_type, body)
+        value = {} if request.method == "GET" else _read_value(route, content_type, body)
+        idempotency_key = _read_key(route, request.idempotency_key)
         call = Call(
-            key, method, path, parameters, _read_query(route, scope["query_string"]), content_type, body, value,
-            _read_key(route, request.idempotency_key), None, now,
+            key, request.method, request.path, parameters, _read_query(route, request.query[1:]), content_type, body,
+            value, idempotency_key, None, now,
         )
-        if call.idempotency_key is not None and signature is not None:
+        if idempotency_key is not None and signature is not None:
             call.evidence = Evidence(
-                method, path, self._authority, call.idempotency_key, signature.base, signature.signature, body, now
+                request.method, request.path, self._authority, idempotency_key, signature.base, signature.signature,
+                body, now,
             )
         asked = route.read(call)
         if not allows(route.permission, key.sign_in, key.scopes):
@@ -128,14 +162,14 @@ class Gate:
             raise refuse(Code.TIMEOUT, f"the body took longer than {self._body_timeout_s:g} s") from fault
 
     async def _sign_in(
-        self, request: SignedRequest, headers: Mapping[bytes, str], body: bytes, now: Instant
+        self, route: Route, request: SignedRequest, headers: Mapping[bytes, str], body: bytes, now: Instant
     ) -> tuple[ClientKey, Signature | None]:
         authorization = headers.get(b"authorization")
         if authorization is not None and request.method == "GET" and request.signature is None:
             return await self._bearer(authorization), None
         try:
             signature = parse_signature(request, self._service.deployment)
-            key = await self._service.signing_key(signature.key_id)
+            key = await self._service.signing_key(signature.key_id, may_be_remembered=route.keyed)
             if key is None:
                 raise SignatureError("no key is enrolled under this keyid")
             verify_signature(signature, request, body, key.public_key, now)
@@ -155,15 +189,15 @@ class Gate:
         return key
 
 
-def _headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, str]:
-    """The headers that matter, each there at most once. Raises: RefusalError."""
+def _headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, str], str]:
+    """The headers that matter, and the name of one that stands there twice, empty if none does."""
     headers: dict[bytes, str] = {}
+    twice = ""
     for name, value in raw:
         if name in _SINGLE:
-            if name in headers:
-                raise refuse(Code.SIGNATURE_INVALID, f"the header {name.decode()} stands there twice")
+            twice = name.decode() if name in headers else twice
             headers[name] = value.decode("latin-1")
-    return headers
+    return headers, twice
 
 
 def _signed_request(
@@ -200,17 +234,25 @@ def _read_value(route: Route, content_type: str, body: bytes) -> dict[str, JsonV
     return read_object(body)
 
 
-def _read_query(route: Route, raw: bytes) -> dict[str, str]:
+def _read_query(route: Route, raw: str) -> dict[str, str]:
     if not raw:
         return {}
+    if route.method != "GET":
+        raise refuse(Code.INVALID, f"a {route.method} has no query: the signer would refuse it", "?")
     if len(raw) > QUERY_MAXIMUM:
         raise refuse(Code.INVALID, f"the query may have {QUERY_MAXIMUM} characters", "?")
+    try:
+        pairs = parse_qsl(raw, True, True, errors="strict", max_num_fields=PARAMETERS_MAXIMUM)
+    except ValueError as fault:
+        detail = f"must be at most {PARAMETERS_MAXIMUM} parameters such as name=value, percent-encoded UTF-8"
+        raise refuse(Code.INVALID, detail, "?") from fault
     query: dict[str, str] = {}
-    for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=20):
+    for name, value in pairs:
         if name not in route.query:
-            raise refuse(Code.INVALID, "is not a parameter of this call", name)
+            raise refuse(Code.INVALID, "is not a parameter of this call", name[:FIELD_SHOWN_MAXIMUM])
         if name in query:
             raise refuse(Code.INVALID, "stands there twice", name)
+        check_visible(name, value)
         query[name] = value
     return query
 

@@ -19,6 +19,7 @@ from strongroom.api.gate import Gate
 from strongroom.api.metrics import Metrics
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
+from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import Instant
 from strongroom.store.intake import Intake, WriterTakenError
 from strongroom.store.organisations import read_deployment
@@ -42,7 +43,8 @@ class _Server(uvicorn.Server):
 
 
 async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises: SessionError, WriterTakenError, or asyncpg's errors at start."""
+    """Until SIGTERM or SIGINT. Raises: SessionError, WriterTakenError, or asyncpg's errors at start; InvariantError
+    when the writer met one: a process without a writer answers nobody, and must not look alive."""
     pool = await open_pool(config.database_url, "strongroom api")
     try:
         async with pool.acquire() as connection:
@@ -79,7 +81,11 @@ async def _serve(config: Config, service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     LOG.info("listening on %s", config.listen)
+    writer = asyncio.create_task(service.intake.ended(), name="watch the writer")
+    writer.add_done_callback(lambda _: stop())
     await asyncio.gather(*(server.serve() for server in servers))
+    if not writer.cancel():
+        await writer
 
 
 def _server(app: Any, host: str, port: int) -> uvicorn.Server:
@@ -101,6 +107,9 @@ def main() -> int:
         uvloop.run(serve(config))
     except (ConfigError, SessionError, WriterTakenError, *FAULTS) as fault:
         LOG.error("%s", fault)
+        return 1
+    except InvariantError:
+        LOG.exception("something that can't be true is: the API stops")
         return 1
     return 0
 

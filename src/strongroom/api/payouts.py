@@ -10,10 +10,13 @@ from strongroom.api.reading import check_payout, payout_request, read_body, refu
 from strongroom.api.schemas import CancelAnswer, CancelBody, EvidenceAnswer, PayoutBody, PayoutList, ReceiptAnswer
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
-from strongroom.domain.ids import IdempotencyKey, PayoutId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId
 from strongroom.domain.instant import InstantError, format_instant, parse_instant
+from strongroom.domain.money import AssetId
 from strongroom.domain.payout import State
+from strongroom.protocol.identifier import payout_id
 from strongroom.store import audit, payouts
+from strongroom.store.record import UnpayableRequest
 
 RECEIPT_RETRY_MS: Final = 1_000
 _PREVIEW_KEY: Final = IdempotencyKey("preview")
@@ -27,7 +30,12 @@ def read_payout(call: Call) -> PayoutBody:
 
 async def create(service: Service, call: Call, body: PayoutBody) -> Reply:
     key, evidence = call.signed()
-    request = payout_request(body, call.key.organisation, call.key.client, key)
+    try:
+        request = payout_request(body, call.key.organisation, call.key.client, key)
+    except RefusalError as fault:
+        payout = payout_id(call.key.organisation, call.key.client, key)
+        unpayable = UnpayableRequest(payout, BeneficiaryId(body.beneficiary), AssetId(body.asset), fault.refusal)
+        raise RefusalError(await service.intake.refuse(call.caller, unpayable, evidence)) from fault
     answer = await service.intake.pay(call.caller, request, evidence)
     if isinstance(answer, Refusal):
         raise RefusalError(answer)
@@ -135,7 +143,8 @@ async def cancel(service: Service, call: Call, key: IdempotencyKey) -> Reply:
     answer = await service.intake.cancel(call.caller, PayoutId(call.parameters[0]), key, signed)
     if isinstance(answer, Refusal):
         raise RefusalError(answer)
-    return Reply(202, CancelAnswer(answer.id, answer.state.value, answer.cancel_requested))
+    payout = answer.payout
+    return Reply(202, CancelAnswer(payout.id, payout.state.value, payout.cancel_requested), answer.replayed)
 
 
 def read_nothing(_: Call) -> None:

@@ -13,6 +13,11 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 FAULT: Final = Refusal(Code.INTERNAL, "a fault of ours; it is logged under the request id")
 
 
+UNREACHABLE: Final = Refusal(
+    Code.UNAVAILABLE, "the record can't be reached now: send the request again as it is", None, SECOND_MS
+)
+
+
 def problem(refusal: Refusal, request_id: str) -> bytes:
     """The body of a refusal."""
     row = refusal.row

@@ -1,12 +1,14 @@
 """From the bytes of a body to types: strict JSON, then the schema, then the fields' own rules; each fault is named."""
 
+import ipaddress
+import json
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar, cast
 
 import msgspec
 
-from strongroom.api.schemas import DestinationFields, PayoutBody, SealBody
+from strongroom.api.schemas import Actor, DestinationFields, PayoutBody, SealBody
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, IdempotencyKey, OrganisationId, PayoutId
@@ -19,12 +21,15 @@ from strongroom.formats.bank_account import parse_bank_account
 from strongroom.formats.bitcoin_address import NETWORKS, parse_bitcoin_address
 from strongroom.formats.display_name import DisplayNameError, parse_name
 from strongroom.formats.evm_address import parse_evm_address
-from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.canonical import CanonicalError, JsonValue, NumberError, encode, parse_object
 from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.run_tree import Seal, SealError, parse_seal
 
 _Body = TypeVar("_Body")
+
+INTEGER_DIGITS: Final = 15
+FIELD_SHOWN_MAXIMUM: Final = 200
 
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
@@ -41,6 +46,7 @@ _HINTS: Final = {
     "not_before": "must be a time in UTC such as 2026-11-24T09:30:00.000Z",
     "expires_at": "must be a time in UTC such as 2026-11-24T09:30:00.000Z",
     "idempotency_key": "must be 1 to 255 visible ASCII characters without spaces",
+    "mfa_at": "must be a time in UTC such as 2026-11-24T09:30:00.000Z",
     "country": "must be two capital letters (ISO 3166)",
 }
 
@@ -49,12 +55,52 @@ def refuse(code: Code, detail: str, field: str | None = None) -> RefusalError:
     return RefusalError(Refusal(code, detail, field))
 
 
+class _Number:
+    """Stands for a number that we don't read, until the schema says at which field it is wrong."""
+
+
 def read_object(raw: bytes) -> dict[str, JsonValue]:
-    """Strict JSON. Raises: RefusalError `malformed`."""
+    """Strict JSON. Raises: RefusalError `malformed`.
+
+    A number such as 1.5 or 1e3 is JSON, and in none of our fields: it is a field's fault, for `read_body` to name.
+    """
     try:
         return parse_object(raw)
+    except NumberError as fault:
+        return _object_with_number(raw, fault)
     except CanonicalError as fault:
         raise refuse(Code.MALFORMED, f"the body {fault}") from fault
+
+
+def _object_with_number(raw: bytes, number: NumberError) -> dict[str, JsonValue]:
+    """What `parse_object` read until it met a number; nothing else in it may be malformed."""
+    try:
+        value = _WITH_NUMBERS.decode(raw.decode())
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except ValueError as fault:
+        raise refuse(Code.MALFORMED, f"the body {fault}") from fault
+    if not isinstance(value, dict):
+        raise refuse(Code.MALFORMED, f"the body {number}") from number
+    return value
+
+
+def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("has a key twice")
+    return value
+
+
+def _no_constant(text: str) -> JsonValue:
+    raise ValueError(f"isn't JSON: {text}")
+
+
+_WITH_NUMBERS: Final = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_int=lambda text: int(text) if len(text) <= INTEGER_DIGITS else _Number(),
+    parse_float=lambda _: _Number(),
+    parse_constant=_no_constant,
+)
 
 
 def read_body(value: JsonValue, kind: type[_Body]) -> _Body:
@@ -72,26 +118,42 @@ def _invalid(message: str) -> Refusal:
     for pattern, words in ((_UNKNOWN, "is unknown"), (_MISSING, "is missing")):
         named = pattern.match(reason)
         if named is not None:
-            return Refusal(Code.INVALID, words, f"{path}.{named[1]}" if path else named[1])
+            field = f"{path}.{named[1]}" if path else named[1]
+            return Refusal(Code.INVALID, words, field[:FIELD_SHOWN_MAXIMUM])
     last = re.sub(r"\[.*?\]$", "", path).rpartition(".")[2]
-    return Refusal(Code.INVALID, _HINTS.get(last, f"is wrong: {reason[:1].lower()}{reason[1:]}"), path)
+    reason = f"is wrong: {reason[:1].lower()}{reason[1:FIELD_SHOWN_MAXIMUM]}".replace("`_Number`", "a number")
+    return Refusal(Code.INVALID, _HINTS.get(last, reason), path[:FIELD_SHOWN_MAXIMUM])
 
 
 def check_payout(body: PayoutBody, now: Instant) -> None:
     """What a schema can't say. Raises: RefusalError `invalid`."""
-    for name, text in (("external_id", body.external_id), ("remittance_information", body.remittance_information)):
-        if text is not None and not text.isprintable():
-            raise refuse(Code.INVALID, "must hold only characters that can be seen", name)
+    check_visible("external_id", body.external_id)
+    check_visible("remittance_information", body.remittance_information)
     for index, activity in enumerate(body.activities):
-        if not activity.isprintable():
-            raise refuse(Code.INVALID, "must hold only characters that can be seen", f"activities[{index}]")
-    if not body.amount.isdigit():  # a newline at its end, which the schema's pattern lets by
-        raise refuse(Code.INVALID, _HINTS["amount"], "amount")
+        check_visible(f"activities[{index}]", activity)
+    if body.actor is not None:
+        _check_actor(body.actor)
     not_before, expires_at = _instant("not_before", body.not_before), _instant("expires_at", body.expires_at)
     if expires_at is not None and expires_at <= max(now, not_before or 0):
         raise refuse(Code.INVALID, "must be in the future, and after not_before", "expires_at")
     if body.metadata:
         _canonical("metadata", body.metadata)
+
+
+def check_visible(name: str, text: str | None) -> None:
+    """Nothing that controls a terminal, turns the text, or has no width. Raises: RefusalError `invalid`."""
+    if text is not None and not text.isprintable():
+        raise refuse(Code.INVALID, "must hold only characters that can be seen", name)
+
+
+def _check_actor(actor: Actor) -> None:
+    check_visible("actor.id", actor.id)
+    check_visible("actor.session_id", actor.session_id)
+    _instant("actor.mfa_at", actor.mfa_at)
+    try:
+        ipaddress.ip_address(actor.ip or "0.0.0.0")  # noqa: S104 no address to listen on: it stands for none given
+    except ValueError as fault:
+        raise refuse(Code.INVALID, "must be an IPv4 or IPv6 address", "actor.ip") from fault
 
 
 def payout_request(
@@ -132,8 +194,11 @@ def beneficiary_name(text: str) -> str:
     return _parsed("name", text, parse_name)
 
 
-def where(fields: DestinationFields, forbidden: frozenset[str], prefix: str) -> str | BankAccountRecord:
-    """The address or account, by the rules of its network. Raises: RefusalError."""
+def where(fields: DestinationFields, prefix: str) -> str | BankAccountRecord:
+    """The address or account, by the rules of its network; intake knows which of ours are forbidden besides.
+
+    Raises: RefusalError.
+    """
     account = (fields.iban, fields.account_holder, fields.country)
     try:
         if fields.network == SEPA:
@@ -143,7 +208,7 @@ def where(fields: DestinationFields, forbidden: frozenset[str], prefix: str) -> 
         if fields.network in NETWORKS:
             parse_bitcoin_address(fields.address, fields.network)
         elif fields.network.startswith("eip155:"):
-            parse_evm_address(fields.address, fields.network, forbidden)
+            parse_evm_address(fields.address, fields.network)
         else:
             raise refuse(Code.NETWORK_MISMATCH, "isn't a network that is known here", f"{prefix}network")
     except AddressError as fault:

@@ -91,6 +91,9 @@ ROUTES: Final = (
           None, ConsistencyAnswer, "That the log only grew", query=("first", "second")),
 )
 
+PUBLIC: Final = frozenset({"/livez", "/readyz", "/openapi.json"})
+"""What anybody may GET, without a signature."""
+
 _EXACT = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
 _PATTERNS = [
     (route, re.compile(re.sub(r"\{\w+\}", "([A-Za-z0-9_]{1,40})", route.path)))
@@ -104,6 +107,8 @@ def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]] | tuple[
     exact = _EXACT.get((method, path))
     if exact is not None:
         return exact, ()
+    if path in PUBLIC:
+        return ("GET",)
     others: set[str] = {route.method for route in ROUTES if route.path == path}
     for route, pattern in _PATTERNS if not others else ():
         match = pattern.fullmatch(path)

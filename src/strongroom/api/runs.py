@@ -1,14 +1,25 @@
 """Calls about runs: many payouts, sealed by one root."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from strongroom.api import present
 from strongroom.api.call import CSV_TYPE, Call, Reply
 from strongroom.api.paging import page, read_page
-from strongroom.api.reading import check_payout, payout_request, read_body, refuse, seal
+from strongroom.api.reading import (
+    beneficiary_name,
+    check_payout,
+    check_visible,
+    payout_request,
+    read_body,
+    refuse,
+    seal,
+    where,
+)
 from strongroom.api.schemas import (
     CancelBody,
+    DestinationFields,
     FieldProblem,
     PayoutBody,
     PreviewRow,
@@ -27,13 +38,18 @@ from strongroom.formats.payee_file import PayeeFileError, PayeeRow, parse_payee_
 from strongroom.protocol.canonical import CanonicalError
 from strongroom.protocol.identifier import run_id
 from strongroom.protocol.run_tree import Seal, item_leaf
-from strongroom.store import runs
+from strongroom.store import beneficiaries, runs
 from strongroom.store.intake_run import RunRequest
 from strongroom.store.record import Preview, RunItem, RunRecord
+
+_NAMED: Final = ("name", "network", "address")
+_UNDECLARED: Final = "ben_" + "a" * 26
+_NO_DIGEST: Final = "0" * 64
 
 
 def read_run(call: Call) -> tuple[RunBody, Seal | None]:
     body = read_body(call.value, RunBody)
+    check_visible("external_id", body.external_id)
     _check_items(call, body.items)
     return body, None if body.seal is None else seal(body.seal, "seal.")
 
@@ -110,7 +126,10 @@ async def preview(service: Service, call: Call, asked: RunBody | list[PayeeRow])
     if isinstance(asked, RunBody):
         bodies: list[tuple[int, PayoutBody | Refusal]] = list(enumerate(asked.items))
     else:
-        bodies = [(row.number, _row_body(call, row)) for row in asked]
+        payees = {row.fields["beneficiary"] for row in asked if "beneficiary" in row.fields}
+        async with service.pool.acquire() as connection:
+            digests = await beneficiaries.newest_digests(connection, call.key.organisation, payees)
+        bodies = [(row.number, _row_body(call, row, digests)) for row in asked]
     requests: list[tuple[int, PayoutRequest | Refusal]] = [
         (row, body if isinstance(body, Refusal) else _request_or_refusal(call, body, f"preview {row}"))
         for row, body in bodies
@@ -132,16 +151,20 @@ async def preview(service: Service, call: Call, asked: RunBody | list[PayeeRow])
     return Reply(200, RunPreviewAnswer(len(rows), {name: str(total) for name, total in totals.items()}, rows))
 
 
-def _row_body(call: Call, row: PayeeRow) -> PayoutBody | Refusal:
-    """A row of a file as the body of a payout. The digest is that of whatever the beneficiary has: see below."""
+def _row_body(call: Call, row: PayeeRow, digests: Mapping[str, str]) -> PayoutBody | Refusal:
+    """A row of a file as the body of a payout, to the newest destination of its beneficiary."""
     if row.fault:
         return Refusal(Code.INVALID, row.fault, "")
-    if "beneficiary" not in row.fields:
-        return Refusal(Code.NOT_FOUND, "the payee must be declared first; run import does it", "beneficiary")
-    value = {name: text for name, text in row.fields.items() if name != "name"}
+    named = {name: text for name, text in row.fields.items() if name in _NAMED}
+    value = {name: text for name, text in row.fields.items() if name not in _NAMED}
+    payee = value.setdefault("beneficiary", _UNDECLARED)
     try:
-        body = read_body({**value, "destination_digest": "0" * 64}, PayoutBody)
+        body = read_body({**value, "destination_digest": digests.get(payee, _NO_DIGEST)}, PayoutBody)
         check_payout(body, call.now)
+        if named:
+            beneficiary_name(named["name"])
+            where(DestinationFields(network=named["network"], address=named["address"]), "")
+            raise refuse(Code.NOT_FOUND, "the payee must be declared first; run import does it", "beneficiary")
     except RefusalError as fault:
         return fault.refusal
     return body
@@ -164,8 +187,9 @@ def _check_items(call: Call, items: Sequence[RunItemBody]) -> None:
             raise RefusalError(fault.refusal.within(f"items[{index}]")) from fault
 
 
-def _items(call: Call, run: RunId, first_index: int, bodies: Sequence[RunItemBody]) -> list[RunItem]:
-    """Items with their leaves, which are made from what was sent and not from what was read."""
+def _items(call: Call, run: RunId, first_index: int, bodies: Sequence[RunItemBody]) -> list[RunItem] | Refusal:
+    """Items with their leaves, which are made from what was sent and not from what was read; or the first amount
+    that can't be, which intake answers when the idempotency key is new."""
     sent = call.value["items"]
     if not isinstance(sent, list):
         raise InvariantError("the schema lets no items by that aren't a list")
@@ -176,7 +200,7 @@ def _items(call: Call, run: RunId, first_index: int, bodies: Sequence[RunItemBod
             request = payout_request(body, call.key.organisation, call.key.client, key)
             items.append(RunItem(request, item_leaf(value, run, first_index + index)))
         except RefusalError as fault:
-            raise RefusalError(fault.refusal.within(f"items[{index}]")) from fault
+            return fault.refusal.within(f"items[{index}]")
         except CanonicalError as fault:
             raise refuse(Code.INVALID, str(fault), f"items[{index}]") from fault
     return items

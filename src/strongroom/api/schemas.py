@@ -4,19 +4,21 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-_AMOUNT: Final = "^[1-9][0-9]{0,77}$"
-_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,3})?Z$"
+_END: Final = r"$(?!\n)"
+"""The end. `$` alone lets a newline by in Python, and in no other reader of the OpenAPI document."""
+_AMOUNT: Final = rf"^[1-9][0-9]{{0,77}}{_END}"
+_TIME: Final = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\.[0-9]{{1,3}})?Z{_END}"
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 AmountText = Annotated[str, msgspec.Meta(pattern=_AMOUNT, description="Base units, at most 2^256-1")]
 TimeText = Annotated[str, msgspec.Meta(pattern=_TIME, description="RFC 3339, UTC")]
-Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Hash = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 AssetText = Annotated[str, msgspec.Meta(min_length=1, max_length=120, description="CAIP-19, or iso4217:EUR")]
 Network = Annotated[str, msgspec.Meta(min_length=1, max_length=60, description="CAIP-2, or sepa")]
-BeneficiaryText = Annotated[str, msgspec.Meta(pattern="^ben_[a-z2-7]{26}$")]
-PayoutText = Annotated[str, msgspec.Meta(pattern="^po_[a-z2-7]{26}$")]
-RunText = Annotated[str, msgspec.Meta(pattern="^run_[a-z2-7]{26}$")]
-KeyText = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")]
+BeneficiaryText = Annotated[str, msgspec.Meta(pattern=rf"^ben_[a-z2-7]{{26}}{_END}")]
+PayoutText = Annotated[str, msgspec.Meta(pattern=rf"^po_[a-z2-7]{{26}}{_END}")]
+RunText = Annotated[str, msgspec.Meta(pattern=rf"^run_[a-z2-7]{{26}}{_END}")]
+KeyText = Annotated[str, msgspec.Meta(pattern=rf"^[!-~]{{1,255}}{_END}")]
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,7 +91,7 @@ class DestinationFields(Body, kw_only=True):
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=90)] | None = None
     iban: Annotated[str, msgspec.Meta(min_length=1, max_length=34)] | None = None
     account_holder: Annotated[str, msgspec.Meta(min_length=1, max_length=140)] | None = None
-    country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")] | None = None
+    country: Annotated[str, msgspec.Meta(pattern=rf"^[A-Z]{{2}}{_END}")] | None = None
 
 
 class BeneficiaryBody(Body):

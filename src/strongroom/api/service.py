@@ -11,7 +11,7 @@ from strongroom.store.organisations import ClientKey, find_bearer_key, find_sign
 from strongroom.store.session import Pool
 
 KEY_REMEMBERED_MS: Final = SECOND_MS
-"""A revoked key is refused within this time here, and at once by intake."""
+"""How long a key is taken as it was for what intake is about to record; intake itself looks whether it is revoked."""
 
 KEYS_MAXIMUM: Final = 10_000
 
@@ -22,31 +22,28 @@ class Service:
     pool: Pool
     deployment: str
     clock: Callable[[], Instant]
-    _keys: dict[str | bytes, tuple[Instant, ClientKey | None]] = field(default_factory=dict)
+    _keys: dict[KeyId, tuple[Instant, ClientKey]] = field(default_factory=dict)
 
-    async def signing_key(self, key_id: KeyId) -> ClientKey | None:
-        known = self._remembered(key_id)
-        if known is not None:
+    async def signing_key(self, key_id: KeyId, *, may_be_remembered: bool) -> ClientKey | None:
+        known = self._keys.get(key_id)
+        if may_be_remembered and known is not None and self.clock() - known[0] < KEY_REMEMBERED_MS:
             return known[1]
         async with self.pool.acquire() as connection:
             found = await find_signing_key(connection, key_id)
-        self._remember(key_id, found)
+        if found is not None:
+            self._remember(found)
         return found
+
+    async def is_revoked(self, key_id: KeyId) -> bool:
+        """As it is now, whatever is remembered."""
+        found = await self.signing_key(key_id, may_be_remembered=False)
+        return found is None or found.is_revoked
 
     async def bearer_key(self, token_hash: bytes) -> ClientKey | None:
-        known = self._remembered(token_hash)
-        if known is not None:
-            return known[1]
         async with self.pool.acquire() as connection:
-            found = await find_bearer_key(connection, token_hash)
-        self._remember(token_hash, found)
-        return found
+            return await find_bearer_key(connection, token_hash)
 
-    def _remembered(self, name: str | bytes) -> tuple[Instant, ClientKey | None] | None:
-        known = self._keys.get(name)
-        return known if known is not None and self.clock() - known[0] < KEY_REMEMBERED_MS else None
-
-    def _remember(self, name: str | bytes, key: ClientKey | None) -> None:
+    def _remember(self, key: ClientKey) -> None:
         if len(self._keys) >= KEYS_MAXIMUM:
             self._keys.clear()
-        self._keys[name] = (self.clock(), key)
+        self._keys[key.key_id] = (self.clock(), key)

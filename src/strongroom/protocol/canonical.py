@@ -36,6 +36,10 @@ class CanonicalError(ValueError):
         self.field = field
 
 
+class NumberError(CanonicalError):
+    """A number that isn't an integer below 2^53: JSON, and not ours."""
+
+
 def encode(value: JsonValue) -> bytes:
     """The canonical bytes (RFC 8785 §3.2) of a value from the subset above. Raises: CanonicalError."""
     try:
@@ -137,11 +141,11 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 def _integer(text: str) -> int:
     if len(text) <= _INTEGER_DIGITS and abs(value := int(text)) <= INTEGER_MAXIMUM and text != "-0":
         return value
-    raise CanonicalError(f"the number {text[:_SHOWN_CHARACTERS]} isn't an integer below 2^53")
+    raise NumberError(f"the number {text[:_SHOWN_CHARACTERS]} isn't an integer below 2^53")
 
 
 def _no_number(text: str) -> NoReturn:
-    raise CanonicalError(f"the number {text[:_SHOWN_CHARACTERS]} isn't a plain integer")
+    raise NumberError(f"the number {text[:_SHOWN_CHARACTERS]} isn't a plain integer")
 
 
 def _refuse_lone_surrogates(value: JsonValue) -> None:

@@ -1,6 +1,7 @@
 """Reading beneficiaries with all versions of their destinations. Always within one organisation."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final
 
 import asyncpg
@@ -35,6 +36,18 @@ async def find(
         organisation, external_id, after, min(limit, LIST_MAXIMUM),
     )
     return await _with_destinations(connection, rows)
+
+
+async def newest_digests(
+    connection: Session, organisation: OrganisationId, wanted: Collection[str]
+) -> dict[str, str]:
+    """The digest of the newest destination of each of these that is a beneficiary."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ON (beneficiary) beneficiary, digest FROM strongroom.destinations "
+        "WHERE organisation = $1 AND beneficiary = ANY($2) ORDER BY beneficiary, version DESC",
+        organisation, list(wanted),
+    )
+    return {row["beneficiary"]: row["digest"] for row in rows}
 
 
 async def _with_destinations(connection: Session, rows: list[asyncpg.Record]) -> list[BeneficiaryRecord]:

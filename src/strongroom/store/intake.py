@@ -17,7 +17,7 @@ from typing import Final
 import asyncpg
 
 from strongroom.domain.errors import Code, InvariantError, Refusal
-from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, OrganisationId, PayoutId, RunId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId, RunId
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.payout import PayoutRequest
 from strongroom.protocol.destination_record import DestinationRecord
@@ -35,16 +35,17 @@ from strongroom.store.intake_payout import (
 )
 from strongroom.store.intake_preview import preview
 from strongroom.store.intake_state import IntakeState, load_state, read_policy_versions
+from strongroom.store.intake_unpayable import refuse_unpayable
 from strongroom.store.record import (
     BeneficiaryRecord,
     BeneficiaryRequest,
     Caller,
     Evidence,
-    PayoutRecord,
     Preview,
     Recorded,
     RunItem,
     RunRecord,
+    UnpayableRequest,
 )
 from strongroom.store.session import connect
 from strongroom.store.writing import Writing
@@ -70,7 +71,7 @@ class WriterTakenError(Exception):
     """Another intake writer holds the lock."""
 
 
-Answer = Recorded | BeneficiaryRecord | RunRecord | PayoutRecord | list[Preview | Refusal] | Refusal
+Answer = Recorded | BeneficiaryRecord | RunRecord | list[Preview | Refusal] | Refusal
 
 
 @dataclass(slots=True, eq=False)
@@ -121,18 +122,20 @@ class Intake:
         """Answer what waits, then end; the lock is free when this returns."""
         self._stopping = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
-        await self._disconnect()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            await self._disconnect()
 
     def ready(self) -> bool:
-        return self._connection is not None and not self._stopping
+        is_alive = self._task is not None and not self._task.done()
+        return self._connection is not None and is_alive and not self._stopping
 
-    def forbidden_addresses(self, organisation: OrganisationId) -> frozenset[str]:
-        """What no destination may be: the contracts of the tokens that the policy knows."""
-        policy = self._state.policies.get(organisation) if self._state is not None else None
-        assets = policy.assets if policy is not None else ()
-        return frozenset(asset.rpartition("/erc20:")[2] for asset in assets if "/erc20:" in asset)
+    async def ended(self) -> None:
+        """When the writer has ended. Raises: what ended it, if that was a fault: then the process must end too."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
     async def pay(self, caller: Caller, request: PayoutRequest, evidence: Evidence) -> Recorded | Refusal:
         """Record one payout, or find the one that this key made before."""
@@ -140,6 +143,13 @@ class Intake:
         answer = await self._put(job)
         if not isinstance(answer, Recorded | Refusal):
             raise InvariantError("a payout was answered with something else")
+        return answer
+
+    async def refuse(self, caller: Caller, request: UnpayableRequest, evidence: Evidence) -> Refusal:
+        """Why not to record a payout whose amount no asset can have."""
+        answer = await self._alone(caller, lambda to: refuse_unpayable(to, caller, request, evidence))
+        if not isinstance(answer, Refusal):
+            raise InvariantError("a payout that can't be was answered with something else")
         return answer
 
     async def declare(
@@ -152,9 +162,12 @@ class Intake:
         return answer
 
     async def add_destination(
-        self, caller: Caller, beneficiary: BeneficiaryId, record: DestinationRecord, evidence: Evidence
+        self, caller: Caller, beneficiary: BeneficiaryId, record: DestinationRecord | Refusal, evidence: Evidence
     ) -> BeneficiaryRecord | Refusal:
-        """Record the next version of a destination; only the client that declared the last one may."""
+        """Record the next version of a destination; only the client that declared the last one may.
+
+        A refusal instead of the record is what was found wrong at the edge; it is answered when the key is new.
+        """
         answer = await self._alone(
             caller, lambda to: intake_beneficiary.add_destination(to, caller, beneficiary, record, evidence)
         )
@@ -169,9 +182,9 @@ class Intake:
         return await self._run_job(caller, lambda to: intake_run.open_run(to, caller, run, evidence))
 
     async def add_items(
-        self, caller: Caller, run: RunId, first_index: int, items: list[RunItem], evidence: Evidence
+        self, caller: Caller, run: RunId, first_index: int, items: list[RunItem] | Refusal, evidence: Evidence
     ) -> RunRecord | Refusal:
-        """Record more items of an open run, all of them or none."""
+        """Record more items of an open run, all of them or none; a refusal as for a destination."""
         return await self._run_job(
             caller, lambda to: intake_run.add_items(to, caller, run, first_index, items, evidence)
         )
@@ -190,12 +203,12 @@ class Intake:
 
     async def cancel(
         self, caller: Caller, payout: PayoutId, idempotency_key: IdempotencyKey, evidence: Evidence
-    ) -> PayoutRecord | Refusal:
+    ) -> Recorded | Refusal:
         """Record the wish that a payout shall not go out; it isn't cancelled before the signer says so."""
         answer = await self._alone(
             caller, lambda to: intake_run.cancel_payout(to, caller, payout, idempotency_key, evidence)
         )
-        if not isinstance(answer, PayoutRecord | Refusal):
+        if not isinstance(answer, Recorded | Refusal):
             raise InvariantError("a cancel request was answered with something else")
         return answer
 
@@ -241,13 +254,14 @@ class Intake:
                     return
                 continue
             try:
-                await self._refresh()
+                await self._refresh(batch)
                 await self._answer(batch)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 _settle(batch, NOT_READY)
                 await self._reconnect()
             except BaseException:
                 _settle(batch, NOT_READY)
+                self._turn_away()
                 raise
 
     async def _answer(self, batch: list[_Job]) -> None:
@@ -338,10 +352,11 @@ class Intake:
             raise InvariantError("the intake writer works without a connection")
         return self._connection, self._state, self._clock()
 
-    async def _refresh(self) -> None:
-        """See new organisations and policies within a second; forget windows that are empty."""
+    async def _refresh(self, batch: list[_Job]) -> None:
+        """See new policies within a second, new organisations at once; forget windows that are empty."""
         connection, state, now = self._live()
-        if now - self._policies_checked >= POLICY_CHECK_MS:
+        is_known = all(job.caller.organisation in state.policies for job in batch)
+        if not is_known or now - self._policies_checked >= POLICY_CHECK_MS:
             self._policies_checked = now
             if await read_policy_versions(connection) != state.policy_versions:
                 await self._reload()
@@ -383,6 +398,10 @@ class Intake:
                 await self._connect()
                 return
             await asyncio.sleep(RECONNECT_MS / SECOND_MS)
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Nobody will answer those who wait: tell them to come again."""
         while batch := self._queue.take(BATCH_MAXIMUM):
             _settle(batch, NOT_READY)
 

@@ -25,6 +25,9 @@ async def declare(
     if earlier is not None:
         difference = await replay.difference(to.connection, earlier, evidence)
         return difference or await _read(to, caller, request.id, replayed=True)
+    record = _payable(to, caller, request.destination, "destination.address")
+    if isinstance(record, Refusal):
+        return record
     number = to.state.take_evidence()
     event = encode(
         {
@@ -36,39 +39,55 @@ async def declare(
         await to.connection.execute(
             "SELECT strongroom.intake_beneficiary($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             request.id, caller.organisation, caller.client, request.idempotency_key, request.external_id,
-            request.destination.name, number, to.now, event,
+            record.name, number, to.now, event,
         )
-        await _record_destination(to, caller, request.destination, number, evidence)
+        await _record_destination(to, caller, record, number, evidence)
     return await _read(to, caller, request.id, replayed=False)
 
 
 async def add_destination(
-    to: Writing, caller: Caller, beneficiary: BeneficiaryId, record: DestinationRecord, evidence: Evidence
+    to: Writing, caller: Caller, beneficiary: BeneficiaryId, record: DestinationRecord | Refusal, evidence: Evidence
 ) -> BeneficiaryRecord | Refusal:
     """The next version. It must name the one before, and come from the client that declared that one."""
     earlier = await to.other_request(caller.client, evidence.idempotency_key)
     if earlier is not None:
         difference = await replay.difference(to.connection, earlier[0], evidence)
-        return difference or await _read(to, caller, beneficiary, replayed=True, version=record.version)
+        return difference or await _read(to, caller, beneficiary, replayed=True, version=int(earlier[1]))
     known = await beneficiaries.read(to.connection, caller.organisation, beneficiary)
     if known is None:
         return Refusal(Code.NOT_FOUND, f"there is no beneficiary {beneficiary}")
     newest = known.destinations[-1].destination
+    if newest.declared_by != caller.client:
+        return Refusal(Code.NOT_FOUND, "only the client that declared the last version may make the next")
+    record = _payable(to, caller, record, "address")
+    if isinstance(record, Refusal):
+        return record
     if record.version != newest.version + 1:
         return Refusal(Code.DESTINATION_MISMATCH, f"must be {newest.version + 1}", "version")
     if record.previous != newest.digest:
         return Refusal(Code.DESTINATION_MISMATCH, "must be the digest of the version before", "previous")
-    if newest.declared_by != caller.client:
-        return Refusal(Code.NOT_FOUND, "only the client that declared the last version may make the next")
     if record.version > VERSIONS_MAXIMUM:
         return Refusal(Code.INVALID, f"a beneficiary has at most {VERSIONS_MAXIMUM} destinations", "version")
     number = to.state.take_evidence()
     async with to.recording(caller, evidence, number):
         await _record_destination(to, caller, record, number, evidence)
-        await to.record_other(caller, evidence, number, "{}")
+        await to.record_other(caller, evidence, number, str(record.version))
     for version in known.destinations:
         to.state.destinations.pop(version.destination.digest, None)
     return await _read(to, caller, beneficiary, replayed=False)
+
+
+def _payable(
+    to: Writing, caller: Caller, record: DestinationRecord | Refusal, field: str
+) -> DestinationRecord | Refusal:
+    """The record, unless the edge found something wrong, or its address is one of ours or a token's contract."""
+    if isinstance(record, Refusal):
+        return record
+    policy = to.state.policy_of(caller.organisation)
+    own = {wallet.treasury for wallet in policy.wallets.values()}
+    if record.address in own or f"{record.network}/erc20:{record.address}" in policy.assets:
+        return Refusal(Code.ADDRESS_FORBIDDEN, "is a contract or wallet that must not be paid", field)
+    return record
 
 
 async def _record_destination(

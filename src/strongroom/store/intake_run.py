@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from strongroom.domain.admission import worth_of_unsealed_run
 from strongroom.domain.errors import Code, InvariantError, Refusal
 from strongroom.domain.ids import IdempotencyKey, PayoutId, RunId
-from strongroom.domain.payout import CANCELLABLE, RUN_ITEMS_MAXIMUM, PayoutRequest
+from strongroom.domain.payout import CANCELLABLE, RUN_ITEMS_MAXIMUM, PayoutRequest, State
 from strongroom.domain.policy import Policy
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.identifier import payout_id, run_id
@@ -27,16 +27,18 @@ from strongroom.store.intake_payout import (
     record_payouts,
     signed_sha256,
 )
-from strongroom.store.record import Caller, Evidence, PayoutRecord, RunItem, RunRecord
+from strongroom.store.record import Caller, Evidence, PayoutRecord, Recorded, RunItem, RunRecord
 from strongroom.store.writing import Writing
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
+    """`items` may be what was found wrong with them at the edge, which is answered when this key is new."""
+
     id: RunId
     idempotency_key: IdempotencyKey
     external_id: str | None
-    items: Sequence[RunItem]
+    items: Sequence[RunItem] | Refusal
     seal: Seal | None
 
 
@@ -55,6 +57,8 @@ async def open_run(to: Writing, caller: Caller, run: RunRequest, evidence: Evide
     if earlier is not None:
         difference = await replay.difference(to.connection, earlier, evidence)
         return difference or await _replayed(to, caller, run.id, 0)
+    if isinstance(run.items, Refusal):
+        return run.items
     policy = to.state.policy_of(caller.organisation)
     worth = worth_of_unsealed_run(policy) if run.seal is None else _worth(policy, run.seal.totals)
     number = to.state.take_evidence()
@@ -82,7 +86,7 @@ async def open_run(to: Writing, caller: Caller, run: RunRequest, evidence: Evide
 
 
 async def add_items(
-    to: Writing, caller: Caller, run: RunId, first_index: int, items: Sequence[RunItem], evidence: Evidence
+    to: Writing, caller: Caller, run: RunId, first_index: int, items: Sequence[RunItem] | Refusal, evidence: Evidence
 ) -> RunRecord | Refusal:
     """More items of an open run; `first_index` is how many there are already."""
     earlier = await to.other_request(caller.client, evidence.idempotency_key)
@@ -92,6 +96,8 @@ async def add_items(
     known = await _open(to, caller, run)
     if isinstance(known, Refusal):
         return known
+    if isinstance(items, Refusal):
+        return items
     if first_index != known.count:
         detail = f"must be {known.count}: indexes have no gaps, and the run has that many items"
         return Refusal(Code.INVALID, detail, "first_index")
@@ -141,36 +147,48 @@ async def cancel_run(
     to: Writing, caller: Caller, run: RunId, key: IdempotencyKey, evidence: Evidence
 ) -> RunRecord | Refusal:
     """The wish that what isn't planned yet of a run shall not go out."""
+    earlier = await to.other_request(caller.client, evidence.idempotency_key)
+    if earlier is not None:
+        difference = await replay.difference(to.connection, earlier[0], evidence)
+        return difference or replace(await _read(to, caller, run), replayed=True)
     if run_id(caller.organisation, caller.client, key) != run:
         return Refusal(Code.NOT_FOUND, f"this client has no run {run} under that idempotency key")
     known = await runs.read_at_intake(to.connection, caller.organisation, run)
     if known is None:
         return Refusal(Code.NOT_FOUND, f"there is no run {run}")
-    refusal = await _record_cancel(to, caller, run, evidence, known.cancel_requested)
-    return refusal or await _read(to, caller, run)
+    await _record_cancel(to, caller, run, evidence, known.cancel_requested, "{}")
+    return await _read(to, caller, run)
 
 
 async def cancel_payout(
     to: Writing, caller: Caller, payout: PayoutId, key: IdempotencyKey, evidence: Evidence
-) -> PayoutRecord | Refusal:
+) -> Recorded | Refusal:
     """The wish that a payout shall not go out; possible until it is planned."""
     known = await payouts.read(to.connection, caller.organisation, payout)
+    earlier = await to.other_request(caller.client, evidence.idempotency_key)
+    if earlier is not None:
+        difference = await replay.difference(to.connection, earlier[0], evidence)
+        return difference or _cancel_asked(known, State(earlier[1]), replayed=True)
     if known is None or known.client != caller.client:
         return Refusal(Code.NOT_FOUND, f"there is no payout {payout}")
     if payout_id(caller.organisation, caller.client, key) != payout:
         return Refusal(Code.INVALID, "isn't the key that this payout was made with", "idempotency_key")
     if known.state not in CANCELLABLE:
         return Refusal(Code.TOO_LATE, f"the payout is {known.state}: it can't be cancelled any more")
-    refusal = await _record_cancel(to, caller, payout, evidence, known.cancel_requested)
-    return refusal or replace(known, cancel_requested=True)
+    await _record_cancel(to, caller, payout, evidence, known.cancel_requested, known.state.value)
+    return _cancel_asked(known, known.state, replayed=False)
+
+
+def _cancel_asked(payout: PayoutRecord | None, state: State, *, replayed: bool) -> Recorded:
+    """The payout as it was when the wish was recorded, so that the same request is answered alike ever after."""
+    if payout is None:
+        raise InvariantError("a payout that was to be cancelled is gone")
+    return Recorded(replace(payout, state=state, cancel_requested=True), replayed)
 
 
 async def _record_cancel(
-    to: Writing, caller: Caller, target: str, evidence: Evidence, is_requested: bool
-) -> Refusal | None:
-    earlier = await to.other_request(caller.client, evidence.idempotency_key)
-    if earlier is not None:
-        return await replay.difference(to.connection, earlier[0], evidence)
+    to: Writing, caller: Caller, target: str, evidence: Evidence, is_requested: bool, result: str
+) -> None:
     number = to.state.take_evidence()
     async with to.recording(caller, evidence, number):
         if not is_requested:
@@ -179,8 +197,7 @@ async def _record_cancel(
                 "SELECT strongroom.intake_cancel($1, $2, $3, $4, $5, $6)",
                 target, caller.organisation, caller.client, number, to.now, event,
             )
-        await to.record_other(caller, evidence, number, "{}")
-    return None
+        await to.record_other(caller, evidence, number, result)
 
 
 def _asks(

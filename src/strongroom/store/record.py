@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from strongroom.domain.beneficiary import Destination
+from strongroom.domain.errors import Refusal
 from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, KeyId, OrganisationId, PayoutId, RunId
 from strongroom.domain.instant import Instant
-from strongroom.domain.money import Amount
+from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import Hold, PayoutRequest, State
 from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.run_tree import Seal
@@ -41,12 +42,23 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class BeneficiaryRequest:
-    """A beneficiary with its first destination; the record was built and checked at the edge."""
+    """A beneficiary with its first destination, checked at the edge; or what was found wrong with it there, which is
+    answered when this key is new."""
 
     id: BeneficiaryId
     idempotency_key: IdempotencyKey
     external_id: str | None
-    destination: DestinationRecord
+    destination: DestinationRecord | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class UnpayableRequest:
+    """A payout that was asked for with an amount that can't be; `refusal` says so."""
+
+    id: PayoutId
+    beneficiary: BeneficiaryId
+    asset: AssetId
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from strongroom.store.migrate import migrations
 CONNECT_TIMEOUT_S: Final = 10
 COMMAND_TIMEOUT_S: Final = 30
 
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "timezone": "UTC",
     "search_path": "strongroom, pg_temp",
     "statement_timeout": "30s",
@@ -24,6 +24,12 @@ Pool = asyncpg.Pool
 FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What goes wrong when PostgreSQL can't be reached or refuses."""
 
+OUTAGES: Final = (
+    asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError, OSError, TimeoutError,
+)
+"""Of these, what passes when PostgreSQL is back: no fault of a statement or its arguments."""
+
 Session = asyncpg.Connection | PoolConnectionProxy
 """A connection of one's own, or one lent by a pool."""
 
@@ -36,7 +42,7 @@ async def connect(dsn: str, application: str) -> asyncpg.Connection:
     """One connection, with our settings. Raises: SessionError if the schema is of another version."""
     connection = await asyncpg.connect(
         dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={**_SETTINGS, "application_name": application},
+        server_settings={**SETTINGS, "application_name": application},
     )
     try:
         await _check(connection)
@@ -50,7 +56,7 @@ async def open_pool(dsn: str, application: str, maximum: int = 4) -> asyncpg.Poo
     """A pool of 1 to `maximum` connections. Raises: SessionError if the schema is of another version."""
     pool = await asyncpg.create_pool(
         dsn, min_size=1, max_size=maximum, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={**_SETTINGS, "application_name": application},
+        server_settings={**SETTINGS, "application_name": application},
     )
     try:
         async with pool.acquire() as connection:
