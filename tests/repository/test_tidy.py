@@ -58,8 +58,9 @@ def test_every_rule_has_a_fault_here() -> None:
     assert {rule for rule, _, _ in FAULTS} == {*tidy.SOURCE_RULES, *tidy.FILE_RULES, "core-size"}
 
 
-def test_only_the_signer_opens_files_and_only_by_flags(tmp_path: Path) -> None:
-    for room, call, found in (("signer", "os.open", 0), ("signer", "io.open", 1), ("domain", "os.open", 1)):
+def test_only_signer_and_journal_open_files_and_only_by_flags(tmp_path: Path) -> None:
+    cases = [("signer", "os.open", 0), ("journal", "os.open", 0), ("signer", "io.open", 1), ("domain", "os.open", 1)]
+    for room, call, found in cases:
         path = f"src/strongroom/{room}/x.py"
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(DOC + f"{call}('x', 0)\n")
