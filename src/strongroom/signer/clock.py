@@ -1,0 +1,63 @@
+"""Two clocks, because one can be set: how much time has passed at least, and how much at most.
+
+Windows, cooling-off and delays go by `at_least`, the smaller of what the monotonic and the wall clock say; every
+expiry goes by `at_most`, the larger. Whoever sets the wall clock can make the signer refuse, and can't make it forget
+what was spent nor believe what has expired. Neither ever goes back. Across a restart the monotonic clock says nothing
+and guard, which signs its own time, takes its place. Where time is read from is an argument: `boot_ns` and `time_ns`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from strongroom.domain.instant import Instant
+from strongroom.protocol.entry import Reading
+
+_MILLISECOND_NS: Final = 1_000_000
+
+
+def boot_ns() -> int:
+    """Monotonic, and goes on while the machine sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def resume(last: Reading, wall: Instant, guard_progress_ms: int | None) -> Reading:
+    """Where to start again after `last`, the newest reading in the journal.
+
+    `guard_progress_ms` is how much time guard has signed for since then; without its word nothing passed at least.
+    """
+    progress_ms = wall - last.wall
+    guard_ms = 0 if guard_progress_ms is None else guard_progress_ms
+    return Reading(
+        at_least=Instant(last.at_least + max(0, min(progress_ms, guard_ms))),
+        at_most=Instant(last.at_most + max(0, progress_ms, guard_ms)),
+        wall=wall,
+    )
+
+
+class Clock:
+    """Counts in nanoseconds: at every reading the smaller and the larger progress are added up, and in milliseconds
+    the rounding of many readings would stop the one clock and double the other.
+    """
+
+    def __init__(self, monotonic_ns: Callable[[], int], wall_ns: Callable[[], int], start: Reading) -> None:
+        """`start` is what `resume` made, or genesis' wall time three times."""
+        self._monotonic_ns = monotonic_ns
+        self._wall_ns = wall_ns
+        self._start = start
+        self._last = (monotonic_ns(), wall_ns())
+        self._least_ns = 0
+        self._most_ns = 0
+
+    def read(self) -> Reading:
+        """Now; read once for each decision. Differences of readings are exact to a millisecond."""
+        monotonic, wall = self._monotonic_ns(), self._wall_ns()
+        progress = (monotonic - self._last[0], wall - self._last[1])
+        self._last = (monotonic, wall)
+        self._least_ns += max(0, min(progress))
+        self._most_ns += max(0, *progress)
+        return Reading(
+            at_least=Instant(self._start.at_least + self._least_ns // _MILLISECOND_NS),
+            at_most=Instant(self._start.at_most - -self._most_ns // _MILLISECOND_NS),
+            wall=Instant(wall // _MILLISECOND_NS),
+        )

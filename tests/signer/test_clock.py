@@ -1,0 +1,149 @@
+"""Two clocks: whatever is done to the wall clock, no window opens early and nothing expires late."""
+
+import itertools
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.velocity import Window
+from strongroom.protocol.entry import Reading
+from strongroom.signer.clock import Clock, boot_ns, resume
+
+MS = 1_000_000
+MONTH = 30 * DAY_MS
+GENESIS = Instant(1_800_000_000_000)
+START = Reading(GENESIS, GENESIS, GENESIS)
+
+
+class Hands:
+    """A monotonic and a wall clock that a test moves; nanoseconds."""
+
+    def __init__(self) -> None:
+        self.monotonic = 7 * MS
+        self.wall = GENESIS * MS
+        self.clock = Clock(lambda: self.monotonic, lambda: self.wall, START)
+
+    def move(self, monotonic_ns: int, wall_ns: int) -> Reading:
+        self.monotonic += monotonic_ns
+        self.wall += wall_ns
+        return self.clock.read()
+
+    def agree(self, milliseconds: int) -> Reading:
+        return self.move(milliseconds * MS, milliseconds * MS)
+
+
+moves = st.lists(st.tuples(st.integers(0, HOUR_MS * MS), st.integers(-MONTH * MS, MONTH * MS)), min_size=1, max_size=30)
+
+
+@given(moves)
+def test_between_any_two_readings_the_truth_lies_between_the_clocks(moves: list[tuple[int, int]]) -> None:
+    hands = Hands()
+    seen = [(hands.monotonic, hands.wall, hands.clock.read())]
+    for monotonic, wall in moves:
+        reading = hands.move(monotonic, wall)
+        seen.append((hands.monotonic, hands.wall, reading))
+    for first, last in itertools.combinations(range(len(seen)), 2):
+        (old_monotonic, old_wall, old), (new_monotonic, new_wall, new) = seen[first], seen[last]
+        progress = (new_monotonic - old_monotonic, new_wall - old_wall)
+        least, most = new.at_least - old.at_least, new.at_most - old.at_most
+        assert least >= 0
+        assert most * MS > max(0, *progress) - MS
+        assert least * MS < progress[0] + MS
+        # Had the wall clock been set back in between, its progress would say less than nothing of what passed.
+        if all(wall >= 0 for _, wall in moves[first:last]):
+            assert least * MS < progress[1] + MS
+
+
+@given(moves, st.integers(1, 100))
+def test_no_setting_of_the_wall_clock_opens_a_window(moves: list[tuple[int, int]], spent: int) -> None:
+    hands = Hands()
+    window = Window(DAY_MS)
+    window.add(spent, hands.clock.read().at_least)
+    true_ns = 0
+    for monotonic, wall in moves:
+        true_ns += monotonic
+        reading = hands.move(monotonic, wall)
+        if true_ns < (DAY_MS - 1) * MS:
+            assert window.used(reading.at_least) == spent
+
+
+@given(moves, st.integers(0, 120_000))
+def test_no_setting_of_the_wall_clock_keeps_a_lease_alive(moves: list[tuple[int, int]], lease_ms: int) -> None:
+    hands = Hands()
+    expires = hands.clock.read().at_most + lease_ms
+    true_ns = 0
+    for monotonic, wall in moves:
+        true_ns += monotonic
+        reading = hands.move(monotonic, wall)
+        if true_ns >= lease_ms * MS:
+            assert reading.at_most >= expires
+
+
+def test_a_month_forward_and_back_again_reopens_nothing_and_expiry_goes_on() -> None:
+    hands = Hands()
+    hands.agree(1_000)
+    ahead = hands.move(MS, MONTH * MS)
+    back = hands.move(MS, -MONTH * MS)
+    assert back.at_least - GENESIS == 1_001
+    assert ahead.at_most - GENESIS == 1_000 + MONTH
+    later = hands.agree(5_000)
+    assert later.at_least - back.at_least == 5_000
+    assert later.at_most - back.at_most == 5_000
+
+
+def test_a_month_back_stops_what_passed_at_least_for_no_longer_than_the_step() -> None:
+    hands = Hands()
+    before = hands.agree(1_000)
+    step = hands.move(2 * MS, -MONTH * MS)
+    assert (step.at_least, step.at_most) == (before.at_least, before.at_most + 2)
+    assert hands.agree(500).at_least == before.at_least + 500
+
+
+def test_a_monotonic_clock_that_jumps_opens_nothing_either() -> None:
+    hands = Hands()
+    reading = hands.move(MONTH * MS, 5 * MS)
+    assert (reading.at_least, reading.at_most) == (GENESIS + 5, GENESIS + MONTH)
+    assert hands.move(-MONTH * MS, 0).at_least == GENESIS + 5
+
+
+def test_reading_often_neither_stops_nor_doubles_a_clock() -> None:
+    hands = Hands()
+    hands.move(600_000, 300_000)  # the two are out of step by a part of a millisecond
+    for _ in range(100_000):
+        reading = hands.move(10_000, 10_000)
+    assert 1_000 <= reading.at_least - GENESIS <= 1_001
+    assert 1_000 <= reading.at_most - GENESIS <= 1_001
+
+
+def test_the_wall_is_said_as_it_is() -> None:
+    hands = Hands()
+    assert hands.move(0, -5 * MS).wall == GENESIS - 5
+
+
+progress = st.integers(-MONTH, MONTH)
+
+
+@given(progress, progress)
+def test_after_a_restart_the_smaller_passed_at_least_and_the_larger_at_most(wall_ms: int, guard_ms: int) -> None:
+    last = Reading(Instant(GENESIS + 10), Instant(GENESIS + 20), Instant(GENESIS + 15))
+    start = resume(last, Instant(last.wall + wall_ms), guard_ms)
+    assert start.at_least - last.at_least == max(0, min(wall_ms, guard_ms))
+    assert start.at_most - last.at_most == max(0, wall_ms, guard_ms)
+    assert start.wall == last.wall + wall_ms
+
+
+@given(progress)
+def test_without_guards_word_nothing_passed_at_least_across_a_restart(wall_ms: int) -> None:
+    start = resume(START, Instant(GENESIS + wall_ms), None)
+    assert start.at_least == GENESIS
+    assert start.at_most == GENESIS + max(0, wall_ms)
+
+
+def test_the_real_clocks_agree_within_a_second() -> None:
+    clock = Clock(boot_ns, time.time_ns, START)
+    time.sleep(0.02)
+    reading = clock.read()
+    assert 19 <= reading.at_least - GENESIS <= reading.at_most - GENESIS < 1_000
+    assert abs(reading.wall - time.time_ns() // MS) < 1_000
