@@ -22,6 +22,10 @@ FAULTS = [
     *(("signer", "signer/fault.py", f"import {module}") for module in (
         "strongroom.store", "asyncpg", "httpx", "urllib.request", "http", "asyncio", "pickle", "subprocess", "email",
     )),
+    ("keys", "signer/fault.py", "import strongroom.signer.keys"),
+    ("keys", "signer/fault.py", "from strongroom.signer import keys"),
+    ("keys", "signer/fault.py", "from strongroom.signer.keys import Secret"),
+    ("keys", "cli/fault.py", "import strongroom.signer.keys"),
     *(("sql", f"{room}/fault.py", "import asyncpg") for room in (
         "api", "watch", "sandbox", "cli", "engine", "courier",
     )),
