@@ -17,6 +17,7 @@ TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
         ("bip122:000000000019d6689c085ae165831e93/slip44:0", "bitcoin", "bip122:000000000019d6689c085ae165831e93", ""),
         (f"eip155:31337/erc20:{TOKEN}", "erc20", "eip155:31337", TOKEN),
         ("iso4217:EUR", "fiat", "sepa", ""),
+        ("sim:sandbox/coin:1", "simulated", "sim:sandbox", ""),
     ],
 )
 def test_names(text: str, kind: str, network: str, contract: str) -> None:
@@ -26,7 +27,8 @@ def test_names(text: str, kind: str, network: str, contract: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "BTC", "iso4217:USD", "bip122:000000000019d6689c085ae165831e93", "bip122:00/slip44:0",
+    ["", "BTC", "sim:sandbox", "sim:sandbox/coin:2", "sim:other/coin:1", "iso4217:USD",
+     "bip122:000000000019d6689c085ae165831e93", "bip122:00/slip44:0",
      "bip122:000000000019d6689c085ae165831e93/slip44:2", f"eip155:0/erc20:{TOKEN}", f"eip155:1/erc721:{TOKEN}",
      f"eip155:1/erc20:{TOKEN.lower()}", f"eip155:1/erc20:0x{'0' * 40}", f"eip155:1/erc20:{TOKEN}\n"],
 )

@@ -1,7 +1,7 @@
 """Assets by their CAIP-19 names, and the network on which each is paid.
 
 `bip122:<genesis>/slip44:0` is bitcoin, `eip155:<chain>/erc20:<address>` a token, `iso4217:EUR` money in a bank,
-paid through SEPA. How many decimals an asset has, its name does not say: the policy does.
+paid through SEPA, `sim:sandbox/coin:1` play money. How many decimals an asset has, the policy says, not its name.
 """
 
 import re
@@ -13,6 +13,8 @@ from strongroom.domain.money import AssetId
 from strongroom.formats.address_error import AddressError
 from strongroom.formats.bitcoin_address import NETWORKS
 from strongroom.formats.evm_address import parse_evm_address
+from strongroom.formats.simulated import ASSET as SIMULATED_ASSET
+from strongroom.formats.simulated import NETWORK as SIMULATED_NETWORK
 
 SEPA: Final = "sepa"
 
@@ -27,6 +29,7 @@ class AssetKind(StrEnum):
     BITCOIN = "bitcoin"
     ERC20 = "erc20"
     FIAT = "fiat"
+    SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,11 @@ def parse_asset(text: str) -> Asset:
         return Asset(AssetId(text), AssetKind.BITCOIN, network)
     if text == "iso4217:EUR":
         return Asset(AssetId(text), AssetKind.FIAT, SEPA)
+    if text == SIMULATED_ASSET:
+        return Asset(AssetId(text), AssetKind.SIMULATED, SIMULATED_NETWORK)
     token = _TOKEN.fullmatch(text)
     if token is None:
-        raise AssetError("must be a CAIP-19 name of bitcoin or an ERC-20 token, or iso4217:EUR")
+        raise AssetError("must be a CAIP-19 name of bitcoin, an ERC-20 token or the simulated coin, or iso4217:EUR")
     try:
         parse_evm_address(token[2], token[1])
     except AddressError as fault:
