@@ -33,6 +33,7 @@ ASSETS = {
 }
 USDC, BTC, EUR = ASSETS["USDC"], ASSETS["BTC"], ASSETS["EUR"]
 RICH = 10**15
+TREASURY = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 READ = tuple(scope.value for scope in Permission if scope.value.endswith((":read", ":preview")))
 SCOPES: dict[str, tuple[str, ...]] = {
@@ -144,6 +145,7 @@ def create_world(
     organisation = OrganisationId(fresh_id("org_"))
     document = dict(policy_document(organisation, ASSETS))
     document["cooling_off_ms"] = dict.fromkeys(("declared", "payee_verified", "allowlisted"), cooling_ms)
+    document["wallets"] = [{**wallet, "treasury": TREASURY} for wallet in document["wallets"]]
     document.update(policy)
     new_clients: list[NewClient] = []
     clients: dict[str, Client] = {}

@@ -1,10 +1,8 @@
 """How many requests a second one address or one key may make. Money limits are elsewhere: in intake and the signer."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.instant import SECOND_MS
@@ -19,16 +17,26 @@ class Standing:
 
 
 class RateLimiter:
-    """A fixed window of a second for each name: cheap, and at worst twice the rate over the edge of two seconds."""
+    """A fixed window of a second for each name: cheap, and at worst twice the rate over the edge of two seconds.
 
-    def __init__(self, per_second: int, what: str) -> None:
-        self._item = RateLimitItemPerSecond(per_second)
+    Only the names of the current second are kept, so that a flood of them is forgotten with it.
+    """
+
+    def __init__(self, per_second: int, what: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._per_second = per_second
         self._what = what
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._clock_ns = clock_ns
+        self._second = 0
+        self._counts: dict[str, int] = {}
 
     def hit(self, name: str) -> Standing:
         """Count one request. Raises: RefusalError `rate_limited`."""
-        if not self._limiter.hit(self._item, name):
-            detail = f"more than {self._item.amount} requests a second {self._what}"
+        second = self._clock_ns() // 1_000_000_000
+        if second != self._second:
+            self._second, self._counts = second, {}
+        count = self._counts.get(name, 0) + 1
+        if count > self._per_second:
+            detail = f"more than {self._per_second} requests a second {self._what}"
             raise RefusalError(Refusal(Code.RATE_LIMITED, detail, None, SECOND_MS))
-        return Standing(self._item.amount, max(0, self._limiter.get_window_stats(self._item, name).remaining))
+        self._counts[name] = count
+        return Standing(self._per_second, self._per_second - count)

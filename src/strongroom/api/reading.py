@@ -51,6 +51,12 @@ _HINTS: Final = {
 }
 
 
+_KINDS: Final = {
+    "str": "a string", "int": "a whole number", "_Number": "another number", "object": "an object", "array": "a list",
+    "bool": "true or false",
+}
+
+
 def refuse(code: Code, detail: str, field: str | None = None) -> RefusalError:
     return RefusalError(Refusal(code, detail, field))
 
@@ -121,7 +127,9 @@ def _invalid(message: str) -> Refusal:
             field = f"{path}.{named[1]}" if path else named[1]
             return Refusal(Code.INVALID, words, field[:FIELD_SHOWN_MAXIMUM])
     last = re.sub(r"\[.*?\]$", "", path).rpartition(".")[2]
-    reason = f"is wrong: {reason[:1].lower()}{reason[1:FIELD_SHOWN_MAXIMUM]}".replace("`_Number`", "a number")
+    reason = f"is wrong: {reason[:1].lower()}{reason[1:FIELD_SHOWN_MAXIMUM]}"
+    for name, words in _KINDS.items():
+        reason = reason.replace(f"`{name}`", words)
     return Refusal(Code.INVALID, _HINTS.get(last, reason), path[:FIELD_SHOWN_MAXIMUM])
 
 

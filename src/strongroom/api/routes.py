@@ -70,7 +70,7 @@ ROUTES: Final = (
           None, RunList, "List runs", query=_PAGES),
     Route("GET", "/v1/payout-runs/{run}", May.PAYOUTS_READ, read_nothing, runs.show,
           None, RunAnswer, "A run as it is now"),
-    Route("GET", "/v1/payout-runs/{run}/items", May.PAYOUTS_READ, payouts.read_items_filters, payouts.find,
+    Route("GET", "/v1/payout-runs/{run}/items", May.PAYOUTS_READ, payouts.read_items_filters, runs.items,
           None, PayoutList, "The payouts of a run", query=("state", *_PAGES)),
     Route("POST", "/v1/payout-runs/{run}/items", May.PAYOUTS_CREATE, runs.read_items, runs.add_items,
           RunItemsBody, RunAnswer, "Add items to an open run, all or none", 201, keyed=True,

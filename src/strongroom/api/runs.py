@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from strongroom.api import present
+from strongroom.api import payouts, present
 from strongroom.api.call import CSV_TYPE, Call, Reply
 from strongroom.api.paging import page, read_page
 from strongroom.api.reading import (
@@ -40,6 +40,7 @@ from strongroom.protocol.identifier import run_id
 from strongroom.protocol.run_tree import Seal, item_leaf
 from strongroom.store import beneficiaries, runs
 from strongroom.store.intake_run import RunRequest
+from strongroom.store.payouts import PayoutFilter
 from strongroom.store.record import Preview, RunItem, RunRecord
 
 _NAMED: Final = ("name", "network", "address")
@@ -99,6 +100,13 @@ async def show(service: Service, call: Call, _: None) -> Reply:
     if found is None:
         raise refuse(Code.NOT_FOUND, f"there is no run {call.parameters[0]}")
     return Reply(200, present.run_answer(found))
+
+
+async def items(service: Service, call: Call, asked: tuple[PayoutFilter, int, int]) -> Reply:
+    async with service.pool.acquire() as connection:
+        if await runs.read_at_intake(connection, call.key.organisation, RunId(call.parameters[0])) is None:
+            raise refuse(Code.NOT_FOUND, f"there is no run {call.parameters[0]}")
+    return await payouts.find(service, call, asked)
 
 
 def read_list(call: Call) -> tuple[int, int]:
