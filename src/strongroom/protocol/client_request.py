@@ -16,7 +16,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.ids import IdempotencyKey, KeyId, parse_idempotency_key
+from strongroom.domain.ids import IdempotencyKey, IdError, KeyId, parse_idempotency_key
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import CanonicalError, JsonValue, canonical_digest, parse_object
 from strongroom.protocol.http_signature import SignatureError, content_digest, read_keyed_base
@@ -102,7 +102,10 @@ def read_client_request(evidence: ClientEvidence, deployment: str) -> ClientRequ
     ask, match = next(found, (None, None))
     if ask is None or match is None:
         raise SignatureError(f"{base.path} isn't a path that moves money")
-    key = parse_idempotency_key(base.idempotency_key)
+    try:
+        key = parse_idempotency_key(base.idempotency_key)
+    except IdError as fault:
+        raise SignatureError(f"Idempotency-Key {fault}") from fault
     digest = canonical_digest([base.method, base.path, base.content_digest]).hex()
     return ClientRequest(
         ask, match[1] if match.groups() else "", base.key_id, base.created, key, digest, evidence

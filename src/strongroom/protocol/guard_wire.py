@@ -24,7 +24,6 @@ SYNC_ANSWER_TYPE: Final = "strongroom/sync-answer/v1"
 FETCH_TYPE: Final = "strongroom/fetch/v1"
 FETCH_ANSWER_TYPE: Final = "strongroom/fetch-answer/v1"
 HEAD_TYPE: Final = "strongroom/journal-head/v1"
-CONTROL_TYPE: Final = "strongroom/control/v1"
 
 FRAME_MAXIMUM: Final = 8 * 2**20
 ENTRIES_MAXIMUM: Final = 4_096
@@ -41,6 +40,22 @@ class Lease(StrEnum):
     NONE = "none"
 
 
+class Reason(StrEnum):
+    """Why a head was cosigned or not; of a Sync that isn't cosigned guard keeps nothing."""
+
+    COSIGNED = "cosigned"
+    BEHIND = "behind"
+    """One of the two lacks entries that the other has; `journal` says from where to go on."""
+    FORK = "fork"
+    """The two hold different entries: people must look into it."""
+    CONTROL = "control"
+    """A spend, and the control log isn't applied as far as guard's goes; the entries that lack are in the answer."""
+    ALARM = "alarm"
+    """A spend that guard's lease doesn't allow now."""
+    UNRECONCILED = "unreconciled"
+    """Guard doesn't know whether its copy is the newest: its operator must reconcile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """How far a chain of entries goes: their number, and the hash of the last."""
@@ -51,7 +66,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """`entries` follow guard's head as the signer knows it, `journal` is the head after them, `control` what is applied.
+    """`entries` go on from guard's head as the signer knows it to `journal`; `control` is what is applied.
 
     `wants_spend`: the entries hold a spend, which guard cosigns only when its whole control log has been applied.
     """
@@ -76,7 +91,7 @@ class SyncAnswer:
     lease: Lease
     lease_ms: int
     now: Instant
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,7 @@ def encode_sync_answer(answer: SyncAnswer) -> bytes:
             "control": _head_document(answer.control), "entries": _entries_document(answer.control_entries),
             "is_cosigned": answer.is_cosigned, "journal": _head_document(answer.journal),
             "lease": answer.lease.value, "lease_ms": answer.lease_ms, "nonce": answer.nonce.hex(),
-            "now_ms": answer.now, "reason": answer.reason, "type": SYNC_ANSWER_TYPE,
+            "now_ms": answer.now, "reason": answer.reason.value, "type": SYNC_ANSWER_TYPE,
         }
     )
 
@@ -147,7 +162,7 @@ def parse_sync_answer(raw: bytes) -> SyncAnswer:
         take_bytes(fields, "nonce", 32, 32), fields.flag("is_cosigned"), _take_head(fields, "journal"),
         _take_head(fields, "control"), _take_entries(fields), fields.parsed("lease", Lease),
         fields.integer("lease_ms", 0, LEASE_MAXIMUM_MS), Instant(fields.integer("now_ms", 0, INSTANT_MAXIMUM)),
-        fields.text("reason"),
+        fields.parsed("reason", Reason),
     )
     fields.close()
     return answer

@@ -1,11 +1,12 @@
 """Negative instructions, and their undoing: freeze, cancel, decline, revoke, suspend, veto; unfreeze by a quorum.
 
-The record `strongroom/negative/v1` is asserted by people; clients cancel with a signed request. Guard checks an
-instruction before it keeps it, the signer checks it again before it applies it. One officer is enough to stop
-something, and never to start it again.
+The record `strongroom/negative/v1` is asserted by people; clients cancel with a signed request, and watch raises
+alarms (`control`). Guard checks an instruction before it keeps it, the signer checks it again before it applies it.
+One officer is enough to stop something, and never to start it again but for what an alarm of watch's had stopped.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,6 +18,7 @@ from strongroom.domain.permissions import Permission
 from strongroom.protocol.approval import PersonAssertion, hear
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.client_request import Ask, ClientEvidence, read_client_request
+from strongroom.protocol.entry import Reading
 from strongroom.protocol.http_signature import SignatureError
 from strongroom.protocol.identifier import payout_id, run_id
 from strongroom.protocol.record import read_record, take_hash
@@ -36,12 +38,31 @@ class Action(StrEnum):
     REVOKE = "revoke"
     SUSPEND = "suspend"
     VETO = "veto"
+    ALARM = "alarm"
+    """By watch alone: until an officer resolves it, only what saves money is signed."""
+    RESOLVE = "resolve"
 
 
+STARTS: Final = frozenset({Action.UNFREEZE, Action.RESOLVE})
+"""What lets something go on again: late it is worth nothing, whereas what stops may arrive late."""
 _ROLES: Final = {
     Action.FREEZE: {Role.OFFICER}, Action.CANCEL: {Role.OFFICER, Role.APPROVER},
     Action.DECLINE: {Role.OFFICER, Role.APPROVER}, Action.REVOKE: {Role.OFFICER}, Action.SUSPEND: {Role.OFFICER},
-    Action.VETO: set(Role), Action.UNFREEZE: set(Role),
+    Action.VETO: set(Role), Action.UNFREEZE: set(Role), Action.ALARM: set(), Action.RESOLVE: {Role.OFFICER},
+}
+_ID: Final = "[a-z2-7]{26}"
+_SCOPE: Final = re.compile(f"organisation|(asset|network):[!-~]{{1,150}}|client:cl_{_ID}|beneficiary:ben_{_ID}")
+_PAYABLE: Final = re.compile(f"(po|run)_{_ID}")
+_ALARM: Final = re.compile("[a-z0-9][a-z0-9_.:-]{0,63}")
+_OBJECTS: Final = {
+    **dict.fromkeys(
+        (Action.FREEZE, Action.UNFREEZE), (_SCOPE, "organisation, asset:…, network:…, client:… or beneficiary:…")
+    ),
+    **dict.fromkeys((Action.CANCEL, Action.DECLINE), (_PAYABLE, "the id of a payout or run")),
+    **dict.fromkeys((Action.ALARM, Action.RESOLVE), (_ALARM, "the name of an alarm")),
+    Action.REVOKE: (re.compile(f"ak_{_ID}"), "the id of a key"),
+    Action.SUSPEND: (re.compile(f"pe_{_ID}"), "the id of a person"),
+    Action.VETO: (re.compile("[0-9a-f]{64}"), "the hash of a pending change"),
 }
 
 
@@ -72,7 +93,7 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """A negative that holds, and whose it is: people, or nobody for a client's own."""
+    """A negative that holds, and whose it is: people, or nobody for a client's own and for watch's."""
 
     action: Action
     object: str
@@ -89,36 +110,67 @@ def parse_negative(raw: bytes) -> Negative:
         fields.parsed("organisation", parse_organisation_id), take_hash(fields, "record_id"),
     )
     fields.close()
+    check_object(negative.action, negative.object)
     return negative
 
 
+def check_object(action: Action, value: str) -> None:
+    """Whether it can be what the action is about: a misspelt freeze would stop nothing. Raises: DocumentError."""
+    pattern, what = _OBJECTS[action]
+    if pattern.fullmatch(value) is None:
+        raise DocumentError("object", f"must be {what} for {action}")
+
+
 def check_people(
-    raw: bytes, given: Sequence[PersonAssertion], standing: Standing, party: RelyingParty, now: Instant
+    raw: bytes, given: Sequence[PersonAssertion], standing: Standing, party: RelyingParty, kept: Instant,
+    clock: Reading,
 ) -> Instruction:
-    """An instruction by people. Raises: DocumentError, WebauthnError, InstructionError."""
+    """An instruction by people. `kept` is when guard took it, `clock` is that of whoever checks: what stops must
+    have been in time at guard, what starts something again must be in time here as well.
+
+    Raises: DocumentError, WebauthnError, InstructionError.
+    """
     negative = parse_negative(raw)
     if negative.organisation != standing.organisation:
         raise InstructionError("is for another organisation")
-    if negative.expires <= now or negative.record_id in standing.used_records:
-        raise InstructionError("has expired, or was given before")
+    if negative.expires <= kept or (negative.action in STARTS and negative.expires <= clock.at_most):
+        raise InstructionError("has expired")
+    if negative.record_id in standing.used_records:
+        raise InstructionError("was given before")
     heard = [hear(raw, NEGATIVE_TYPE, each, standing, party) for each in given]
     people = frozenset(each.person for each in heard)
-    for person in people:
-        found = standing.person(person)
-        if found is None or not _ROLES[negative.action].intersection(found.roles):
-            raise InstructionError(f"{person} may not {negative.action}")
-        if negative.action is not Action.VETO and standing.is_suspended(person, now):
-            raise InstructionError(f"{person} is suspended")
-        if negative.action is Action.SUSPEND and now - standing.suspended_by.get(person, -DAY_MS) < DAY_MS:
-            raise InstructionError(f"{person} suspended somebody today already")
     if not people:
         raise InstructionError("nobody gave it")
+    for person in people:
+        _check_person(person, negative.action, standing, clock.at_least)
+    _check_target(negative, people, standing)
+    return Instruction(negative.action, negative.object, negative.record_id, people)
+
+
+def _check_person(person: PersonId, action: Action, standing: Standing, now: Instant) -> None:
+    found = standing.person(person)
+    if found is None or not _ROLES[action].intersection(found.roles):
+        raise InstructionError(f"{person} may not {action}")
+    if action is not Action.VETO and standing.is_suspended(person, now):
+        raise InstructionError(f"{person} is suspended")
+    if action is Action.SUSPEND and now - standing.suspended_by.get(person, -DAY_MS) < DAY_MS:
+        raise InstructionError(f"{person} suspended somebody today already")
+
+
+def _check_target(negative: Negative, people: frozenset[PersonId], standing: Standing) -> None:
+    """That there is what it is about, as far as the roster and earlier instructions say."""
+    keys = {key.id for client in standing.roster.clients for key in client.keys}
+    known: dict[Action, Container[str]] = {
+        Action.UNFREEZE: standing.frozen, Action.RESOLVE: standing.alarms, Action.REVOKE: keys,
+        Action.SUSPEND: {each.id for each in standing.roster.people},
+    }
+    if negative.action in known and negative.object not in known[negative.action]:
+        raise InstructionError(f"there is no {negative.object!r} to {negative.action}")
     if negative.action is Action.UNFREEZE:
         if negative.freeze_epoch != standing.freeze_epoch:
             raise InstructionError("was signed before the last freeze")
         if not standing.has_quorum(people):
             raise InstructionError("an unfreeze needs the governing group's quorum")
-    return Instruction(negative.action, negative.object, negative.record_id, people)
 
 
 def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) -> Instruction:
@@ -139,6 +191,8 @@ def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) 
     derive = payout_id if request.ask is Ask.CANCEL_PAYOUT else run_id
     if derive(standing.organisation, found[0].id, key) != request.object:
         raise InstructionError("isn't of a payout that this client made")
+    if request.digest in standing.used_records:
+        raise InstructionError("was given before")
     return Instruction(Action.CANCEL, request.object, request.digest, frozenset())
 
 
@@ -159,6 +213,10 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
             for person in standing.roster.people:
                 if person.id == instruction.object:
                     standing.suspended[person.id] = now
+        case Action.ALARM:
+            standing.alarms.add(instruction.object)
+        case Action.RESOLVE:
+            standing.alarms.discard(instruction.object)
         case Action.CANCEL | Action.DECLINE | Action.VETO:
             pass
 

@@ -7,6 +7,7 @@ here verifies. A freeze, a revocation or a suspension never makes anything possi
 from dataclasses import dataclass, field
 from typing import Final
 
+from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import ClientId, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.permissions import Permission
@@ -38,6 +39,8 @@ class Standing:
     barred: dict[PersonId, Instant] = field(default_factory=dict)
     """Proposers of roster changes, until when they may not approve."""
     used_records: set[str] = field(default_factory=set)
+    alarms: set[str] = field(default_factory=set)
+    """Watch's that no officer has resolved."""
 
     @property
     def organisation(self) -> OrganisationId:
@@ -87,5 +90,7 @@ def policy_hash(raw: bytes) -> str:
 
 def open_standing(policy: bytes, roster: bytes, mode: Mode) -> Standing:
     """A new organisation's. Raises: DocumentError, CanonicalError."""
-    parsed = parse_policy(parse_object(policy))
-    return Standing(parsed, policy_hash(policy), parse_roster(roster, mode), roster_hash(roster))
+    parsed, people = parse_policy(parse_object(policy)), parse_roster(roster, mode)
+    if parsed.organisation != people.organisation:
+        raise DocumentError("organisation", "isn't the same in policy and roster")
+    return Standing(parsed, policy_hash(policy), people, roster_hash(roster))
