@@ -1,6 +1,7 @@
 """Records as the answers that clients get."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -21,7 +22,8 @@ from strongroom.api.schemas import (
     SealAnswer,
 )
 from strongroom.domain.beneficiary import Destination
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import Instant
+from strongroom.domain.instant import format_instant as format_any_instant
 from strongroom.domain.payout import Hold, HoldReason, State
 from strongroom.store.record import BeneficiaryRecord, PayoutRecord, Preview, RunRecord
 
@@ -38,6 +40,9 @@ _HELD: Final = {
 }
 _RECEIVED: Final = ("Your payout has been ordered.", "It waits for the signer, which this version doesn't have yet.")
 _ROAD: Final = ("bytes", "broadcast", "settlement")
+
+format_instant: Final = lru_cache(maxsize=256)(format_any_instant)
+"""Payouts of one batch have one time, which stands in an answer five times."""
 
 
 def payout_answer(payout: PayoutRecord) -> PayoutAnswer:
