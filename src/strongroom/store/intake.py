@@ -431,7 +431,8 @@ async def _follow(connection: asyncpg.Connection, leader: _Job, answer: Answer, 
         raise InvariantError("a payout was asked for without evidence")
     if (one.method, one.path, one.body) == (other.method, other.path, other.body):
         return replace(answer, replayed=True) if isinstance(answer, Recorded) else answer
-    if isinstance(answer, Recorded):
+    is_used = isinstance(answer, Refusal) and answer.code is Code.IDEMPOTENCY_KEY_REUSED
+    if isinstance(answer, Recorded) or is_used:
         return await _replay(connection, job)
     return NOT_READY  # the other request was refused, so this one is the first of its key: it is to be sent again
 
