@@ -50,9 +50,9 @@ class ByWatch:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """`kept` is guard's time."""
+    """`at` is guard's time."""
 
-    kept: Instant
+    at: Instant
     organisation: OrganisationId
     given: ByPeople | ByWatch | ClientEvidence
 
@@ -67,7 +67,7 @@ def write_control(control: Control) -> bytes:
         case ByWatch(frame):
             given = {"frame": b64encode(frame).decode()}
     return encode(
-        {**given, "kept_ms": control.kept, "organisation": control.organisation, "type": CONTROL_TYPE}
+        {**given, "at_ms": control.at, "organisation": control.organisation, "type": CONTROL_TYPE}
     )
 
 
@@ -75,7 +75,7 @@ def read_control(raw: bytes) -> Control:
     """Raises: DocumentError."""
     fields = read_record(raw, CONTROL_TYPE)
     control = Control(
-        Instant(fields.integer("kept_ms", 0, INSTANT_MAXIMUM)), fields.parsed("organisation", parse_organisation_id),
+        Instant(fields.integer("at_ms", 0, INSTANT_MAXIMUM)), fields.parsed("organisation", parse_organisation_id),
         take_given(fields),
     )
     fields.close()
@@ -100,7 +100,7 @@ def check_control(
         raise InstructionError("is for another organisation")
     match control.given:
         case ByPeople(record, assertions):
-            return check_people(record, assertions, standing, genesis.relying_party, control.kept, clock)
+            return check_people(record, assertions, standing, genesis.relying_party, control.at, clock)
         case ClientEvidence():
             return check_client(control.given, standing, deployment)
         case ByWatch(frame):
