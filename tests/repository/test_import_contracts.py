@@ -34,6 +34,11 @@ FAULTS = [
     ("watch", "watch/fault.py", "import strongroom.signer"),
     ("watch", "watch/fault.py", "import strongroom.engine"),
     ("sdk", "sdk/fault.py", "import strongroom.domain.money"),
+    ("rails", "rails/bitcoin.py", "import strongroom.rails.simulated"),
+    ("rails", "rails/evm.py", "import strongroom.rails.registry"),
+    ("rails", "rails/unlisted.py", ""),
+    ("layers", "rails/fault.py", "import strongroom.engine"),
+    ("layers", "rails/fault.py", "import strongroom.signer"),
     ("acyclic", "api/fault.py", "import strongroom.api.app"),
 ]
 

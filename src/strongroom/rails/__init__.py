@@ -1,1 +1,1 @@
-"""Will talk to chains and banks. Empty so far."""
+"""Plug-ins that read chains and send to them, one for each network, behind one port. They hold no key."""
