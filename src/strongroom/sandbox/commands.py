@@ -179,8 +179,9 @@ def _wait(data: Path, supervisor: Known, say: Say) -> dict[str, Any]:
         if any(line.startswith("ready") for line in lines) and alive:
             return read_document(data)
         if not alive:
-            failed = [line for line in lines if line.startswith("failed: ")]
-            reason = failed[-1].removeprefix("failed: ") if failed else f"see {data / 'supervisor.log'}"
+            failed = [place for place, line in enumerate(lines) if line.startswith("failed: ")]
+            said = "\n".join(lines[failed[-1] :]) if failed else f"see {data / 'supervisor.log'}"
+            reason = said.removeprefix("failed: ")
             raise SandboxFault(f"the sandbox didn't start: {reason}")
         time.sleep(0.1)
     raise SandboxFault(f"the sandbox wasn't ready in {UP_TIMEOUT_S} s: see {data / 'progress.log'}")
