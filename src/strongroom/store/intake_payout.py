@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -304,13 +304,13 @@ def _evidence_columns(requests: Sequence[tuple[int, Caller, Evidence]]) -> tuple
     )
 
 
-def _payout_columns(state: IntakeState, taken: Sequence[Taken]) -> tuple[list[object] | None, ...]:
+def _payout_columns(state: IntakeState, taken: Sequence[Taken]) -> tuple[list[Any] | None, ...]:
     asks = [each.ask for each in taken]
     callers = [ask.caller for ask in asks]
     requests = [ask.request for ask in asks]
     admitted = [each.admitted for each in taken]
     accounts = state.payouts_accounts
-    columns = (
+    columns: tuple[list[Any], ...] = (
         [request.id for request in requests],
         [caller.organisation for caller in callers],
         [caller.client for caller in callers],
