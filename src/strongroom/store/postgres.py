@@ -8,10 +8,12 @@ A server that was killed leaves its lock files; PostgreSQL itself tells whether 
 here ever deletes one.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -203,7 +205,7 @@ class Cluster:
         if process is None or process.poll() is not None:
             return
         if how is signal.SIGKILL:
-            os.killpg(process.pid, how)
+            _kill_all(process.pid)
         else:
             process.send_signal(how)
         try:
@@ -216,6 +218,22 @@ class Cluster:
         if not self._log.exists():
             return "(no log)"
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
+
+
+def _kill_all(postmaster: int) -> None:
+    """Each of its processes leads a session of its own, and one that works doesn't notice that it was orphaned."""
+    os.kill(postmaster, signal.SIGSTOP)  # it starts no more
+    children = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) == postmaster:
+                children[int(process.name)] = os.pidfd_open(int(process.name))
+    for pid in (*children, postmaster):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for descriptor in children.values():
+        select.select([descriptor], [], [], STOP_TIMEOUT_S)
+        os.close(descriptor)
 
 
 def free_port() -> int:
