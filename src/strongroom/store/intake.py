@@ -47,7 +47,7 @@ from strongroom.store.record import (
     RunRecord,
     UnpayableRequest,
 )
-from strongroom.store.session import connect
+from strongroom.store.session import FAULTS, connect
 from strongroom.store.writing import Writing
 
 BATCH_MAXIMUM: Final = 256
@@ -256,7 +256,7 @@ class Intake:
             try:
                 await self._refresh(batch)
                 await self._answer(batch)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except FAULTS:
                 _settle(batch, NOT_READY)
                 await self._reconnect()
             except BaseException:
@@ -384,17 +384,17 @@ class Intake:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
+            with contextlib.suppress(*FAULTS):
                 await connection.close(timeout=5)
 
     async def _reconnect(self) -> None:
         """Until PostgreSQL is back or we are stopped; whoever waits meanwhile is told to come again."""
-        await self._disconnect()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()  # a good-bye to a session that doesn't answer takes seconds
         while not self._stopping:
             _settle(self._queue.take(BATCH_MAXIMUM), NOT_READY)
-            with contextlib.suppress(
-                WriterTakenError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError
-            ):
+            with contextlib.suppress(WriterTakenError, *FAULTS):
                 await self._connect()
                 return
             await asyncio.sleep(RECONNECT_MS / SECOND_MS)

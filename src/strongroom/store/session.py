@@ -21,12 +21,15 @@ SETTINGS: Final = {
 }
 
 Pool = asyncpg.Pool
-FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What goes wrong when PostgreSQL can't be reached or refuses."""
+FAULTS: Final = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+)
+"""What goes wrong when PostgreSQL can't be reached or refuses. The driver calls it an internal error of its own when
+it finds at the next statement that its session was ended meanwhile."""
 
 OUTAGES: Final = (
     asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError,
-    asyncpg.InterfaceError, OSError, TimeoutError,
+    asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
 )
 """Of these, what passes when PostgreSQL is back: no fault of a statement or its arguments."""
 
