@@ -184,7 +184,7 @@ class Supervisor:
         key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
-            "origin": f"strongroom/{deployment}",
+            "origin": f"strongroom/{deployment}", "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
         })
         api = self._product("api", 0, {
             "listen": listen, "authority": listen, "database_url": dsn["strongroom_api"], "deployment": deployment,

@@ -12,10 +12,14 @@ class ConfigError(Exception):
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):
-    """`checkpoint_key_file` holds an Ed25519 seed as 64 hex digits; `origin` names the log in its checkpoints."""
+    """`checkpoint_key_file` holds an Ed25519 seed as 64 hex digits; `origin` names the log in its checkpoints.
+
+    `last_checkpoint_file` is watch's own memory of what it signed last, in a folder that only watch may write to.
+    """
 
     database_url: str
     checkpoint_key_file: str
+    last_checkpoint_file: str
     origin: Annotated[str, msgspec.Meta(pattern="^[!-*,-~]{1,100}$")]
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 

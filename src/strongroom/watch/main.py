@@ -1,7 +1,8 @@
 """The watch process: today it sequences the audit log and signs its checkpoints, a few times a second.
 
 When PostgreSQL goes away it waits and comes back. When the stored tree isn't the one that it signed, it stops: that
-is no fault to go on after, somebody changed the log.
+is no fault to go on after, somebody changed the log or put an older database in its place. It knows what it signed
+from a file of its own. A leaf that is changed without its hash is for `audit verify` to find.
 """
 
 import argparse
@@ -19,10 +20,11 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
-from strongroom.protocol.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
 from strongroom.store.session import FAULTS, SessionError, connect
 from strongroom.watch.config import Config, ConfigError, read_config, read_key
+from strongroom.watch.memory import Memory
 
 LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
@@ -42,7 +44,10 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
     """With one connection, until it fails or we are stopped."""
     connection = await connect(config.database_url, "strongroom watch")
     try:
-        sequencer = await Sequencer.start(connection, _signer(config, key), _verifier(config, key))
+        memory = Memory(Path(config.last_checkpoint_file))
+        verify, last = _verifier(config, key), memory.recall()
+        signed = None if last is None else verify(last)
+        sequencer = await Sequencer.start(connection, _signer(config, key, memory), verify, signed)
         LOG.info("the audit log has %d leaves", sequencer.frontier.size)
         while not stop.is_set():
             now = Instant(time.time_ns() // 1_000_000)
@@ -52,13 +57,21 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
         await connection.close(timeout=5)
 
 
-def _signer(config: Config, key: SigningKey) -> Callable[[int, bytes], str]:
-    return lambda size, root: sign_checkpoint(Checkpoint(config.origin, size, root), config.origin, key)
+def _signer(config: Config, key: SigningKey, memory: Memory) -> Callable[[int, bytes], str]:
+    def sign(size: int, root: bytes) -> str:
+        note = sign_checkpoint(Checkpoint(config.origin, size, root), config.origin, key)
+        memory.keep(note)
+        return note
+
+    return sign
 
 
 def _verifier(config: Config, key: SigningKey) -> Callable[[str], tuple[int, bytes]]:
     def verify(note: str) -> tuple[int, bytes]:
-        checkpoint = verify_checkpoint(note, config.origin, config.origin, bytes(key.verify_key))
+        try:
+            checkpoint = verify_checkpoint(note, config.origin, config.origin, bytes(key.verify_key))
+        except CheckpointError as fault:
+            raise InvariantError(f"a stored checkpoint isn't ours: {fault}") from fault
         return checkpoint.size, checkpoint.root
 
     return verify
@@ -85,8 +98,11 @@ def main() -> int:
     try:
         config = read_config(parser.parse_args().config)
         uvloop.run(_run(config, read_key(config)))
-    except (ConfigError, SessionError, InvariantError) as fault:
+    except (ConfigError, SessionError) as fault:
         LOG.error("%s", fault)
+        return 1
+    except InvariantError as fault:
+        LOG.error("the audit log isn't what was signed, so nothing more is: %s", fault)
         return 1
     return 0
 
