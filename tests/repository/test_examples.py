@@ -93,3 +93,12 @@ def test_an_example_without_a_sandbox_says_what_to_do(tmp_path: Path) -> None:
     )
     assert done.returncode == 5
     assert "make up" in done.stderr
+
+
+def test_a_program_that_knows_only_the_document_can_sign(sandbox: Path) -> None:
+    run(sandbox, "examples/first_payout.sh")
+    before = len(payouts(sandbox))
+    first, again = (run(sandbox, sys.executable, "examples/without_sdk.py", str(sandbox)) for _ in range(2))
+    assert "its id is the one that we compute: True" in first
+    assert "as before" in again
+    assert len(payouts(sandbox)) == before + 1
