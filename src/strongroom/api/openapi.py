@@ -24,6 +24,7 @@ def document() -> bytes:
     references, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     named = {kind.__name__: reference for kind, reference in zip(ordered, references, strict=True)}
     schemas["ProblemAnswer"]["properties"]["code"] = {"enum": [code.value for code in Code]}
+    problems = {str(status): _problem(status, named["ProblemAnswer"]) for status in _STATUSES}
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, named)
@@ -31,9 +32,27 @@ def document() -> bytes:
         "openapi": "3.1.0",
         "info": {"title": "Strongroom", "version": "1", "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
+        "components": {"schemas": schemas, "securitySchemes": _SCHEMES, "responses": problems},
     }
     return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
+
+
+_STATUSES: Final = sorted({row.status for row in CATALOGUE.values()})
+
+
+def _problem(status: int, base: dict[str, Any]) -> dict[str, Any]:
+    """The answer with this status: which codes it can have, and for each whether to send the request again."""
+    rows = {code.value: row for code, row in CATALOGUE.items() if row.status == status}
+    says = (f"`{code}`: {row.title.lower()}{' (retryable)' if row.retryable else ''}" for code, row in rows.items())
+    narrowed = {"properties": {"status": {"const": status}, "code": {"enum": list(rows)}}}
+    schema = {"allOf": [base, narrowed]}
+    headers = {"Request-Id": {"schema": {"type": "string"}}}
+    if any(row.retryable for row in rows.values()):
+        headers["Retry-After"] = {"schema": {"type": "string"}}
+    return {
+        "description": "; ".join(says), "content": {"application/problem+json": {"schema": schema}},
+        "headers": headers,
+    }
 
 
 _SCHEMES: Final = {
@@ -76,10 +95,7 @@ def _responses(route: Route, named: dict[str, Any]) -> dict[str, Any]:
     if route.answer is not None:
         content = {"application/json": {"schema": named[route.answer.__name__]}}
     responses: dict[str, Any] = {str(route.status): {"description": "Done", "content": content}}
-    problem = {"application/problem+json": {"schema": named["ProblemAnswer"]}}
-    for status in sorted({row.status for row in CATALOGUE.values()}):
-        codes = ", ".join(code for code, row in CATALOGUE.items() if row.status == status)
-        responses[str(status)] = {"description": codes, "content": problem}
+    responses |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in _STATUSES}
     return responses
 
 
