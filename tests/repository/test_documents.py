@@ -153,6 +153,11 @@ def test_every_room_is_described_and_an_empty_one_is_not_called_built() -> None:
     assert [name for name in empty if described[name] != "not built yet"] == []
 
 
+def test_the_picture_of_the_house_shows_every_room() -> None:
+    shown = {element.text for element in ElementTree.parse(ROOT / "docs/images/house.svg").iter(f"{SVG}text")}
+    assert {file.parent.name for file in (ROOT / "src/strongroom").glob("*/__init__.py")} <= shown
+
+
 def test_every_target_of_make_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = {name for file in documents() for name in re.findall(r"\bmake ([a-z]+)\b`", file.read_text())}
