@@ -15,7 +15,7 @@ from pathlib import Path
 FUNCTION_MAXIMUM = 70
 SIGNER_FUNCTION_MAXIMUM = 40
 FILE_MAXIMUM = 500
-CORE_MAXIMUM = 6_000
+CORE_MAXIMUM = 9_500
 CORE = ("signer", "guard", "journal", "domain", "protocol", "formats")
 EXACT = ("domain", "protocol", "formats", "journal", "signer")
 """Rooms in which nothing may be guessed, rounded or taken from outside."""

@@ -42,7 +42,7 @@ FAULTS = [
     ("requirements", "requirements/server.txt", "httpx==0.28.1\n"),
     ("requirements", "requirements/server.txt", "--index-url x\n"),
     ("lock-file", "package-lock.json", '{"resolved": "x"}\n'),
-    ("core-size", "src/strongroom/domain/x.py", DOC + "X = 1\n" * 6_001),
+    ("core-size", "src/strongroom/domain/x.py", DOC + "X = 1\n" * 9_501),
 ]
 
 

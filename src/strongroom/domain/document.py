@@ -99,6 +99,16 @@ class Fields:
             raise DocumentError(self.path(name), f"must be a list of {minimum} to {maximum} objects")
         return [Fields(value, f"{self.path(name)}[{index}]") for index, value in enumerate(values)]
 
+    def rows(self, name: str, width: int, maximum: int = 2**20) -> list[list[str]]:
+        """A list of lists of exactly `width` strings each."""
+        values = self.take(name)
+        if not isinstance(values, list) or len(values) > maximum:
+            raise DocumentError(self.path(name), f"must be a list of at most {maximum} rows")
+        for index, row in enumerate(values):
+            if not isinstance(row, list) or len(row) != width or not all(type(cell) is str for cell in row):
+                raise DocumentError(f"{self.path(name)}[{index}]", f"must be a list of {width} strings")
+        return values
+
     def names(self) -> list[str]:
         """What hasn't been taken, for objects whose keys are data."""
         return list(self._left)

@@ -38,7 +38,6 @@ class Kind(StrEnum):
     """`organisation`, `change`: guard has cosigned the change and told its members; the delay begins."""
     ENDED = "ended"
     """`organisation`, `change`, `is_in_force`: the change came into force, or was vetoed."""
-    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Only what decides about money is taken; what else the API allows is known by nam
 refused. Ids are derived from what was signed, never taken from anybody's word.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +28,7 @@ from strongroom.domain.instant import Instant, parse_instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import EXTERNAL_ID_MAXIMUM, RUN_ITEMS_MAXIMUM
 from strongroom.protocol.canonical import CanonicalError, parse_object
-from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord
+from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord, destination_digest
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.run_tree import RUN_ITEM_TYPE, Seal, SealError, parse_seal
 
@@ -102,14 +103,22 @@ def read_beneficiary(fields: Fields, organisation: OrganisationId, beneficiary: 
     return DestinationRecord(organisation, beneficiary, name, DestinationClass.DECLARED, network, where, 1, None)
 
 
-def read_destination(fields: Fields, before: DestinationRecord) -> DestinationRecord:
-    """The next version, of the body of `POST …/destinations`. A class never falls. Raises: DocumentError."""
+def read_destination(fields: Fields, versions: Sequence[DestinationRecord]) -> DestinationRecord:
+    """A later version, of the body of `POST …/destinations`; `versions` are those there are, from 1.
+
+    A class never falls, so a client can only follow what a client declared. Raises: DocumentError.
+    """
     network, where = _where(fields)
     version = fields.integer("version", 2, VERSION_MAXIMUM)
     previous = fields.parsed("previous", parse_destination_digest)
     fields.close()
-    if before.destination_class is not DestinationClass.DECLARED or version != before.version + 1:
-        raise DocumentError("version", "isn't the one after the last, or a client may not declare it")
+    if version > len(versions) + 1:
+        raise DocumentError("version", f"there are {len(versions)} versions before it")
+    before = versions[version - 2]
+    if previous != destination_digest(before.encode()):
+        raise DocumentError("previous", f"isn't the digest of version {version - 1}")
+    if before.destination_class is not DestinationClass.DECLARED:
+        raise DocumentError("version", "a client can't declare what follows it")
     return DestinationRecord(
         before.organisation, before.beneficiary, before.name, DestinationClass.DECLARED, network, where, version,
         previous,

@@ -1,0 +1,87 @@
+"""What the engine asks of the signer, and how it is answered: one canonical object each, in a bounded frame.
+
+An ask has a `type` of `strongroom/ask/NAME/v1`. The answer is `{"answer": …}` or `{"refused": {"reason", "rule"}}`.
+The signer believes nothing in an ask: what counts is the evidence inside.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+
+FRAME_MAXIMUM: Final = 24 * 2**20
+"""A run of 16 MiB in one call comes in base64."""
+ITEMS_MAXIMUM: Final = 2_000
+RECEIPT_TYPE: Final = "strongroom/receipt/v1"
+
+
+class Ask(StrEnum):
+    STATUS = "status"
+    DESTINATIONS = "destinations"
+    INTENTS = "intents"
+    RUN = "run"
+    REQUEST = "request"
+    SIGN = "sign"
+    CANCEL = "cancel"
+    RECEIPT = "receipt"
+    ADDRESSES = "addresses"
+    CHANGE = "change"
+    ORGANISATION = "organisation"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAnswer:
+    """The signer said no; `rule` is the tag of the rule."""
+
+    rule: str
+    reason: str
+
+    def document(self) -> dict[str, JsonValue]:
+        return {"reason": self.reason, "rule": self.rule}
+
+
+def write_ask(ask: Ask, body: Mapping[str, JsonValue]) -> bytes:
+    return encode({**body, "type": _type(ask)})
+
+
+def read_ask(raw: bytes) -> tuple[Ask, Fields]:
+    """Raises: DocumentError."""
+    try:
+        fields = Fields(parse_object(raw))
+    except CanonicalError as fault:
+        raise DocumentError(fault.field, fault.reason) from fault
+    name = fields.text("type")
+    ask = next((each for each in Ask if name == _type(each)), None)
+    if ask is None:
+        raise DocumentError("type", "isn't anything that the signer is asked")
+    return ask, fields
+
+
+def write_answer(answer: JsonValue | RefusedAnswer) -> bytes:
+    if isinstance(answer, RefusedAnswer):
+        return encode({"refused": answer.document()})
+    return encode({"answer": answer})
+
+
+def read_answer(raw: bytes) -> JsonValue | RefusedAnswer:
+    """Raises: DocumentError."""
+    try:
+        fields = Fields(parse_object(raw))
+    except CanonicalError as fault:
+        raise DocumentError(fault.field, fault.reason) from fault
+    if not fields.has("refused"):
+        return fields.take("answer")  # type: ignore[return-value]  # what a strict parser gave is a JsonValue
+    inner = fields.inner("refused")
+    return RefusedAnswer(inner.text("rule"), inner.text("reason", 2_000))
+
+
+def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
+    return [b64encode(value).decode() for value in values]
+
+
+def _type(ask: Ask) -> str:
+    return f"strongroom/ask/{ask.value}/v1"

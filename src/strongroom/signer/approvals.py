@@ -1,0 +1,120 @@
+"""Whether enough people, and the right ones, approved what is to be signed.
+
+Counts people, never credentials or assertions. Who can reach the client's key, and who named the destination, doesn't
+count for it: a client's payout is made by the client, and its custodians speak for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.domain.ids import PersonId
+from strongroom.domain.instant import DAY_MS
+from strongroom.domain.policy import Tier
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, Heard, PersonAssertion, hear
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.entry import Reading
+from strongroom.protocol.roster import CredentialClass
+from strongroom.protocol.webauthn import RelyingParty, WebauthnError
+from strongroom.signer.book import BROWSER, KnownDestination, Payments
+from strongroom.signer.due import Due
+from strongroom.signer.rules import Rule, refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The assertions over one request, whose verbatim bytes the engine brings back."""
+
+    subject: str
+    request: bytes
+    assertions: tuple[PersonAssertion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A payout that is paid for the first time: its worth at the most, and the people that it needs."""
+
+    due: Due
+    destination: KnownDestination
+    reference_minor: int
+    tier: Tier
+
+
+def check_approvals(
+    payments: Payments, given: Sequence[Given], weighed: Sequence[Weighed], party: RelyingParty, clock: Reading
+) -> int:
+    """The worth of what browser credentials alone release here, in reference units. Raises: Refused."""
+    by_subject = {each.subject: each for each in given}
+    heard: dict[str, list[Heard]] = {}
+    browser_minor = 0
+    for each in weighed:
+        if each.tier.approvals == 0:
+            continue
+        subject = each.due.subject
+        if subject not in heard:
+            heard[subject] = _heard(payments, subject, by_subject.get(subject), party, clock)
+        people = _independent(payments, each.due, heard[subject], clock)
+        if not _are_enough(people, each.tier):
+            rule = Rule.APPROVAL_INDEPENDENT if _are_enough(heard[subject], each.tier) else Rule.APPROVAL_ENOUGH
+            refuse(rule, f"{subject} needs {each.tier.approvals} people of {each.tier.groups} groups, and has "
+                         f"{len(people)} of {len(heard[subject])} whose approval counts")
+        if all(person.credential_class is not CredentialClass.TERMINAL for person in people):
+            browser_minor += each.reference_minor
+    released = payments.windows.used(BROWSER, DAY_MS, clock.at_least) + browser_minor
+    if browser_minor and released > payments.standing.policy.browser_release_reference_minor:
+        refuse(Rule.APPROVAL_TERMINAL, "above what browsers alone release in a day, a terminal credential is needed")
+    return browser_minor
+
+
+def _heard(
+    payments: Payments, subject: str, given: Given | None, party: RelyingParty, clock: Reading
+) -> list[Heard]:
+    """One for each person whose assertion over the live request holds. Raises: Refused."""
+    ticket, standing = payments.tickets.get(subject), payments.standing
+    if ticket is None or given is None:
+        refuse(Rule.APPROVAL_REQUESTED, f"{subject} needs people, and none were asked, or none answered")
+    if record_hash(APPROVAL_REQUEST_TYPE, given.request).hex() != ticket.request_hash:
+        refuse(Rule.APPROVAL_REQUESTED, f"the approvals of {subject} are over another request than the live one")
+    now = (standing.freeze_epoch, standing.policy_hash, standing.roster_hash)
+    if now != (ticket.freeze_epoch, ticket.policy_hash, ticket.roster_hash):
+        refuse(Rule.APPROVAL_REQUESTED, f"since {subject} was requested, a freeze or a change came")
+    if ticket.expires <= clock.at_most:
+        refuse(Rule.APPROVAL_ALIVE, f"the request for {subject} has expired")
+    people: dict[PersonId, Heard] = {}
+    for each in given.assertions:
+        try:
+            one = hear(given.request, APPROVAL_REQUEST_TYPE, each, standing, party)
+        except WebauthnError as fault:
+            refuse(Rule.APPROVAL_SIGNED, f"{subject}: {fault}")
+        if one.person not in people or one.credential_class is CredentialClass.TERMINAL:
+            people[one.person] = one
+    return list(people.values())
+
+
+def _independent(payments: Payments, due: Due, heard: list[Heard], clock: Reading) -> list[Heard]:
+    """Those whose approval counts for this payout."""
+    barred = _custodians(payments, due.intent.client)
+    if due.destination is not None:
+        barred |= _custodians(payments, due.destination.declared_by)
+    standing = payments.standing
+    return [each for each in heard if each.person not in barred and standing.may_approve(each.person, clock.at_least)]
+
+
+def _custodians(payments: Payments, client: str) -> frozenset[PersonId]:
+    return frozenset(
+        person for each in payments.standing.roster.clients if each.id == client for person in each.custodians
+    )
+
+
+def _are_enough(people: Sequence[Heard], tier: Tier) -> bool:
+    """Enough people, and enough of them can each stand for a different group: a matching, found person by person."""
+    stands: dict[str, Heard] = {}
+
+    def place(person: Heard, tried: set[str]) -> bool:
+        for group in sorted(person.groups - tried):
+            tried.add(group)
+            if group not in stands or place(stands[group], tried):
+                stands[group] = person
+                return True
+        return False
+
+    return len(people) >= tier.approvals and sum(place(person, set()) for person in people) >= tier.groups

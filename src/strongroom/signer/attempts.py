@@ -1,0 +1,38 @@
+"""Whether two chain transactions exclude each other, by what the journal knows of coins.
+
+They do if they, or signed ancestors of theirs, spend one outpoint in different transactions: then no chain can hold
+both. A rebuild that happens to pick other coins excludes nothing; that is the classic way to pay twice.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from strongroom.signer.book import Attempt, Payments
+from strongroom.signer.chain_bytes import ChainTransaction
+
+ANCESTORS_MAXIMUM: Final = 1_000
+"""How far back it is looked; what lies further doesn't count as excluding, which refuses."""
+
+
+def excludes(payments: Payments, new: ChainTransaction, earlier: Attempt) -> bool:
+    """Whether `new` and `earlier` can never both be on the chain."""
+    mine = {coin.outpoint for coin in new.inputs}
+    ours = {new.identifier, *_ancestors(payments, mine)}
+    theirs = {earlier.transaction, *_ancestors(payments, earlier.inputs)}
+    for transaction in theirs - ours:
+        for outpoint in payments.attempts[transaction].inputs:
+            if outpoint in mine or any(other in ours for other in payments.spenders[outpoint]):
+                return True
+    return False
+
+
+def _ancestors(payments: Payments, outpoints: Iterable[str]) -> set[str]:
+    """The signed transactions that made these outpoints, and those before them."""
+    found: set[str] = set()
+    waiting = list(outpoints)
+    while waiting and len(found) < ANCESTORS_MAXIMUM:
+        parent = waiting.pop().partition(":")[0]
+        if parent in payments.attempts and parent not in found:
+            found.add(parent)
+            waiting += payments.attempts[parent].inputs
+    return found

@@ -1,0 +1,425 @@
+"""What the journal says, in memory: the only state that the gate decides by.
+
+Made by applying entries in their order, at the start and as they are written, by the same code: what the signer
+remembers is what it wrote down, and nothing else. Nothing is verified here: that was done before an entry was
+written, and the journal's chain says that it is the one. What was spent is added up under every way of counting at
+once, so that a changed limit never clears it.
+"""
+
+from base64 import b64decode
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.errors import InvariantError
+from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PayoutId, PersonId
+from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.money import Amount, AssetId
+from strongroom.domain.policy import Counts, LimitScope, parse_policy
+from strongroom.domain.velocity import Windows
+from strongroom.protocol.canonical import JsonValue, parse_object
+from strongroom.protocol.destination_record import DestinationRecord, destination_digest, parse_destination_record
+from strongroom.protocol.entry import Kind, Reading, read_entry
+from strongroom.protocol.genesis import Genesis, deployment_id, parse_genesis
+from strongroom.protocol.guard_wire import Head
+from strongroom.protocol.intent import PayoutIntent
+from strongroom.protocol.journal_chain import EMPTY_HEAD, next_head
+from strongroom.protocol.negative import Action, Instruction, apply
+from strongroom.protocol.roster import parse_roster, roster_hash
+from strongroom.protocol.run_tree import Seal
+from strongroom.protocol.standing import PROPOSER_BARRED_MS, Standing, open_standing, policy_hash
+
+INTENT_WIDTH: Final = 12
+_YES: Final = "yes"
+SPANS: Final = (HOUR_MS, DAY_MS)
+FEES: Final = "fees"
+BROWSER: Final = "released by browsers"
+
+WindowKey = tuple[LimitScope, Counts, Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDestination:
+    """`seen` is when its evidence was verified here, by the clock that never runs ahead."""
+
+    record: DestinationRecord
+    digest: DestinationDigest
+    declared_by: ClientId
+    seen: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIntent:
+    """The first request for a payout, and the key that signed it; `digest` is of its method, path and content."""
+
+    digest: str
+    key: KeyId
+    intent: PayoutIntent
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    digest: str
+    client: ClientId
+    key: KeyId
+    seal: Seal
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The live approval request of a payout or run."""
+
+    request_hash: str
+    expires: Instant
+    freeze_epoch: int
+    policy_hash: str
+    roster_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """One payout as it was signed first; how it counted then is how it counts for ever."""
+
+    payout: PayoutId
+    client: ClientId
+    key: KeyId
+    beneficiary: BeneficiaryId
+    asset: str
+    amount: int
+    network: str
+    address: str
+    external_id: str
+    run: str
+    reference_minor: int
+    is_attended: bool
+    is_young: bool
+
+    def row(self) -> list[JsonValue]:
+        return [
+            self.payout, self.client, self.key, self.beneficiary, self.asset, str(self.amount), self.network,
+            self.address, self.external_id, self.run, str(self.reference_minor), _mark(self.is_attended),
+            _mark(self.is_young),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One chain transaction that was, or may have been, signed. `inputs` are outpoints, `TRANSACTION:INDEX`."""
+
+    transaction: str
+    operation: str
+    network: str
+    payouts: tuple[PayoutId, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A change of roster or policy that waits; `noticed` is when guard had told its members."""
+
+    document: str
+    raw: bytes
+    people: tuple[PersonId, ...]
+    noticed: Instant | None = None
+
+
+@dataclass(slots=True)
+class Payments:
+    """All that was asked, approved and signed for one organisation."""
+
+    standing: Standing
+    destinations: dict[str, KnownDestination] = field(default_factory=dict)
+    versions: dict[str, list[KnownDestination]] = field(default_factory=dict)
+    intents: dict[str, KnownIntent] = field(default_factory=dict)
+    runs: dict[str, KnownRun] = field(default_factory=dict)
+    open_on: dict[str, set[str]] = field(default_factory=dict)
+    """Destination digest to the payouts on it that are neither signed nor dead."""
+    debts: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
+    """Client, network, address and external id, to the payout that owes it."""
+    dead: set[str] = field(default_factory=set)
+    """Payouts and runs that were cancelled or declined."""
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    paid: dict[str, Paid] = field(default_factory=dict)
+    run_spent: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Run and asset to the base units that were signed of it: never above what its client sealed."""
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    attempts_of: dict[str, list[str]] = field(default_factory=dict)
+    spenders: dict[str, list[str]] = field(default_factory=dict)
+    """Outpoint to the transactions that spend it."""
+    change_next: dict[str, int] = field(default_factory=dict)
+    """Network to the index of the next change address."""
+    pending: dict[str, Pending] = field(default_factory=dict)
+    windows: Windows = field(default_factory=Windows)
+
+    def in_force(self, beneficiary: str, now: Instant) -> KnownDestination | None:
+        """The newest version that has cooled off and that no open payout on an older one holds back."""
+        current: KnownDestination | None = None
+        is_held_back = False
+        for version in self.versions.get(beneficiary, ()):
+            cooling_ms = self.standing.policy.cooling_off_ms[version.record.destination_class]
+            if now - version.seen >= cooling_ms and not is_held_back:
+                current = version
+            is_held_back = is_held_back or bool(self.open_on.get(version.digest))
+        return current
+
+
+class Book:
+    """Everything; `genesis` is there after the first entry."""
+
+    def __init__(self) -> None:
+        self._genesis: Genesis | None = None
+        self.deployment = ""
+        self.organisations: dict[OrganisationId, Payments] = {}
+        self.control = Head(0, EMPTY_HEAD)
+        self.clock = Reading(Instant(0), Instant(0), Instant(0))
+
+    @property
+    def genesis(self) -> Genesis:
+        if self._genesis is None:
+            raise InvariantError("the journal doesn't begin with genesis")
+        return self._genesis
+
+    def apply(self, raw: bytes) -> None:
+        """Raises: InvariantError for an entry that this program doesn't write."""
+        try:
+            kind, self.clock, fields = read_entry(raw)
+            _APPLY[kind](self, fields, self.clock)
+            fields.close()
+        except (DocumentError, KeyError, ValueError) as fault:
+            raise InvariantError(f"an entry of the journal can't be applied: {fault}") from fault
+
+    def payments(self, fields: Fields) -> Payments:
+        return self.organisations[OrganisationId(fields.text("organisation"))]
+
+
+def windows_of(paid: Paid) -> Iterator[WindowKey]:
+    """The key of every window in which a limit could count this payout: each scope under each count."""
+    counts = [Counts.ALL, Counts.ATTENDED if paid.is_attended else Counts.UNATTENDED]
+    if paid.is_young and not paid.is_attended:
+        counts.append(Counts.UNATTENDED_YOUNG)
+    scopes: dict[LimitScope, Hashable] = {
+        LimitScope.ORGANISATION: None, LimitScope.CLIENT: paid.client, LimitScope.KEY: paid.key,
+        LimitScope.DESTINATION: (paid.network, paid.address), LimitScope.ASSET: paid.asset,
+    }
+    for scope, key in scopes.items():
+        for count in counts:
+            yield scope, count, key
+
+
+def sums_of(items: list[Paid]) -> dict[WindowKey, int]:
+    """What these payouts add to each window."""
+    sums: dict[WindowKey, int] = {}
+    for paid in items:
+        for key in windows_of(paid):
+            sums[key] = sums.get(key, 0) + paid.reference_minor
+    return sums
+
+
+def _genesis(book: Book, fields: Fields, _: Reading) -> None:
+    raw = b64decode(fields.text("genesis", 2**20))
+    if book._genesis is not None:
+        raise InvariantError("genesis stands in the journal twice")
+    book._genesis, book.deployment = parse_genesis(raw), deployment_id(raw)
+
+
+def _organisation(book: Book, fields: Fields, _: Reading) -> None:
+    policy, roster = (b64decode(fields.text(name, 2**20)) for name in ("policy", "roster"))
+    standing = open_standing(policy, roster, book.genesis.mode)
+    if standing.organisation in book.organisations:
+        raise InvariantError(f"{standing.organisation} stands in the journal twice")
+    book.organisations[standing.organisation] = Payments(standing)
+
+
+def _resumed(book: Book, fields: Fields, clock: Reading) -> None:
+    """Only its clock counts."""
+
+
+def _destinations(book: Book, fields: Fields, clock: Reading) -> None:
+    payments = book.payments(fields)
+    for each in fields.rows("destinations", 2):
+        raw = b64decode(each[0])
+        record = parse_destination_record(raw)
+        known = KnownDestination(record, destination_digest(raw), ClientId(each[1]), clock.at_least)
+        payments.destinations[known.digest] = known
+        payments.versions.setdefault(record.beneficiary, []).append(known)
+
+
+def _intents(book: Book, fields: Fields, _: Reading) -> None:
+    payments = book.payments(fields)
+    for row in fields.rows("intents", INTENT_WIDTH):
+        known = _read_intent(row)
+        intent = known.intent
+        payments.intents[intent.id] = known
+        payments.open_on.setdefault(intent.destination_digest, set()).add(intent.id)
+        record = payments.destinations[intent.destination_digest].record
+        payments.debts[intent.client, record.network, record.address, intent.external_id] = intent.id
+
+
+def _run(book: Book, fields: Fields, _: Reading) -> None:
+    payments = book.payments(fields)
+    totals = fields.inner("totals")
+    seal = Seal(
+        fields.integer("count", 1, 2**31), {name: int(totals.text(name)) for name in totals.names()},
+        bytes.fromhex(fields.text("root")),
+    )
+    payments.runs[fields.text("run")] = KnownRun(
+        fields.text("digest"), ClientId(fields.text("client")), KeyId(fields.text("key")), seal
+    )
+
+
+def _request(book: Book, fields: Fields, _: Reading) -> None:
+    payments = book.payments(fields)
+    payments.tickets[fields.text("subject")] = Ticket(
+        fields.text("request"), Instant(fields.integer("expires", 0, 2**53)), fields.integer("freeze_epoch", 0, 2**31),
+        fields.text("policy"), fields.text("roster"),
+    )
+
+
+def _spend(book: Book, fields: Fields, clock: Reading) -> None:
+    payments = book.payments(fields)
+    items = [_read_paid(row) for row in fields.rows("items", 13)]
+    attempt = Attempt(
+        fields.text("transaction"), fields.text("operation"), fields.text("network"),
+        tuple(PayoutId(row[0]) for row in fields.rows("payouts", 1)),
+        tuple(row[0] for row in fields.rows("inputs", 1)),
+    )
+    payments.attempts[attempt.transaction] = attempt
+    for payout in attempt.payouts:
+        payments.attempts_of.setdefault(payout, []).append(attempt.transaction)
+    for outpoint in attempt.inputs:
+        payments.spenders.setdefault(outpoint, []).append(attempt.transaction)
+    payments.change_next[attempt.network] = fields.integer("change_next", 0, 2**31)
+    for paid in items:
+        payments.paid[paid.payout] = paid
+        if paid.run:
+            payments.run_spent[paid.run, paid.asset] = payments.run_spent.get((paid.run, paid.asset), 0) + paid.amount
+        payments.debts[paid.client, paid.network, paid.address, paid.external_id] = paid.payout
+        known = payments.intents.get(paid.payout)
+        if known is not None:
+            payments.open_on[known.intent.destination_digest].discard(paid.payout)
+    for key, value in sums_of(items).items():
+        for span_ms in SPANS:
+            payments.windows.add(key, span_ms, value, clock.at_least)
+    payments.windows.add(FEES, DAY_MS, int(fields.text("fee_reference_minor")), clock.at_least)
+    payments.windows.add(BROWSER, DAY_MS, int(fields.text("browser_reference_minor")), clock.at_least)
+
+
+def _abandoned(book: Book, fields: Fields, _: Reading) -> None:
+    """It was never signed, so it binds no payout. What it counted stays counted: a lost budget is the safe side."""
+    payments = book.payments(fields)
+    attempt = payments.attempts.pop(fields.text("transaction"))
+    for payout in attempt.payouts:
+        payments.attempts_of[payout].remove(attempt.transaction)
+        if not payments.attempts_of[payout]:
+            paid = payments.paid.pop(payout)
+            if paid.run:
+                payments.run_spent[paid.run, paid.asset] -= paid.amount
+            known = payments.intents.get(payout)
+            if known is not None:
+                payments.open_on[known.intent.destination_digest].add(payout)
+    for outpoint in attempt.inputs:
+        payments.spenders[outpoint].remove(attempt.transaction)
+
+
+def _tombstone(book: Book, fields: Fields, _: Reading) -> None:
+    _bury(book.payments(fields), fields.text("object"))
+
+
+def _bury(payments: Payments, subject: str) -> None:
+    payments.dead.add(subject)
+    known = payments.intents.get(subject)
+    if known is not None:
+        payments.open_on[known.intent.destination_digest].discard(subject)
+
+
+def _control(book: Book, fields: Fields, clock: Reading) -> None:
+    """The next entry of guard's control log. Without an instruction it was void: it didn't hold."""
+    raw = b64decode(fields.text("entry", 2**20))
+    book.control = Head(book.control.length + 1, next_head(book.control.head, raw))
+    if not fields.has("action"):
+        return
+    payments = book.payments(fields)
+    people = frozenset(PersonId(row[0]) for row in fields.rows("people", 1))
+    instruction = Instruction(Action(fields.text("action")), fields.text("object"), fields.text("record_id"), people)
+    apply(instruction, payments.standing, clock.at_least)
+    if instruction.action in (Action.CANCEL, Action.DECLINE) and not payments.attempts_of.get(instruction.object):
+        _bury(payments, instruction.object)
+    if instruction.action is Action.VETO:
+        payments.pending.pop(instruction.object, None)
+
+
+def _change(book: Book, fields: Fields, _: Reading) -> None:
+    payments = book.payments(fields)
+    document, raw = fields.text("document"), b64decode(fields.text("raw", 2**20))
+    people = tuple(PersonId(row[0]) for row in fields.rows("people", 1))
+    digest = roster_hash(raw) if document == "roster" else policy_hash(raw)
+    payments.pending[digest] = Pending(document, raw, people)
+
+
+def _noticed(book: Book, fields: Fields, clock: Reading) -> None:
+    book.payments(fields).pending[fields.text("change")].noticed = clock.at_least
+
+
+def _ended(book: Book, fields: Fields, clock: Reading) -> None:
+    payments, digest = book.payments(fields), fields.text("change")
+    pending = payments.pending.pop(digest)
+    if not fields.flag("is_in_force"):
+        return
+    standing = payments.standing
+    if pending.document == "policy":
+        standing.policy, standing.policy_hash = parse_policy(parse_object(pending.raw)), digest
+    else:
+        standing.roster, standing.roster_hash = parse_roster(pending.raw, book.genesis.mode), digest
+        until = Instant(clock.at_least + PROPOSER_BARRED_MS)
+        standing.barred.update(dict.fromkeys(pending.people, until))
+
+
+def intent_row(digest: str, key: KeyId, intent: PayoutIntent) -> list[JsonValue]:
+    times = ("" if each is None else str(each) for each in (intent.not_before, intent.expires_at))
+    return [
+        digest, key, intent.id, intent.client, intent.beneficiary, intent.destination_digest, intent.amount.asset,
+        str(intent.amount.minor), intent.external_id, intent.replaces or "", *times,
+    ]
+
+
+def _read_intent(row: list[str]) -> KnownIntent:
+    digest, key, payout, client, beneficiary, destination, asset, amount, external_id, replaces, *times = row
+    not_before, expires = (Instant(int(each)) if each else None for each in times)
+    intent = PayoutIntent(
+        PayoutId(payout), ClientId(client), BeneficiaryId(beneficiary), DestinationDigest(destination),
+        Amount(int(amount), AssetId(asset)), external_id, not_before, expires, PayoutId(replaces) if replaces else None,
+    )
+    return KnownIntent(digest, KeyId(key), intent)
+
+
+def _mark(is_so: bool) -> str:
+    return _YES if is_so else ""
+
+
+def _read_paid(row: list[str]) -> Paid:
+    (
+        payout, client, key, beneficiary, asset, amount, network, address, external_id, run, reference, attended, young,
+    ) = row
+    return Paid(
+        PayoutId(payout), ClientId(client), KeyId(key), BeneficiaryId(beneficiary), asset, int(amount), network,
+        address, external_id, run, int(reference), attended == _YES, young == _YES,
+    )
+
+
+_APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
+    Kind.GENESIS: _genesis,
+    Kind.ORGANISATION: _organisation,
+    Kind.RESUMED: _resumed,
+    Kind.DESTINATIONS: _destinations,
+    Kind.INTENTS: _intents,
+    Kind.RUN: _run,
+    Kind.REQUEST: _request,
+    Kind.SPEND: _spend,
+    Kind.ABANDONED: _abandoned,
+    Kind.TOMBSTONE: _tombstone,
+    Kind.CONTROL: _control,
+    Kind.CHANGE: _change,
+    Kind.NOTICED: _noticed,
+    Kind.ENDED: _ended,
+}

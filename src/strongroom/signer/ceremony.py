@@ -1,0 +1,66 @@
+"""The genesis ceremony on the signer's machine: makes the keys, and the journal's first entries. Each only once.
+
+`python -I -m strongroom.signer.ceremony keys FOLDER RECIPIENT…` makes the key file for these age recipients and prints
+the statement key that genesis must name. `… found FOLDER GENESIS` begins the journal with a genesis record, read from
+a file; organisations enter by the admin socket. Both refuse to touch what exists.
+"""
+
+import os
+import sys
+from base64 import b64encode
+from typing import Final
+
+from strongroom.domain.document import DocumentError
+from strongroom.journal.journal import FileDisk, Journal, JournalError
+from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
+from strongroom.protocol.genesis import deployment_id, parse_genesis
+from strongroom.protocol.journal_chain import EMPTY_HEAD
+from strongroom.signer.config import ConfigError, read_file
+from strongroom.signer.keys import SEED_LENGTH, KeyFileError, KeyStore, Secret, make_key_file
+
+KEY_FILE: Final = "keys.age"
+
+
+def make_keys(folder: str, recipients: list[str]) -> str:
+    """The statement key in hex. Raises: KeyFileError, OSError if there is a key file."""
+    seed = Secret(os.urandom(SEED_LENGTH))
+    raw = make_key_file(seed, recipients)
+    file = os.open(f"{folder}/{KEY_FILE}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, raw)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return KeyStore(seed).statement_public_key.hex()
+
+
+def found(folder: str, genesis: bytes) -> str:
+    """The deployment's id. Raises: DocumentError, JournalError if there is a journal."""
+    created = parse_genesis(genesis).created
+    journal = Journal.load(FileDisk(folder, create=True))
+    journal.settle(0, EMPTY_HEAD)
+    start = Reading(created, created, created)
+    journal.append(write_entry(Kind.GENESIS, start, {"genesis": b64encode(genesis).decode()}))
+    journal.sync()
+    journal.close()
+    return deployment_id(genesis)
+
+
+def main() -> int:
+    try:
+        match sys.argv[1:]:
+            case ["keys", folder, *recipients] if recipients:
+                said = make_keys(folder, recipients)
+            case ["found", folder, file]:
+                said = found(folder, read_file(file, ENTRY_MAXIMUM))
+            case _:
+                said = ""
+    except (OSError, ConfigError, DocumentError, JournalError, KeyFileError) as fault:
+        os.write(2, f"ceremony: {fault}\n".encode())
+        return 1
+    os.write(1, f"{said}\n".encode())
+    return 0 if said else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

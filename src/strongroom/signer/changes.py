@@ -1,0 +1,122 @@
+"""Changes of roster and policy, and organisations that are let in.
+
+A change needs a quorum of the roster in force and waits out its delay, which begins when guard has cosigned it and
+told every member; one veto ends it. An organisation is let in on the admin socket; in a sandbox nothing else is asked.
+"""
+
+from base64 import b64encode
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.policy import POLICY_TYPE, parse_policy
+from strongroom.protocol.approval import hear, take_assertions
+from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
+from strongroom.protocol.client_request import take_base64
+from strongroom.protocol.entry import Kind
+from strongroom.protocol.roster import ROSTER_TYPE, Roster, parse_roster, roster_hash
+from strongroom.protocol.standing import Standing, open_standing, policy_hash
+from strongroom.protocol.webauthn import WebauthnError
+from strongroom.signer.book import Payments
+from strongroom.signer.notary import Notary
+from strongroom.signer.rules import Rule, refuse
+
+ROSTER: Final = "roster"
+POLICY: Final = "policy"
+
+
+def let_in(notary: Notary, fields: Fields) -> JsonValue:
+    """An organisation with its first policy and roster. Idempotent. Raises: Refused, DocumentError."""
+    policy, roster = (take_base64(fields.take(name), name) for name in (POLICY, ROSTER))
+    fields.close()
+    standing = open_standing(policy, roster, notary.book.genesis.mode)
+    known = notary.book.organisations.get(standing.organisation)
+    if known is not None:
+        if (known.standing.policy_hash, known.standing.roster_hash) != (standing.policy_hash, standing.roster_hash):
+            refuse(Rule.CHANGE_QUORUM, f"{standing.organisation} is here already; it changes by its quorum")
+        return {"organisation": standing.organisation}
+    if standing.roster.organisation != standing.organisation:
+        refuse(Rule.CHANGE_QUORUM, "policy and roster are of different organisations")
+    body: dict[str, JsonValue] = {"policy": b64encode(policy).decode(), "roster": b64encode(roster).decode()}
+    notary.write(Kind.ORGANISATION, body, notary.reading())
+    notary.commit()
+    return {"organisation": standing.organisation}
+
+
+def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
+    """A change that a quorum asserted over its verbatim bytes. Raises: Refused, DocumentError."""
+    document = fields.text("document")
+    raw = take_base64(fields.take("raw"), "raw")
+    given = take_assertions(fields, "assertions")
+    fields.close()
+    clock, standing = notary.reading(), payments.standing
+    digest = _follows(document, raw, standing, notary)
+    record_type = ROSTER_TYPE if document == ROSTER else POLICY_TYPE
+    try:
+        heard = [hear(raw, record_type, each, standing, notary.book.genesis.relying_party) for each in given]
+    except WebauthnError as fault:
+        refuse(Rule.CHANGE_QUORUM, str(fault))
+    people = frozenset(each.person for each in heard if not standing.is_suspended(each.person, clock.at_least))
+    if not standing.has_quorum(people):
+        refuse(Rule.CHANGE_QUORUM, f"{len(people)} people aren't a quorum of {standing.policy.governance.group}")
+    if digest not in payments.pending:
+        body: dict[str, JsonValue] = {
+            "document": document, "organisation": standing.organisation, "people": [[each] for each in sorted(people)],
+            "raw": b64encode(raw).decode(),
+        }
+        notary.write(Kind.CHANGE, body, clock)
+        notary.commit()
+    notary.agree()
+    change: dict[str, JsonValue] = {"change": digest, "organisation": standing.organisation}
+    if payments.pending[digest].noticed is None:
+        notary.write(Kind.NOTICED, change, notary.reading())
+        notary.commit()
+    return {**change, "delay_ms": standing.policy.governance.delay_ms}
+
+
+def ripen(notary: Notary) -> None:
+    """Put into force what has waited long enough; what no longer follows the version in force ends unused."""
+    clock = notary.reading()
+    for payments in notary.book.organisations.values():
+        standing = payments.standing
+        for digest, pending in list(payments.pending.items()):
+            delay_ms = standing.policy.governance.delay_ms
+            if pending.noticed is None or clock.at_least - pending.noticed < delay_ms:
+                continue
+            body: dict[str, JsonValue] = {"change": digest, "organisation": standing.organisation}
+            notary.write(Kind.ENDED, {**body, "is_in_force": _is_next(pending.document, pending.raw, standing)}, clock)
+            notary.commit()
+
+
+def _is_next(document: str, raw: bytes, standing: Standing) -> bool:
+    before = standing.roster_hash if document == ROSTER else standing.policy_hash
+    return parse_object(raw).get("previous") == before
+
+
+def _follows(document: str, raw: bytes, standing: Standing, notary: Notary) -> str:
+    """The hash of a document that may follow the one in force. Raises: Refused, DocumentError."""
+    if document == ROSTER:
+        roster = parse_roster(raw, notary.book.genesis.mode)
+        _check_keys(roster, standing.roster)
+        organisation, digest = roster.organisation, roster_hash(raw)
+        version = standing.roster.version + 1 == roster.version
+    elif document == POLICY:
+        try:
+            policy = parse_policy(parse_object(raw))
+        except CanonicalError as fault:
+            raise DocumentError(fault.field, fault.reason) from fault
+        organisation, digest = policy.organisation, policy_hash(raw)
+        version = standing.policy.version + 1 == policy.version
+    else:
+        raise DocumentError("document", f"must be {ROSTER} or {POLICY}")
+    if organisation != standing.organisation or not version or not _is_next(document, raw, standing):
+        refuse(Rule.CHANGE_QUORUM, f"the {document} doesn't follow the one in force")
+    return digest
+
+
+def _check_keys(new: Roster, old: Roster) -> None:
+    """A public key speaks for one client for ever. Raises: Refused."""
+    owners = {key.public_key: client.id for client in old.clients for key in client.keys}
+    for client in new.clients:
+        for key in client.keys:
+            if owners.get(key.public_key, client.id) != client.id:
+                refuse(Rule.CHANGE_QUORUM, f"the key {key.id} was another client's")

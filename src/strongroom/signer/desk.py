@@ -1,0 +1,221 @@
+"""What the signer is asked, and in which order it acts: the one place from which a signature leaves.
+
+For a payment: hear guard, decide at the gate, write it down, have guard agree, and only then sign. Whatever ends the
+process in between, nothing was signed that isn't in the journal and at guard. Frames come from the engine's socket, or
+from the admin socket of another user; who may ask what is one table.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import OrganisationId, parse_organisation_id
+from strongroom.formats import simulated
+from strongroom.protocol.approval import take_assertions
+from strongroom.protocol.canonical import CanonicalError, JsonValue
+from strongroom.protocol.client_request import ClientEvidence, take_base64, take_evidence
+from strongroom.protocol.entry import Kind
+from strongroom.protocol.negative import INSTRUCTION_FAULTS, check_client
+from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer, read_ask, write_answer
+from strongroom.signer.approvals import Given
+from strongroom.signer.book import Payments
+from strongroom.signer.changes import let_in, propose, ripen
+from strongroom.signer.due import Item
+from strongroom.signer.gate import GENERATION, Asked, Operation, decide
+from strongroom.signer.notary import Notary, Random
+from strongroom.signer.register import register_destinations, register_intents, register_run
+from strongroom.signer.requests import bury, make_receipt, make_request
+from strongroom.signer.rules import Refused, Rule, refuse
+from strongroom.signer.sign_simulated import SimulatedWallet
+
+ADDRESSES_MAXIMUM: Final = 1_000
+PATH_MAXIMUM: Final = 2**31 - 1
+APPROVALS_MAXIMUM: Final = 2_000
+ENGINE: Final = "engine"
+ADMIN: Final = "admin"
+_ADMIN_ONLY: Final = frozenset({Ask.ORGANISATION})
+
+
+class Desk:
+    def __init__(self, notary: Notary, wallet: SimulatedWallet, random: Random) -> None:
+        self._notary = notary
+        self._wallet = wallet
+        self._random = random
+
+    def answer(self, channel: str, frame: bytes) -> bytes:
+        """One frame, one answer. Raises only what must end the process."""
+        try:
+            ask, fields = read_ask(frame)
+            if (channel == ADMIN) is not (ask in _ADMIN_ONLY) and ask is not Ask.STATUS:
+                refuse(Rule.OPERATION_KNOWN, f"{ask.value} isn't asked here")
+            ripen(self._notary)
+            return write_answer(_ACTS[ask](self, fields))
+        except Refused as fault:
+            return write_answer(RefusedAnswer(fault.rule.value, fault.reason))
+        except (DocumentError, CanonicalError) as fault:
+            return write_answer(RefusedAnswer(Rule.OPERATION_KNOWN.value, str(fault)))
+
+    def idle(self) -> None:
+        """Hear what guard has, so that a freeze is known before the next payment asks."""
+        try:
+            ripen(self._notary)
+            self._notary.agree()
+        except Refused:
+            return  # it stays without a lease, which is what stops it
+
+    def _status(self, fields: Fields) -> JsonValue:
+        fields.close()
+        notary = self._notary
+        organisations: dict[str, JsonValue] = {
+            name: {
+                "freeze_epoch": each.standing.freeze_epoch, "frozen": sorted(each.standing.frozen),
+                "policy": each.standing.policy_hash, "roster": each.standing.roster_hash,
+            }
+            for name, each in notary.book.organisations.items()
+        }
+        return {
+            "control_length": notary.book.control.length, "deployment": notary.book.deployment,
+            "journal_head": notary.head.head.hex(), "journal_length": notary.head.length,
+            "lease": notary.lease.value, "organisations": organisations,
+        }
+
+    def _destinations(self, fields: Fields) -> JsonValue:
+        payments, evidence = self._payments(fields), _evidence(fields)
+        return list(register_destinations(self._notary, payments, evidence))
+
+    def _intents(self, fields: Fields) -> JsonValue:
+        payments, evidence = self._payments(fields), _evidence(fields)
+        return list(register_intents(self._notary, payments, evidence))
+
+    def _run(self, fields: Fields) -> JsonValue:
+        payments, evidence = self._payments(fields), take_evidence(fields.take("evidence"), "evidence")
+        fields.close()
+        return register_run(self._notary, payments, evidence)
+
+    def _request(self, fields: Fields) -> JsonValue:
+        payments, subject = self._payments(fields), fields.text("subject")
+        fields.close()
+        return make_request(self._notary, payments, subject, self._random)
+
+    def _cancel(self, fields: Fields) -> JsonValue:
+        """A client's own, as it would give it to guard."""
+        payments, evidence = self._payments(fields), take_evidence(fields.take("evidence"), "evidence")
+        fields.close()
+        try:
+            instruction = check_client(evidence, payments.standing, self._notary.book.deployment)
+        except INSTRUCTION_FAULTS as fault:
+            raise Refused(Rule.INTENT_SIGNED, str(fault)) from fault
+        if instruction.object not in payments.dead:
+            bury(self._notary, payments, instruction.object, self._notary.reading())
+        return make_receipt(self._notary, payments, instruction.object)
+
+    def _receipt(self, fields: Fields) -> JsonValue:
+        payments, subject = self._payments(fields), fields.text("object")
+        fields.close()
+        return make_receipt(self._notary, payments, subject)
+
+    def _addresses(self, fields: Fields) -> JsonValue:
+        """The wallet's addresses from `first` on, and where change goes next."""
+        payments, network = self._payments(fields), fields.text("network")
+        first, count = fields.integer("first", 0, PATH_MAXIMUM), fields.integer("count", 1, ADDRESSES_MAXIMUM)
+        fields.close()
+        organisation = payments.standing.organisation
+        addresses: list[JsonValue] = [
+            self._address(organisation, network, GENERATION, index) for index in range(first, first + count)
+        ]
+        next_index = payments.change_next.get(network, 0)
+        return {"addresses": addresses, "change_next": next_index, "generation": GENERATION}
+
+    def _change(self, fields: Fields) -> JsonValue:
+        return propose(self._notary, self._payments(fields), fields)
+
+    def _organisation(self, fields: Fields) -> JsonValue:
+        return let_in(self._notary, fields)
+
+    def _sign(self, fields: Fields) -> JsonValue:
+        """The way of every payment."""
+        asked, notary = _read_asked(fields), self._notary
+        notary.agree()
+        clock = notary.reading()
+        decision = decide(notary.book, asked, notary.lease, clock, self._address)
+        if decision.entry is not None:
+            notary.write(Kind.SPEND, decision.entry, clock)
+            notary.commit()
+            self._agree_to(asked.organisation, decision.transaction.identifier)
+        signed = self._wallet.sign(asked.organisation, asked.transaction, asked.paths)
+        return {"signed": b64encode(signed).decode(), "transaction": decision.transaction.identifier}
+
+    def _agree_to(self, organisation: OrganisationId, transaction: str) -> None:
+        """Guard's cosignature of the spend; without it, it is written down that nothing was signed."""
+        notary = self._notary
+        try:
+            notary.agree(wants_spend=True)
+        except Refused:
+            body: dict[str, JsonValue] = {"organisation": organisation, "transaction": transaction}
+            notary.write(Kind.ABANDONED, body, notary.reading())
+            notary.commit()
+            raise
+
+    def _address(self, organisation: OrganisationId, network: str, generation: int, index: int) -> str:
+        if network != simulated.NETWORK:
+            refuse(Rule.BYTES_READ, f"there is no wallet on {network} here")
+        return self._wallet.address(organisation, generation, index)
+
+    def _payments(self, fields: Fields) -> Payments:
+        organisation = fields.parsed("organisation", parse_organisation_id)
+        payments = self._notary.book.organisations.get(organisation)
+        if payments is None:
+            refuse(Rule.ORGANISATION_KNOWN, f"{organisation} isn't known")
+        return payments
+
+
+def _evidence(fields: Fields) -> list[ClientEvidence]:
+    values = fields.take("evidence")
+    fields.close()
+    if not isinstance(values, list) or not 1 <= len(values) <= ITEMS_MAXIMUM:
+        raise DocumentError("evidence", f"must be a list of 1 to {ITEMS_MAXIMUM}")
+    return [take_evidence(value, f"evidence[{index}]") for index, value in enumerate(values)]
+
+
+def _read_asked(fields: Fields) -> Asked:
+    approvals = fields.each("approvals", 0, APPROVALS_MAXIMUM)
+    asked = Asked(
+        fields.parsed("organisation", parse_organisation_id),
+        fields.parsed("operation", Operation),
+        fields.text("network"),
+        take_base64(fields.take("transaction"), "transaction"),
+        tuple((each.integer("generation", 0, PATH_MAXIMUM), each.integer("index", 0, PATH_MAXIMUM))
+              for each in fields.each("paths", 1, simulated.INPUTS_MAXIMUM)),
+        tuple(_read_item(each) for each in fields.each("items", 0, ITEMS_MAXIMUM)),
+        tuple(Given(each.text("subject"), take_base64(each.take("request"), "request"),
+                    take_assertions(each, "assertions")) for each in approvals),
+    )
+    for each in (*approvals, fields):
+        each.close()
+    return asked
+
+
+def _read_item(fields: Fields) -> Item:
+    if fields.has("payout"):
+        item = Item(payout=fields.text("payout"))
+    else:
+        proof = tuple(bytes.fromhex(row[0]) for row in fields.rows("proof", 1, 64))
+        item = Item(run=fields.text("run"), leaf=take_base64(fields.take("leaf"), fields.path("leaf")), proof=proof)
+    fields.close()
+    return item
+
+
+_ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {
+    Ask.STATUS: Desk._status,
+    Ask.DESTINATIONS: Desk._destinations,
+    Ask.INTENTS: Desk._intents,
+    Ask.RUN: Desk._run,
+    Ask.REQUEST: Desk._request,
+    Ask.SIGN: Desk._sign,
+    Ask.CANCEL: Desk._cancel,
+    Ask.RECEIPT: Desk._receipt,
+    Ask.ADDRESSES: Desk._addresses,
+    Ask.CHANGE: Desk._change,
+    Ask.ORGANISATION: Desk._organisation,
+}

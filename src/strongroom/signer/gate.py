@@ -1,0 +1,274 @@
+"""The gate: every signature of a payment key passes `decide`, and nothing else makes one.
+
+The rules are asked in one order (`rules.Rule`); each refuses by its tag. `decide` changes nothing: it returns the
+entry that must be in the journal, synced and cosigned by guard, before the signature is made. What was signed before
+is taken from the book and never weighed again: it pays the same address the same amount, in an attempt that excludes
+all earlier ones. Statements of the signer (requests, receipts) don't pass here: they move nothing.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import DAY_MS
+from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
+from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.entry import Reading
+from strongroom.protocol.guard_wire import Lease
+from strongroom.signer.approvals import Given, Weighed, check_approvals
+from strongroom.signer.attempts import excludes
+from strongroom.signer.book import FEES, Book, Paid, Payments, sums_of
+from strongroom.signer.chain_bytes import ChainTransaction, read_transaction
+from strongroom.signer.due import Due, Item, check_debt, check_destination, due_now
+from strongroom.signer.rules import Rule, refuse
+
+CHANGE_OUTPUTS_MAXIMUM: Final = 4
+ITEMS_MAXIMUM: Final = 2_000
+GENERATION: Final = 0
+"""The generation of keys that change goes to; rotation comes with the wallets of real chains."""
+
+AddressOf = Callable[[OrganisationId, str, int, int], str]
+"""The wallet's address for (organisation, network, generation, index), derived again from the key."""
+
+
+class Operation(StrEnum):
+    PAY = "pay"
+    BUMP = "bump"
+    """The same payouts with a higher fee."""
+    CANCEL = "cancel"
+    """Inputs of an earlier attempt, back to change."""
+    CONSOLIDATE = "consolidate"
+    """Own coins to change; also a child that pays for its parent."""
+    SWEEP = "sweep"
+    """Everything to the one treasury address of the policy."""
+
+
+RECOVERS: Final = frozenset({Operation.CANCEL, Operation.SWEEP})
+_PAYS: Final = frozenset({Operation.PAY, Operation.BUMP})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the engine wants signed. `paths` say which key each input is of: (generation, index)."""
+
+    organisation: OrganisationId
+    operation: Operation
+    network: str
+    transaction: bytes
+    paths: tuple[tuple[int, int], ...]
+    items: tuple[Item, ...]
+    approvals: tuple[Given, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """It may be signed once `entry` is journaled and cosigned; no entry if the same bytes were decided before."""
+
+    transaction: ChainTransaction
+    entry: dict[str, JsonValue] | None
+
+
+def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: AddressOf) -> Decision:
+    """Whether this may be signed. Raises: Refused with the first rule that doesn't hold."""
+    payments, wallet = _enter(book, asked, lease)
+    transaction = read_transaction(asked.network, asked.transaction, book.genesis.mode)
+    dues = [due_now(payments, item, clock) for item in asked.items]
+    _check_frozen(payments, asked, dues)
+    _check_inputs(asked, transaction, address_of)
+    before = payments.attempts.get(transaction.identifier)
+    if before is not None:
+        if {each.payout for each in dues} != set(before.payouts) or before.operation != asked.operation:
+            refuse(Rule.PAYOUT_ONCE, f"{transaction.identifier} was signed for other payouts")
+        return Decision(transaction, None)
+    _check_once(payments, asked, transaction, dues)
+    weighed = weigh(payments, [each for each in dues if each.before is None], clock)
+    party = book.genesis.relying_party
+    browser_minor = check_approvals(payments, asked.approvals, weighed, party, clock)
+    paid = [_paid(payments.standing.policy, each, clock) for each in weighed]
+    fee_minor = _check_limits(payments, paid, wallet, transaction, clock)
+    change_next = _check_outputs(payments, asked, wallet, transaction, dues, address_of)
+    _check_fee(wallet, transaction)
+    entry: dict[str, JsonValue] = {
+        "browser_reference_minor": str(browser_minor), "change_next": change_next,
+        "fee_reference_minor": str(fee_minor), "inputs": [[coin.outpoint] for coin in transaction.inputs],
+        "items": [each.row() for each in paid], "network": asked.network, "operation": asked.operation.value,
+        "organisation": asked.organisation, "payouts": [[each.payout] for each in dues],
+        "transaction": transaction.identifier,
+    }
+    return Decision(transaction, entry)
+
+
+def _enter(book: Book, asked: Asked, lease: Lease) -> tuple[Payments, WalletRule]:
+    if lease is Lease.NONE or (lease is Lease.RECOVER and asked.operation not in RECOVERS):
+        refuse(Rule.LEASE_FRESH, f"guard's lease is {lease.value}")
+    payments = book.organisations.get(asked.organisation)
+    if payments is None:
+        refuse(Rule.ORGANISATION_KNOWN, f"{asked.organisation} isn't known")
+    pays = asked.operation in _PAYS
+    if (pays and not 1 <= len(asked.items) <= ITEMS_MAXIMUM) or (not pays and asked.items):
+        refuse(Rule.OPERATION_KNOWN, f"{asked.operation.value} can't have {len(asked.items)} items")
+    wallet = payments.standing.policy.wallets.get(asked.network)
+    if wallet is None:
+        refuse(Rule.BYTES_READ, f"the policy has no wallet on {asked.network}")
+    return payments, wallet
+
+
+def _check_frozen(payments: Payments, asked: Asked, dues: Sequence[Due]) -> None:
+    scopes = frozenset({f"network:{asked.network}"}).union(*(each.scopes for each in dues))
+    frozen = payments.standing.freezes(scopes)
+    if frozen is not None:
+        refuse(Rule.NOT_FROZEN, f"{frozen} is frozen")
+
+
+def _check_once(payments: Payments, asked: Asked, transaction: ChainTransaction, dues: Sequence[Due]) -> None:
+    payouts = {each.payout for each in dues}
+    if len(payouts) != len(dues):
+        refuse(Rule.PAYOUT_ONCE, "a payout stands in the request twice")
+    for earlier in {earlier for payout in payouts for earlier in payments.attempts_of.get(payout, ())}:
+        attempt = payments.attempts[earlier]
+        if not excludes(payments, transaction, attempt):
+            refuse(Rule.PAYOUT_ONCE, f"the chain could hold this and {earlier}, which pays the same")
+        if asked.operation is Operation.BUMP and set(attempt.payouts) != payouts:
+            refuse(Rule.PAYOUT_ONCE, f"{earlier} doesn't pay the same payouts")
+    if asked.operation is Operation.BUMP and any(each.before is None for each in dues):
+        refuse(Rule.PAYOUT_ONCE, "what was never signed can't be bumped")
+
+
+def weigh(payments: Payments, dues: Sequence[Due], clock: Reading) -> list[Weighed]:
+    """Worth and tier of each: by the largest of amount, run, and the day's sum to one address; risk raises it."""
+    policy, tiers = payments.standing.policy, payments.standing.policy.tiers
+    weighed: list[Weighed] = []
+    to_place: dict[Hashable, int] = {}
+    debts: set[Hashable] = set()
+    for due in dues:
+        known = check_destination(payments, due, clock)
+        check_debt(payments, due.intent, known)
+        place = (known.record.network, known.record.address)
+        debt = (due.intent.client, place, due.intent.external_id)
+        if debt in debts:
+            refuse(Rule.DEBT_ONCE, f"{due.intent.external_id!r} stands in the request twice")
+        debts.add(debt)
+        reference_minor = _reference_minor(policy, due, known.record.network)
+        to_place[place] = to_place.get(place, 0) + reference_minor
+        spent = payments.windows.used((LimitScope.DESTINATION, Counts.ALL, place), DAY_MS, clock.at_least)
+        worth = max(spent + to_place[place], _totals_reference_minor(payments, due.subject, due.totals))
+        index = next((at for at, tier in enumerate(tiers) if worth <= tier.up_to_reference_minor), None)
+        if index is None:
+            refuse(Rule.LIMIT_TIER, f"{due.payout}: {worth} {policy.reference_currency} minor are above the last tier")
+        is_young = clock.at_least - known.seen < policy.young_for_ms
+        if is_young and reference_minor > policy.risk_above_reference_minor:
+            index = min(index + 1, len(tiers) - 1)
+        weighed.append(Weighed(due, known, reference_minor, tiers[index]))
+    return weighed
+
+
+def tier_of_run(payments: Payments, run: str) -> Tier:
+    """What a run's sealed totals ask for; an item may ask for more. Raises: Refused above the last tier."""
+    worth = _totals_reference_minor(payments, run, payments.runs[run].seal.totals)
+    tier = next((each for each in payments.standing.policy.tiers if worth <= each.up_to_reference_minor), None)
+    if tier is None:
+        refuse(Rule.LIMIT_TIER, f"{run}: {worth} is above the last tier")
+    return tier
+
+
+def _reference_minor(policy: Policy, due: Due, network: str) -> int:
+    amount = due.intent.amount
+    rule = policy.assets.get(amount.asset)
+    if rule is None or rule.network != network or amount.minor > rule.maximum_minor:
+        refuse(Rule.LIMIT_AMOUNT, f"{due.payout}: the policy doesn't pay {amount.minor} of {amount.asset} on {network}")
+    return rule.reference_minor(amount.minor)
+
+
+def _totals_reference_minor(payments: Payments, subject: str, totals: Mapping[str, int]) -> int:
+    """What all of a run is worth at the most; 0 for a payout of its own."""
+    rules = {str(asset): rule for asset, rule in payments.standing.policy.assets.items()}
+    if not totals.keys() <= rules.keys():
+        refuse(Rule.LIMIT_AMOUNT, f"{subject}: the policy doesn't know all assets of the run")
+    return sum(rules[asset].reference_minor(minor) for asset, minor in totals.items())
+
+
+def _paid(policy: Policy, weighed: Weighed, clock: Reading) -> Paid:
+    """How it will count. A declared destination counts as a young one."""
+    due, record, intent = weighed.due, weighed.destination.record, weighed.due.intent
+    is_young = clock.at_least - weighed.destination.seen < policy.young_for_ms
+    return Paid(
+        intent.id, intent.client, due.key, intent.beneficiary, intent.amount.asset, intent.amount.minor, record.network,
+        record.address, intent.external_id, due.subject if due.totals else "", weighed.reference_minor,
+        weighed.tier.approvals > 0, is_young or record.destination_class is DestinationClass.DECLARED,
+    )
+
+
+def _check_limits(
+    payments: Payments, paid: list[Paid], wallet: WalletRule, transaction: ChainTransaction, clock: Reading
+) -> int:
+    """The worth of the fee. Raises: Refused if a limit has no room for all of it."""
+    policy, windows, now = payments.standing.policy, payments.windows, clock.at_least
+    sums = sums_of(paid)
+    for limit in policy.limits:
+        for key, value in sums.items():
+            if key[:2] == (limit.scope, limit.counts) and (
+                windows.used(key, limit.span_ms, now) + value > limit.maximum_reference_minor
+            ):
+                refuse(Rule.LIMIT_WINDOW, f"{limit.name}: there is no room for {value} more now")
+    for (run, asset), minor in _of_runs(paid).items():
+        if payments.run_spent.get((run, asset), 0) + minor > payments.runs[run].seal.totals.get(asset, 0):
+            refuse(Rule.LIMIT_WINDOW, f"{run}: more of {asset} than its client sealed")
+    rule = policy.assets[wallet.fee_asset]
+    fee_minor = rule.reference_minor(max(0, transaction.fee))
+    if windows.used(FEES, DAY_MS, now) + fee_minor > policy.fee_budget_reference_minor:
+        refuse(Rule.LIMIT_FEES, f"the day's budget for fees has no room for {fee_minor}")
+    return fee_minor
+
+
+def _of_runs(paid: Sequence[Paid]) -> dict[tuple[str, str], int]:
+    sums: dict[tuple[str, str], int] = {}
+    for each in paid:
+        if each.run:
+            sums[each.run, each.asset] = sums.get((each.run, each.asset), 0) + each.amount
+    return sums
+
+
+def _check_inputs(asked: Asked, transaction: ChainTransaction, address_of: AddressOf) -> None:
+    if len(asked.paths) != len(transaction.inputs):
+        refuse(Rule.BYTES_INPUTS, f"{len(asked.paths)} paths don't fit {len(transaction.inputs)} inputs")
+    for coin, path in zip(transaction.inputs, asked.paths, strict=True):
+        if coin.address != address_of(asked.organisation, asked.network, *path):
+            refuse(Rule.BYTES_INPUTS, f"{coin.outpoint} isn't a coin of this organisation's wallet")
+
+
+def _check_outputs(
+    payments: Payments, asked: Asked, wallet: WalletRule, transaction: ChainTransaction, dues: Sequence[Due],
+    address_of: AddressOf,
+) -> int:
+    """Items first and in their order, then change; the index that change goes on from."""
+    change_next = payments.change_next.get(asked.network, 0)
+    for due, output in zip(dues, transaction.outputs, strict=False):
+        place = due.place
+        if place[0] != asked.network or due.asset != transaction.asset or output != (place[1], due.minor):
+            refuse(Rule.BYTES_OUTPUTS, f"the output for {due.payout} isn't what its client signed")
+    rest = transaction.outputs[len(dues) :]
+    if len(transaction.outputs) < len(dues):
+        refuse(Rule.BYTES_OUTPUTS, "an item has no output")
+    if asked.operation is Operation.SWEEP:
+        if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:
+            refuse(Rule.BYTES_OUTPUTS, "a sweep pays the policy's treasury, and nothing else")
+        return change_next
+    if len(rest) > CHANGE_OUTPUTS_MAXIMUM:
+        refuse(Rule.BYTES_CHANGE, f"{len(rest)} outputs aren't items, and {CHANGE_OUTPUTS_MAXIMUM} may be change")
+    for place_in_rest, (address, amount) in enumerate(rest):
+        if address != address_of(asked.organisation, asked.network, GENERATION, change_next + place_in_rest):
+            refuse(Rule.BYTES_CHANGE, f"{address} isn't the next address for change")
+        if amount < transaction.dust_minor:
+            refuse(Rule.BYTES_CHANGE, f"change of {amount} is dust")
+    return change_next + len(rest)
+
+
+def _check_fee(wallet: WalletRule, transaction: ChainTransaction) -> None:
+    fee = transaction.fee
+    if not 0 <= fee <= wallet.fee_maximum_minor:
+        refuse(Rule.BYTES_FEE, f"a fee of {fee} isn't from 0 to {wallet.fee_maximum_minor}")
+    if fee * 1_000 > wallet.fee_rate_maximum * transaction.size:
+        refuse(Rule.BYTES_FEE, f"a fee of {fee} for {transaction.size} bytes is above the rate of the policy")

@@ -1,0 +1,82 @@
+"""The signer's process: opens what it needs, meets guard, locks itself down, and answers until it is ended.
+
+`python -I -m strongroom.signer.main CONFIG`. Says on standard error what it couldn't lock down. Ends itself when the
+journal can't be written, or something that can't be true is: a signer that stopped has signed nothing.
+"""
+
+import gc
+import os
+import socket
+import sys
+import time
+from typing import Final
+
+from strongroom.journal.journal import FileDisk, Journal
+from strongroom.protocol.entry import Kind
+from strongroom.protocol.genesis import Mode
+from strongroom.protocol.signer_wire import FRAME_MAXIMUM
+from strongroom.signer.clock import boot_ns
+from strongroom.signer.config import Config, read_config, read_file
+from strongroom.signer.desk import ADMIN, ENGINE, Desk
+from strongroom.signer.guard_link import LinkError, SocketLink
+from strongroom.signer.hardening import lock_down
+from strongroom.signer.keys import KEY_FILE_MAXIMUM, KeyStore, open_key_file
+from strongroom.signer.notary import Notary
+from strongroom.signer.server import Channel, Server
+from strongroom.signer.sign_simulated import SimulatedWallet
+from strongroom.signer.start import Opening
+
+KEY_FILE: Final = "keys.age"
+RETRY_S: Final = 1
+
+
+def main() -> None:
+    config = read_config(sys.argv[1])
+    keys = _open_keys(config)
+    link = SocketLink(socket.socket(fileno=config.link))
+    opening = Opening(Journal.load(FileDisk(config.folder)), keys, link, os.urandom)
+    notary = _meet_guard(opening, keys, link)
+    notary.write(Kind.RESUMED, {}, notary.reading())
+    notary.commit()
+    desk = Desk(notary, SimulatedWallet(keys), os.urandom)
+    server = Server(_channels(config), desk.answer, desk.idle, lambda: boot_ns() // 1_000_000)
+    gc.freeze()  # what is loaded stays; collections only look at what comes
+    for missing in lock_down(config.folder, is_production=notary.book.genesis.mode is Mode.PRODUCTION):
+        _say(f"not locked down: {missing}")
+    _say(f"ready at {notary.head.length} entries")
+    server.run()
+
+
+def _open_keys(config: Config) -> KeyStore:
+    try:
+        return open_key_file(read_file(f"{config.folder}/{KEY_FILE}", KEY_FILE_MAXIMUM), config.identity)
+    finally:
+        os.close(config.identity)
+
+
+def _meet_guard(opening: Opening, keys: KeyStore, link: SocketLink) -> Notary:
+    """Waits for guard for as long as it takes: without it nothing could be signed."""
+    while True:
+        try:
+            guard_now = opening.settle()
+        except LinkError as fault:
+            _say(f"waiting for guard: {fault}")
+            time.sleep(RETRY_S)
+            continue
+        clock = opening.clock(guard_now, time.time_ns, boot_ns)
+        return Notary(opening.journal, opening.book, clock, keys.statement_sign, link, os.urandom, boot_ns)
+
+
+def _channels(config: Config) -> list[Channel]:
+    return [
+        Channel(ENGINE, socket.socket(fileno=config.engine), frozenset({config.engine_user}), FRAME_MAXIMUM),
+        Channel(ADMIN, socket.socket(fileno=config.admin), frozenset({config.admin_user})),
+    ]
+
+
+def _say(text: str) -> None:
+    os.write(2, f"signer: {text}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

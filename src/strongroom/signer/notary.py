@@ -1,0 +1,151 @@
+"""Writes down and has guard agree: the only way in which anything gets into the journal.
+
+An entry is applied to the book as it is written; `commit` makes what was written last. `agree` offers guard what it
+doesn't have yet, applies what is new in guard's control log, and takes a lease. A spend is agreed only if guard has
+persisted this very head, with its whole control log applied.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Final
+
+from strongroom.domain.document import DocumentError
+from strongroom.journal.journal import Journal
+from strongroom.protocol import guard_wire
+from strongroom.protocol.canonical import JsonValue, record_hash
+from strongroom.protocol.control import check_control, read_control
+from strongroom.protocol.entry import Kind, Reading, write_entry
+from strongroom.protocol.guard_wire import Head, Lease, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import head_after
+from strongroom.protocol.negative import INSTRUCTION_FAULTS
+from strongroom.signer.book import Book
+from strongroom.signer.clock import Clock
+from strongroom.signer.guard_link import Link, LinkError
+from strongroom.signer.rules import Refused, Rule, refuse
+
+OFFER_MAXIMUM: Final = 4 * 2**20
+"""Bytes of entries in one frame; base64 and the rest stay below `guard_wire.FRAME_MAXIMUM`."""
+ROUNDS_MAXIMUM: Final = 10_000
+_MILLISECOND_NS: Final = 1_000_000
+
+Sign = Callable[[bytes], bytes]
+Random = Callable[[int], bytes]
+
+
+class Notary:
+    def __init__(
+        self, journal: Journal, book: Book, clock: Clock, sign: Sign, link: Link, random: Random,
+        boot_ns: Callable[[], int],
+    ) -> None:
+        self.book = book
+        self._journal = journal
+        self._clock = clock
+        self._sign = sign
+        self._link = link
+        self._random = random
+        self._boot_ns = boot_ns
+        self._guard_length = 0
+        self._lease = Lease.NONE
+        self._lease_ends_ns = 0
+
+    def reading(self) -> Reading:
+        return self._clock.read()
+
+    @property
+    def head(self) -> Head:
+        return Head(self._journal.length, self._journal.head)
+
+    @property
+    def lease(self) -> Lease:
+        """What guard allows; timed from the sending of the nonce that it answers."""
+        return self._lease if self._boot_ns() < self._lease_ends_ns else Lease.NONE
+
+    def write(self, kind: Kind, body: dict[str, JsonValue], clock: Reading) -> None:
+        entry = write_entry(kind, clock, body)
+        self._journal.append(entry)
+        self.book.apply(entry)
+
+    def commit(self) -> None:
+        """What was written lasts when this returns. Nothing that depends on it may be said before."""
+        self._journal.sync()
+
+    def statement(self, raw: bytes, record_type: str) -> bytes:
+        return self._sign(record_hash(record_type, raw))
+
+    def agree(self, *, wants_spend: bool = False) -> None:
+        """Until guard has all that we have, and we have applied all that it has. Raises: Refused."""
+        for _ in range(ROUNDS_MAXIMUM):
+            answer = self._sync(wants_spend=wants_spend)
+            self._apply_control(answer)
+            if answer.is_cosigned and answer.journal == self.head and answer.control == self.book.control:
+                return
+            if not answer.control_entries and not self._goes_on(answer):
+                refuse(Rule.GUARD_AGREES, f"guard says: {answer.reason.value}")
+        refuse(Rule.GUARD_AGREES, "guard doesn't come to an end")
+
+    def _goes_on(self, answer: SyncAnswer) -> bool:
+        """Whether guard took some of what was offered, or named an earlier head of ours to go on from."""
+        length = answer.journal.length
+        is_ours = length <= self._journal.length and self._journal.head_at(length) == answer.journal.head
+        goes_on = is_ours and length != self._guard_length
+        if is_ours:
+            self._guard_length = length
+        return goes_on or (answer.is_cosigned and length < self._journal.length)
+
+    def _sync(self, *, wants_spend: bool) -> SyncAnswer:
+        entries: list[bytes] = []
+        size = 0
+        for entry in self._journal.entries(self._guard_length):
+            size += len(entry)
+            if entries and (size > OFFER_MAXIMUM or len(entries) == guard_wire.ENTRIES_MAXIMUM):
+                break
+            entries.append(entry)
+        end = self._guard_length + len(entries)
+        journal = Head(end, self._journal.head_at(end))
+        nonce = self._random(32)
+        statement = guard_wire.head_statement(self.book.deployment, journal)
+        sync = Sync(
+            nonce, journal, tuple(entries), self.book.control, wants_spend,
+            self.statement(statement, guard_wire.HEAD_TYPE),
+        )
+        raw = guard_wire.encode_sync(sync)
+        sent_ns = self._boot_ns()
+        try:
+            frame = self._link.exchange(self.statement(raw, guard_wire.SYNC_TYPE) + raw)
+            opened = guard_wire.open_frame(self.book.genesis.guard_key, frame, guard_wire.SYNC_ANSWER_TYPE)
+            answer = guard_wire.parse_sync_answer(opened)
+        except (LinkError, DocumentError) as fault:
+            raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
+        if answer.nonce != nonce:
+            refuse(Rule.GUARD_AGREES, "guard answered another question")
+        self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * _MILLISECOND_NS
+        if answer.is_cosigned:
+            self._guard_length = answer.journal.length
+        return answer
+
+    def _apply_control(self, answer: SyncAnswer) -> None:
+        """What is new in guard's control log; an instruction that doesn't hold is kept, and does nothing."""
+        if not answer.control_entries:
+            return
+        if head_after(self.book.control.head, answer.control_entries) != answer.control.head and (
+            answer.control.length <= self.book.control.length + len(answer.control_entries)
+        ):
+            refuse(Rule.GUARD_AGREES, "guard's control log doesn't continue what was applied")
+        for raw in answer.control_entries:
+            clock = self.reading()
+            self.write(Kind.CONTROL, {"entry": b64encode(raw).decode(), **self._instruction(raw, clock)}, clock)
+        self.commit()
+
+    def _instruction(self, raw: bytes, clock: Reading) -> dict[str, JsonValue]:
+        """What an entry of the control log comes to, or nothing if it doesn't hold by our own book."""
+        book = self.book
+        try:
+            entry = read_control(raw)
+            standing = book.organisations[entry.organisation].standing
+            instruction = check_control(entry, standing, book.genesis, book.deployment, clock)
+        except (*INSTRUCTION_FAULTS, KeyError):
+            return {}
+        return {
+            "action": instruction.action.value, "object": instruction.object, "organisation": entry.organisation,
+            "people": [[person] for person in sorted(instruction.people)], "record_id": instruction.record_id,
+        }

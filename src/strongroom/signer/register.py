@@ -1,0 +1,194 @@
+"""Takes what clients signed into the journal: destinations, payouts, runs. Each is verified here, for itself.
+
+Answers row by row, so that one bad row doesn't fail the others. The same request again is answered as the first was;
+another one for the same payout is refused for ever.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import BeneficiaryId, ClientId, IdError, RunId
+from strongroom.domain.instant import MINUTE_MS
+from strongroom.domain.permissions import Permission
+from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
+from strongroom.protocol.client_request import Ask, ClientEvidence, ClientRequest, read_client_request
+from strongroom.protocol.destination_record import DestinationRecord, destination_digest
+from strongroom.protocol.entry import Kind, Reading
+from strongroom.protocol.http_signature import SignatureError
+from strongroom.protocol.identifier import beneficiary_id, run_id
+from strongroom.protocol.intent import PayoutIntent, read_beneficiary, read_destination, read_payout, read_seal
+from strongroom.protocol.run_tree import Seal, SealError, check_seal, item_leaf, run_root
+from strongroom.signer.book import Payments, intent_row
+from strongroom.signer.due import check_debt
+from strongroom.signer.notary import Notary
+from strongroom.signer.rules import Refused, Rule, refuse
+
+AHEAD_MAXIMUM_MS = MINUTE_MS
+_SCOPES = {
+    Ask.PAYOUT: Permission.PAYOUTS_CREATE, Ask.RUN: Permission.PAYOUTS_CREATE, Ask.SEAL: Permission.PAYOUTS_CREATE,
+    Ask.BENEFICIARY: Permission.BENEFICIARIES_CREATE, Ask.DESTINATION: Permission.BENEFICIARIES_CREATE,
+}
+
+Row = dict[str, JsonValue]
+
+
+def register_destinations(notary: Notary, payments: Payments, evidence: list[ClientEvidence]) -> list[Row]:
+    """Declared destinations; first seen is now. A row: `digest`, or the refusal."""
+    clock = notary.reading()
+    new: dict[str, tuple[bytes, ClientId]] = {}
+    changed: set[str] = set()
+
+    def take(each: ClientEvidence) -> Row:
+        request, client = _verified(payments, each, notary.book.deployment, clock, Ask.BENEFICIARY, Ask.DESTINATION)
+        record = _destination(payments, request, client)
+        raw = record.encode()
+        digest = destination_digest(raw)
+        if digest not in payments.destinations and digest not in new:
+            versions = payments.versions.get(record.beneficiary, ())
+            if record.beneficiary in changed or record.version != len(versions) + 1:
+                refuse(Rule.DESTINATION_KNOWN, f"{record.beneficiary} has another version {record.version} already")
+            changed.add(record.beneficiary)
+            new[digest] = (raw, client)
+        return {"digest": digest}
+
+    rows = [_row(take, each) for each in evidence]
+    if new:
+        body: list[JsonValue] = [[b64encode(raw).decode(), client] for raw, client in new.values()]
+        notary.write(Kind.DESTINATIONS, {"destinations": body, "organisation": payments.standing.organisation}, clock)
+        notary.commit()
+    return rows
+
+
+def register_intents(notary: Notary, payments: Payments, evidence: list[ClientEvidence]) -> list[Row]:
+    """Payouts of their own. A row: `payout`, or the refusal."""
+    clock = notary.reading()
+    new: dict[str, tuple[ClientRequest, PayoutIntent]] = {}
+    debts: set[tuple[str, str, str]] = set()
+
+    def take(each: ClientEvidence) -> Row:
+        request, client = _verified(payments, each, notary.book.deployment, clock, Ask.PAYOUT)
+        intent = read_payout(request.fields(), payments.standing.organisation, client, request.idempotency_key)
+        first = payments.intents.get(intent.id)
+        digest = first.digest if first is not None else new[intent.id][0].digest if intent.id in new else None
+        if digest is not None:
+            if digest != request.digest:
+                refuse(Rule.INTENT_FIRST, f"{intent.id} was asked for by another request first")
+            return {"payout": intent.id}
+        _check_new(payments, intent, debts, clock)
+        new[intent.id] = (request, intent)
+        return {"payout": intent.id}
+
+    rows = [_row(take, each) for each in evidence]
+    if new:
+        body: list[JsonValue] = [intent_row(made.digest, made.key_id, intent) for made, intent in new.values()]
+        notary.write(Kind.INTENTS, {"intents": body, "organisation": payments.standing.organisation}, clock)
+        notary.commit()
+    return rows
+
+
+def register_run(notary: Notary, payments: Payments, evidence: ClientEvidence) -> Row:
+    """A sealed run, by the request that seals it: one call with all items, or the seal of one sent in parts."""
+    clock = notary.reading()
+    request, client = _verified(payments, evidence, notary.book.deployment, clock, Ask.RUN, Ask.SEAL)
+    organisation = payments.standing.organisation
+    if request.ask is Ask.SEAL:
+        run, seal = RunId(request.object), read_seal(request.fields())
+    else:
+        run = run_id(organisation, client, request.idempotency_key)
+        seal = _seal_of_call(request, run)
+    known = payments.runs.get(run)
+    if known is not None:
+        if (known.client, known.seal) != (client, seal):
+            refuse(Rule.INTENT_FIRST, f"{run} was sealed otherwise first")
+        return {"run": run}
+    totals: dict[str, JsonValue] = {asset: str(minor) for asset, minor in seal.totals.items()}
+    notary.write(
+        Kind.RUN,
+        {
+            "client": client, "count": seal.count, "digest": request.digest, "key": request.key_id,
+            "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
+        },
+        clock,
+    )
+    notary.commit()
+    return {"run": run}
+
+
+def _verified(
+    payments: Payments, evidence: ClientEvidence, deployment: str, clock: Reading, *asks: Ask
+) -> tuple[ClientRequest, ClientId]:
+    """A request that an enrolled key with the scope signed lately, and its client. Raises: Refused."""
+    try:
+        request = read_client_request(evidence, deployment)
+        if request.ask not in asks:
+            refuse(Rule.INTENT_SIGNED, f"a request to {request.ask.value} isn't one for this")
+        found = payments.standing.client_of(request.key_id, _SCOPES[request.ask])
+        if found is None:
+            refuse(Rule.INTENT_SCOPE, f"the key {request.key_id} isn't enrolled for this, or is revoked")
+        request.verify(found[1])
+    except (SignatureError, IdError) as fault:
+        raise Refused(Rule.INTENT_SIGNED, str(fault)) from fault
+    age_ms = clock.at_most - request.created
+    if age_ms > payments.standing.policy.intent_maximum_age_ms or request.created > clock.wall + AHEAD_MAXIMUM_MS:
+        refuse(Rule.INTENT_YOUNG, f"the request is {age_ms} ms old")
+    return request, found[0].id
+
+
+def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, str, str]], clock: Reading) -> None:
+    """A payout that wasn't seen before is for a destination in force, and for a debt that nobody pays yet."""
+    known = payments.destinations.get(intent.destination_digest)
+    if known is None or known.record.beneficiary != intent.beneficiary:
+        refuse(Rule.DESTINATION_KNOWN, f"{intent.id}: its destination wasn't declared here for its beneficiary")
+    newest = payments.in_force(intent.beneficiary, clock.at_least)
+    if newest is not None and newest.record.version > known.record.version:
+        refuse(Rule.DESTINATION_CURRENT, f"{intent.id}: version {newest.record.version} of it is in force")
+    if intent.id in payments.paid:
+        refuse(Rule.INTENT_FIRST, f"{intent.id} was paid as an item of a run")
+    check_debt(payments, intent, known)
+    debt = (intent.client, known.record.network + known.record.address, intent.external_id)
+    if debt in debts:
+        refuse(Rule.DEBT_ONCE, f"{intent.external_id!r} is asked for twice")
+    debts.add(debt)
+
+
+def _destination(payments: Payments, request: ClientRequest, client: ClientId) -> DestinationRecord:
+    organisation = payments.standing.organisation
+    if request.ask is Ask.BENEFICIARY:
+        return read_beneficiary(
+            request.fields(), organisation, beneficiary_id(organisation, client, request.idempotency_key)
+        )
+    versions = payments.versions.get(BeneficiaryId(request.object), [])
+    if not versions or versions[-1].declared_by != client:
+        refuse(Rule.DESTINATION_KNOWN, f"{request.object} isn't a beneficiary that this client declared")
+    return read_destination(request.fields(), [each.record for each in versions])
+
+
+def _seal_of_call(request: ClientRequest, run: RunId) -> Seal:
+    """The seal in a run of one call, which must say what its items say."""
+    body = parse_object(request.evidence.body)
+    seal = read_seal(Fields(body.get("seal"), "seal"))
+    items = body.get("items")
+    leaves: list[bytes] = []
+    totals: dict[str, int] = {}
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        if not isinstance(item, dict):
+            raise DocumentError(f"items[{index}]", "must be an object")
+        fields = Fields(item, f"items[{index}]")
+        asset = fields.text("asset")
+        totals[asset] = totals.get(asset, 0) + fields.minor("amount")
+        leaves.append(item_leaf(item, run, index))
+    try:
+        check_seal(seal, len(leaves), totals, run_root(leaves))
+    except SealError as fault:
+        raise DocumentError(f"seal.{fault.field}", fault.reason) from fault
+    return seal
+
+
+def _row(take: Callable[[ClientEvidence], Row], evidence: ClientEvidence) -> Row:
+    try:
+        return take(evidence)
+    except Refused as fault:
+        return {"refused": {"reason": fault.reason, "rule": fault.rule.value}}
+    except (DocumentError, CanonicalError) as fault:
+        return {"refused": {"reason": str(fault), "rule": Rule.INTENT_SIGNED.value}}

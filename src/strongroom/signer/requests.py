@@ -1,0 +1,110 @@
+"""What the signer writes for people: approval requests, and receipts that something will never be paid.
+
+Both are signed with the statement key, frozen or not: they move nothing. The request shows what the gate will check.
+"""
+
+from base64 import b64encode
+
+from strongroom.domain.instant import Instant
+from strongroom.protocol.approval import (
+    APPROVAL_REQUEST_TYPE,
+    REQUEST_LIFE_MAXIMUM_MS,
+    TICKET_LENGTH,
+    approval_request,
+)
+from strongroom.protocol.canonical import JsonValue, encode, record_hash
+from strongroom.protocol.entry import Kind, Reading
+from strongroom.protocol.signer_wire import RECEIPT_TYPE
+from strongroom.signer.book import Payments
+from strongroom.signer.due import Item, due_now
+from strongroom.signer.gate import tier_of_run, weigh
+from strongroom.signer.notary import Notary, Random
+from strongroom.signer.rules import Rule, refuse
+
+
+def make_request(notary: Notary, payments: Payments, subject: str, random: Random) -> dict[str, JsonValue]:
+    """A new request for a payout or run, if it needs people; an earlier ticket for it dies. Raises: Refused."""
+    clock, standing = notary.reading(), payments.standing
+    if subject in payments.runs:
+        shown, tier = _run_shown(payments, subject), tier_of_run(payments, subject)
+        client = payments.runs[subject].client
+        if subject in payments.dead:
+            refuse(Rule.INTENT_ALIVE, f"{subject} was cancelled or declined")
+    else:
+        due = due_now(payments, Item(subject), clock)
+        (weighed,) = weigh(payments, [due], clock)
+        shown, tier, client = _payout_shown(payments, subject), weighed.tier, due.intent.client
+    if tier.approvals == 0:
+        return {"approvals": 0, "groups": 0}
+    found = standing.client(client)
+    expires = Instant(clock.at_most + REQUEST_LIFE_MAXIMUM_MS)
+    terms: dict[str, JsonValue] = {
+        "approvals": tier.approvals, "client": client, "custodians": list(found.custodians) if found else [],
+        "deployment": notary.book.deployment, "expires_ms": expires, "freeze_epoch": standing.freeze_epoch,
+        "groups": tier.groups, "organisation": standing.organisation, "policy": standing.policy_hash,
+        "roster": standing.roster_hash, "ticket": random(TICKET_LENGTH).hex(),
+    }
+    raw = approval_request(shown, terms)
+    notary.write(
+        Kind.REQUEST,
+        {
+            "expires": expires, "freeze_epoch": standing.freeze_epoch, "organisation": standing.organisation,
+            "policy": standing.policy_hash, "request": record_hash(APPROVAL_REQUEST_TYPE, raw).hex(),
+            "roster": standing.roster_hash, "subject": subject,
+        },
+        clock,
+    )
+    notary.commit()
+    return {
+        "approvals": tier.approvals, "groups": tier.groups, "request": b64encode(raw).decode(),
+        "signature": notary.statement(raw, APPROVAL_REQUEST_TYPE).hex(),
+    }
+
+
+def make_receipt(notary: Notary, payments: Payments, subject: str) -> dict[str, JsonValue]:
+    """The signer's word that a payout or run was never signed and never will be. Raises: Refused."""
+    clock = notary.reading()
+    if subject not in payments.dead:
+        known = payments.intents.get(subject)
+        expires = None if known is None else known.intent.expires_at
+        if expires is None or expires > clock.at_least or payments.attempts_of.get(subject):
+            refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
+        bury(notary, payments, subject, clock)
+    raw = encode(
+        {
+            "at_ms": clock.wall, "deployment": notary.book.deployment, "object": subject,
+            "organisation": payments.standing.organisation, "type": RECEIPT_TYPE,
+        }
+    )
+    return {"receipt": b64encode(raw).decode(), "signature": notary.statement(raw, RECEIPT_TYPE).hex()}
+
+
+def bury(notary: Notary, payments: Payments, subject: str, clock: Reading) -> None:
+    """Never to be signed from now on. Raises: Refused if it was, or may have been."""
+    if payments.attempts_of.get(subject):
+        refuse(Rule.PAYOUT_ONCE, f"{subject} was signed already")
+    notary.write(Kind.TOMBSTONE, {"object": subject, "organisation": payments.standing.organisation}, clock)
+    notary.commit()
+
+
+def _payout_shown(payments: Payments, payout: str) -> dict[str, JsonValue]:
+    known = payments.intents[payout]
+    intent = known.intent
+    record = payments.destinations[intent.destination_digest].record
+    return {
+        "amount": str(intent.amount.minor), "asset": intent.amount.asset, "beneficiary": intent.beneficiary,
+        "destination": {
+            "address": record.address, "class": record.destination_class.value, "digest": intent.destination_digest,
+            "name": record.name, "network": record.network, "version": record.version,
+        },
+        "external_id": intent.external_id, "intent": known.digest, "kind": "payout", "payout": intent.id,
+    }
+
+
+def _run_shown(payments: Payments, run: str) -> dict[str, JsonValue]:
+    known = payments.runs[run]
+    totals: dict[str, JsonValue] = {asset: str(minor) for asset, minor in known.seal.totals.items()}
+    return {
+        "count": known.seal.count, "intent": known.digest, "kind": "run", "root": known.seal.root.hex(), "run": run,
+        "totals": totals,
+    }

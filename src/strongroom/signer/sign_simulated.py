@@ -1,0 +1,32 @@
+"""Signs chain transactions of the simulated rail: every input with the key of its path, `SIGHASH_ALL` and no other."""
+
+from collections.abc import Sequence
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.formats import simulated
+from strongroom.signer.keys import KeyStore
+
+
+class SimulatedWallet:
+    """The organisation's coins on `sim:sandbox`. Addresses are remembered: each is derived from its key once."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self._addresses: dict[tuple[OrganisationId, int, int], str] = {}
+
+    def address(self, organisation: OrganisationId, generation: int, index: int) -> str:
+        place = (organisation, generation, index)
+        if place not in self._addresses:
+            key = self._keys.wallet_public_key(organisation, simulated.NETWORK, generation, index)
+            self._addresses[place] = simulated.simulated_address(key)
+        return self._addresses[place]
+
+    def sign(self, organisation: OrganisationId, unsigned: bytes, paths: Sequence[tuple[int, int]]) -> bytes:
+        """The signed bytes of what the gate decided."""
+        witnesses = []
+        for index, path in enumerate(paths):
+            digest = simulated.signature_hash(unsigned, simulated.SIGHASH_ALL, index)
+            signature = self._keys.wallet_sign(organisation, simulated.NETWORK, *path, digest)
+            public_key = self._keys.wallet_public_key(organisation, simulated.NETWORK, *path)
+            witnesses.append(simulated.Witness(simulated.SIGHASH_ALL, public_key, signature))
+        return simulated.assemble(unsigned, tuple(witnesses))

@@ -1,0 +1,110 @@
+"""How a signer begins: it reads its journal, compares it with guard's copy, and goes on from there or not at all.
+
+A journal that guard knows to be longer was rolled back; it is brought forward from guard's copy, whose newest head must
+carry this signer's own signature. One that differs is a fork, for people to look into. Nothing is appended before.
+"""
+
+from collections.abc import Callable
+
+from strongroom.domain.document import DocumentError
+from strongroom.domain.instant import Instant
+from strongroom.journal.journal import BehindError, ForkError, Journal
+from strongroom.protocol import guard_wire
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.entry import Reading
+from strongroom.protocol.guard_wire import FetchAnswer, Head, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import head_after
+from strongroom.signer.book import Book
+from strongroom.signer.clock import Clock, resume
+from strongroom.signer.guard_link import Link, LinkError
+from strongroom.signer.keys import KeyStore
+
+Random = Callable[[int], bytes]
+
+
+class StartError(Exception):
+    """The signer can't begin; the message says why."""
+
+
+class Opening:
+    """A journal that isn't settled yet, the book that it makes, and guard to compare it with."""
+
+    def __init__(self, journal: Journal, keys: KeyStore, link: Link, random: Random) -> None:
+        """Raises: StartError if these aren't the keys of this journal's deployment, or it is empty."""
+        self.journal, self.book = journal, Book()
+        self._keys, self._link, self._random = keys, link, random
+        for entry in journal.entries():
+            self.book.apply(entry)
+        if journal.length == 0:
+            raise StartError("the journal is empty: a signer begins with the genesis ceremony")
+        if self.book.genesis.statement_key != keys.statement_public_key:
+            raise StartError("the key file isn't the one of this journal's genesis")
+
+    def settle(self) -> Instant:
+        """Compare with guard, bring forward what was lost; guard's time. Raises: LinkError, StartError."""
+        answer = self._ask_head()
+        try:
+            self.journal.settle(answer.journal.length, answer.journal.head)
+        except BehindError:
+            self._bring_forward(answer.journal)
+            self.journal.settle(answer.journal.length, answer.journal.head)
+        except ForkError as fault:
+            raise StartError(str(fault)) from fault
+        return answer.now
+
+    def clock(self, guard_now: Instant, wall_ns: Callable[[], int], boot_ns: Callable[[], int]) -> Clock:
+        """Goes on after the newest entry, by the more careful of wall and guard."""
+        last = self.book.clock
+        start: Reading = resume(last, Instant(wall_ns() // 1_000_000), guard_now - last.wall)
+        return Clock(boot_ns, wall_ns, start)
+
+    def _ask_head(self) -> SyncAnswer:
+        """Guard's head, asked with a Sync that offers nothing."""
+        journal = Head(self.journal.length, self.journal.head)
+        statement = guard_wire.head_statement(self.book.deployment, journal)
+        nonce = self._random(32)
+        signature = self._sign(statement, guard_wire.HEAD_TYPE)
+        raw = guard_wire.encode_sync(Sync(nonce, journal, (), self.book.control, False, signature))
+        opened = self._exchange(raw, guard_wire.SYNC_TYPE, guard_wire.SYNC_ANSWER_TYPE)
+        answer = guard_wire.parse_sync_answer(opened)
+        if answer.nonce != nonce:
+            raise StartError("guard answered another question")
+        return answer
+
+    def _bring_forward(self, wanted: Head) -> None:
+        """All that guard has beyond ours. Nothing is believed before its end carries our own signature."""
+        entries: list[bytes] = []
+        first = self.journal.length
+        while first + len(entries) < wanted.length:
+            nonce = self._random(32)
+            raw = guard_wire.encode_fetch(nonce, first + len(entries))
+            opened = self._exchange(raw, guard_wire.FETCH_TYPE, guard_wire.FETCH_ANSWER_TYPE)
+            answer = guard_wire.parse_fetch_answer(opened)
+            if answer.nonce != nonce or not answer.entries or answer.journal != wanted:
+                raise StartError("guard doesn't give what it says that it has")
+            entries += answer.entries
+            self._check_own(answer)
+        if head_after(self.journal.head, entries) != wanted.head:
+            raise StartError("guard's copy doesn't continue this journal: people must look into it")
+        self.journal.bring_forward(entries, wanted.head)
+        for entry in entries:
+            self.book.apply(entry)
+
+    def _check_own(self, answer: FetchAnswer) -> None:
+        statement = guard_wire.head_statement(self.book.deployment, answer.journal)
+        try:
+            guard_wire.open_frame(
+                self._keys.statement_public_key, answer.head_signature + statement, guard_wire.HEAD_TYPE
+            )
+        except DocumentError as fault:
+            raise StartError("guard's copy isn't signed by this signer") from fault
+
+    def _exchange(self, raw: bytes, asked: str, answered: str) -> bytes:
+        try:
+            frame = self._link.exchange(self._sign(raw, asked) + raw)
+            return guard_wire.open_frame(self.book.genesis.guard_key, frame, answered)
+        except DocumentError as fault:
+            raise LinkError(str(fault)) from fault
+
+    def _sign(self, raw: bytes, record_type: str) -> bytes:
+        return self._keys.statement_sign(record_hash(record_type, raw))
