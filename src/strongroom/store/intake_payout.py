@@ -145,6 +145,7 @@ class Batch:
         self._found = found
         self._now = now
         self._used: Counter[int] = Counter()
+        self._debts: dict[tuple[str, str, str, str], PayoutId] = {}
         self.taken: list[Taken] = []
 
     async def decide(self, place: int, ask: Ask) -> PayoutRecord | Refusal:
@@ -166,6 +167,7 @@ class Batch:
         if admitted.counted:
             self._used[wallet] += ask.request.amount.minor
         payout = _payout(ask, subject.destination, admitted, self._now)
+        self._debts[_debt(ask, subject.destination)] = payout.id
         self.taken.append(Taken(ask, subject, admitted, payout, wallet))
         return payout
 
@@ -175,6 +177,7 @@ class Batch:
             windows = self._state.windows_of(taken.ask.caller.organisation)
             take_back(taken.subject, taken.admitted, windows, self._now)
         self.taken.clear()
+        self._debts.clear()
 
     async def assess(self, place: int, ask: Ask) -> tuple[Subject, Admitted] | Refusal:
         """The decision alone; nothing is counted. The contract fixes the order of refusals."""
@@ -196,7 +199,7 @@ class Batch:
                 detail = "names a destination that a newer one has replaced"
                 return Refusal(Code.DESTINATION_MISMATCH, detail, "destination_digest")
             payable_from = in_force
-        refusal = await self._refuse_duplicate(place, request)
+        refusal = await self._refuse_duplicate(place, ask, known.destination)
         if refusal is not None:
             return refusal
         subject = Subject(
@@ -249,8 +252,12 @@ class Batch:
             return None
         return Instant(from_instant[destination.version])
 
-    async def _refuse_duplicate(self, place: int, request: PayoutRequest) -> Refusal | None:
-        replaces, duplicate = request.replaces, self._found.again.get(place)
+    async def _refuse_duplicate(self, place: int, ask: Ask, destination: Destination) -> Refusal | None:
+        taken = self._debts.get(_debt(ask, destination))
+        if taken is not None:  # another item of this run, perhaps to the same address under another name
+            detail = f"is used for payout {taken} to this destination in the same call"
+            return Refusal(Code.DUPLICATE_EXTERNAL_ID, detail, "external_id")
+        replaces, duplicate = ask.request.replaces, self._found.again.get(place)
         if duplicate is None and replaces is None:
             return None
         if replaces is None:
@@ -264,6 +271,11 @@ class Batch:
             detail = f"payout {replaces} is {state}: only one that ended without paying can be replaced"
             return Refusal(Code.DUPLICATE_EXTERNAL_ID, detail, "replaces")
         return None
+
+
+def _debt(ask: Ask, destination: Destination) -> tuple[str, str, str, str]:
+    """What must be paid once: an external id of one client to one place, whichever beneficiary it goes under."""
+    return ask.caller.client, ask.request.external_id, destination.network, destination.address
 
 
 async def record_singles(
