@@ -15,9 +15,14 @@ def documents() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests/README.md"])
 
 
+def unfenced(text: str) -> str:
+    """Without fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def prose(text: str) -> str:
     """Without fenced blocks and inline code."""
-    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    return re.sub(r"`[^`\n]*`", "", unfenced(text))
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:

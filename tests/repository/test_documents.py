@@ -3,15 +3,19 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from tests.repository.documents import ROOT, anchors, code, documents, links, paths, prose, table_with, tables
+from tests.repository.documents import ROOT, anchors, code, documents, links, paths, prose, table_with, tables, unfenced
 
+from strongroom.cli.output import Exit
 from strongroom.domain.admission import COUNTED_HOLDS, ON_HOLD_CODE
 from strongroom.domain.errors import CATALOGUE
 from strongroom.domain.payout import MOVES, HoldReason, State
+from strongroom.sandbox.ports import Ports
 
 SVG = "{http://www.w3.org/2000/svg}"
 MARKETING = re.compile(
@@ -163,6 +167,36 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     named = {name for file in documents() for name in re.findall(r"\bmake ([a-z]+)\b`", file.read_text())}
     assert named <= targets
     assert {"up", "test", "check", "faults", "bench", "down"} <= named
+
+
+def test_every_command_that_is_named_exists() -> None:
+    named = {
+        tuple(command.split()[1:3]) for file in documents() for command in code(unfenced(file.read_text()))
+        if re.match(r"bin/strongroom [a-z]", command)
+    }
+    assert {("up", "--data"), ("audit", "export"), ("run", "import")} <= named
+    for words in sorted(named):
+        group = [word for word in words if word.isalpha() and word.islower()]
+        done = subprocess.run(
+            [sys.executable, "-m", "strongroom.cli", *group, "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        assert f"strongroom {' '.join(group)}" in done.stdout, words
+
+
+def test_the_ports_are_those_of_the_sandbox() -> None:
+    rows = table_with("docs/operations.md", "port", "listens")
+    offsets = {0 if row["port"] == "BASE" else int(row["port"].removeprefix("BASE + ")) for row in rows}
+    assert offsets == {
+        getattr(Ports(0), name) for name, kind in vars(Ports).items() if isinstance(kind, property)
+    }
+
+
+def test_the_exit_codes_are_those_of_the_command_line() -> None:
+    text = " ".join((ROOT / "docs/operations.md").read_text().split())
+    told = re.search(r"Exit codes of every command: (.*?)\.", text)
+    assert told is not None
+    assert [int(each.split()[0]) for each in told[1].split(", ")] == list(Exit)
 
 
 def test_every_folder_of_tests_is_in_the_map() -> None:
