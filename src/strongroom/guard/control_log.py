@@ -1,0 +1,105 @@
+"""Guard's control log: every instruction that was checked and kept, hash-chained, for the signer to apply.
+
+`current` is what stands when all of it is applied: the journal's word, and on top of it what the signer hasn't
+journaled yet. Guard's own answers go by it; what the signer makes of an instruction is the signer's.
+"""
+
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from typing import Final
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.guard.marker import EMPTY, Marker
+from strongroom.guard.standings import Standings
+from strongroom.journal.journal import Journal
+from strongroom.protocol.client_request import ClientEvidence
+from strongroom.protocol.control import Control, check_control, read_control, write_control
+from strongroom.protocol.entry import Reading
+from strongroom.protocol.guard_wire import ENTRIES_MAXIMUM, Head
+from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, Instruction, InstructionError, apply
+from strongroom.protocol.standing import Standing
+
+OFFER_MAXIMUM: Final = 4 * 2**20
+"""Bytes of entries in one answer; base64 and the rest stay below `guard_wire.FRAME_MAXIMUM`."""
+WAITING_MAXIMUM: Final = 4_096
+"""Entries that the signer hasn't journaled, above which clients must wait; officers never do."""
+
+
+class ControlLog:
+    def __init__(self, chain: Journal, marker: Marker, standings: Standings) -> None:
+        self._chain = chain
+        self._marker = marker
+        self.current: dict[OrganisationId, Standing] = {}
+        self.follow(standings)
+
+    @property
+    def head(self) -> Head:
+        return Head(self._chain.length, self._chain.head)
+
+    def follow(self, standings: Standings) -> None:
+        """The journal has gone on to `standings`."""
+        self.standings, self.current = standings, dict(standings.organisations)
+        for raw in self._chain.entries(standings.control.length):
+            with suppress(*INSTRUCTION_FAULTS):
+                control = read_control(raw)
+                self._apply(control, self._check(control))
+
+    def keep(self, control: Control) -> int:
+        """The log's length with this instruction in it, which lasts. Raises: negative.INSTRUCTION_FAULTS."""
+        if isinstance(control.given, ClientEvidence) and self._waiting() >= WAITING_MAXIMUM:
+            raise InstructionError("must wait: the signer has many others to apply")
+        instruction = self._check(control)
+        pending = (control.organisation, instruction.object) in self.standings.pending
+        if instruction.action is Action.VETO and not pending:
+            raise InstructionError("there is no such change to veto")
+        self.append(write_control(control))
+        self._marker.write(replace(self._marker.mark or EMPTY, control=self.head))
+        self._apply(control, instruction)
+        return self._chain.length
+
+    def append(self, raw: bytes) -> None:
+        self._chain.append(raw)
+        self._chain.sync()
+
+    def holds(self, head: Head) -> bool:
+        return holds(self._chain, head)
+
+    def after(self, head: Head) -> tuple[bytes, ...]:
+        """What to apply next, after this head of ours."""
+        return bounded(self._chain, head.length)
+
+    def _waiting(self) -> int:
+        return self._chain.length - self.standings.control.length
+
+    def _check(self, control: Control) -> Instruction:
+        standing, genesis = self.current.get(control.organisation), self.standings.genesis
+        if standing is None or genesis is None:
+            raise InstructionError("its organisation isn't known here")
+        clock = Reading(control.at, control.at, control.at)
+        return check_control(control, standing, genesis, self.standings.deployment, clock)
+
+    def _apply(self, control: Control, instruction: Instruction) -> None:
+        """To a copy: the journal's word about this organisation stays what it is."""
+        standing = self.current[control.organisation]
+        if standing is self.standings.organisations[control.organisation]:
+            standing = deepcopy(standing, {id(each): each for each in (standing.policy, standing.roster)})
+            self.current[control.organisation] = standing
+        apply(instruction, standing, control.at)
+
+
+def holds(chain: Journal, head: Head) -> bool:
+    """Whether the chain had this head once, or has it now."""
+    return head.length <= chain.length and chain.head_at(head.length) == head.head
+
+
+def bounded(chain: Journal, first: int) -> tuple[bytes, ...]:
+    """Entries from `first` on, as many as one frame takes."""
+    entries: list[bytes] = []
+    size = 0
+    for raw in chain.entries(first):
+        size += len(raw)
+        if entries and (size > OFFER_MAXIMUM or len(entries) == ENTRIES_MAXIMUM):
+            break
+        entries.append(raw)
+    return tuple(entries)

@@ -1,0 +1,130 @@
+"""The guard process: opens its store, listens to the signer and to officers, and stops when its disk fails.
+
+`--reconcile` is for its operator, after the store was restored or lost: listens to the signer alone, until guard has
+its whole journal, and ends.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from strongroom.domain.document import DocumentError
+from strongroom.domain.instant import Instant
+from strongroom.guard.config import Config, ConfigError, parse_listen, read_config, read_key, server_context
+from strongroom.guard.control_log import ControlLog
+from strongroom.guard.lease import Leases
+from strongroom.guard.marker import Marker
+from strongroom.guard.officers import HEAD_MAXIMUM, Limiter, Officers
+from strongroom.guard.reconcile import Reconciler
+from strongroom.guard.signer_side import SignerSide
+from strongroom.guard.standings import KINDS, Standings
+from strongroom.guard.witness import Witness, open_chain
+from strongroom.journal.journal import JournalError
+from strongroom.protocol.entry import read_entry
+
+LOG: Final = logging.getLogger("strongroom.guard")
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+def boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Guard:
+    """All parts, over the store that the configuration names. Raises: ConfigError, JournalError, OSError."""
+
+    def __init__(
+        self, config: Config, kind: type[Witness], clock: Callable[[], Instant], monotonic_ns: Callable[[], int]
+    ) -> None:
+        key, marker = read_key(config), Marker(Path(config.marker_file))
+        journal = open_chain(config.folder, "journal", marker.mark.journal if marker.mark is not None else None)
+        standings = Standings(config.genesis_hash)
+        for read in map(read_entry, journal.entries()):
+            if read[0] in KINDS:
+                standings.apply(*read)
+        self.log = ControlLog(open_chain(config.folder, "control"), marker, standings)
+        self.leases = Leases(self.log, monotonic_ns)
+        self.witness = kind(config.folder, journal, marker, self.log, self.leases, key, clock)
+
+
+class Listeners:
+    """Ends when told to, or with the first fault that isn't a connection's."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self, fault: BaseException | None = None) -> None:
+        if not self.ended.done():
+            if fault is None:
+                self.ended.set_result(None)
+            else:
+                self.ended.set_exception(fault)
+
+    async def listen(self, listen: tuple[str, int], context: ssl.SSLContext | None, serve: Serve) -> asyncio.Server:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await serve(reader, writer)
+            except ConnectionError:
+                LOG.info("a connection broke")
+            except (JournalError, OSError) as fault:
+                self.end(fault)
+            finally:
+                writer.close()
+
+        return await asyncio.start_server(connected, *listen, ssl=context, limit=HEAD_MAXIMUM)
+
+
+async def serve(config: Config, *, reconciles: bool) -> None:
+    """Until SIGTERM or SIGINT, or until reconciled. Raises: ConfigError, JournalError, OSError, DocumentError."""
+    guard, listeners = Guard(config, Reconciler if reconciles else Witness, clock, boot_ns), Listeners()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, listeners.end)
+
+    def answer(frame: bytes) -> bytes:
+        answered = guard.witness.answer(frame)
+        if isinstance(guard.witness, Reconciler) and guard.witness.is_done:
+            listeners.end()
+        return answered
+
+    tls = server_context("signer_tls", config.signer_tls) if config.signer_tls is not None else None
+    signer_listen = parse_listen("signer_listen", config.signer_listen, config.signer_tls)
+    servers = [await listeners.listen(signer_listen, tls, SignerSide(answer).serve)]
+    if not reconciles:
+        tls = server_context("officers_tls", config.officers_tls) if config.officers_tls is not None else None
+        officers_listen = parse_listen("officers_listen", config.officers_listen, config.officers_tls)
+        limiter = Limiter(config.requests_per_second, clock)
+        officers = Officers(guard.witness, guard.log, guard.leases, limiter, clock)
+        servers.append(await listeners.listen(officers_listen, tls, officers.serve))
+    LOG.info("guard listens, at entry %d%s", guard.witness.head.length, ", restored" * guard.witness.is_restored)
+    await listeners.ended
+    for server in servers:
+        server.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="strongroom serve guard")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--reconcile", action="store_true", help="after a restore: take the signer's journal, and end")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        asyncio.run(serve(read_config(arguments.config), reconciles=arguments.reconcile))
+    except (ConfigError, JournalError, DocumentError, OSError) as fault:
+        LOG.error("%s", fault)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Tells an organisation's members of a pending change: a line for each in `notices.jsonl`, for whoever sends mail.
+
+The line of one member and one change is always the same bytes, so what was told before a crash isn't told again.
+"""
+
+import os
+from pathlib import Path
+
+from strongroom.guard.standings import Standings
+from strongroom.protocol.canonical import encode
+
+
+def tell_members(file: Path, standings: Standings) -> None:
+    """All lines last when this returns. Raises: OSError."""
+    before = file.read_bytes() if file.exists() else b""
+    told = set(before.split(b"\n"))
+    lines = [
+        encode(
+            {
+                "change": change, "document": document, "name": person.name, "organisation": organisation,
+                "person": person.id, "since_ms": since,
+            }
+        )
+        for (organisation, change), (document, _, since) in standings.pending.items()
+        for person in standings.organisations[organisation].roster.people
+    ]
+    new = [line for line in lines if line not in told]
+    if new:
+        torn = b"" if before.endswith(b"\n") or not before else b"\n"
+        with file.open("ab") as handle:
+            handle.write(torn + b"".join(line + b"\n" for line in new))
+            handle.flush()
+            os.fsync(handle.fileno())

@@ -1,0 +1,164 @@
+"""The officers' listener: instructions from people and clients, heartbeats and alarms from watch, and what stands.
+
+HTTP/1.1 as narrow as it can be: one request for each connection, within `TIMEOUT_S`, with a body of at most
+`BODY_MAXIMUM`. Whoever can reach it may try; only what is signed counts. 202 means: kept for the signer, and no more.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import parse_organisation_id
+from strongroom.domain.instant import Instant
+from strongroom.guard.control_log import ControlLog
+from strongroom.guard.lease import Leases
+from strongroom.guard.witness import Witness
+from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.client_request import take_base64
+from strongroom.protocol.control import Control, take_given
+from strongroom.protocol.negative import InstructionError
+from strongroom.protocol.webauthn import WebauthnError
+
+LOG: Final = logging.getLogger("strongroom.guard")
+BODY_MAXIMUM: Final = 64 * 2**10
+HEAD_MAXIMUM: Final = 16 * 2**10
+TIMEOUT_S: Final = 10
+ADDRESSES_MAXIMUM: Final = 4_096
+_LINE: Final = re.compile(r"(GET|POST) (/[!-~]*) HTTP/1\.[01]")
+_LENGTH: Final = re.compile("[0-9]{1,9}")
+_TITLES: Final = {
+    400: "Malformed", 404: "Not found", 408: "Too slow", 409: "Refused", 413: "Too large", 422: "Invalid",
+    429: "Too many requests", 503: "Not reconciled",
+}
+
+
+class ProblemError(Exception):
+    """A refusal with its HTTP status."""
+
+    def __init__(self, status: int, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.document: dict[str, JsonValue] = {
+            "detail": detail, "field": field, "status": status, "title": _TITLES[status], "type": "about:blank",
+        }
+
+
+class Limiter:
+    """At most so many requests of one address in a second of the clock."""
+
+    def __init__(self, per_second: int, clock: Callable[[], Instant]) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def allows(self, address: str) -> bool:
+        second = self._clock() // 1_000
+        if second != self._second:
+            self._second, self._counts = second, {}
+        if address not in self._counts and len(self._counts) >= ADDRESSES_MAXIMUM:
+            return False
+        self._counts[address] = self._counts.get(address, 0) + 1
+        return self._counts[address] <= self._per_second
+
+
+class Officers:
+    def __init__(
+        self, witness: Witness, log: ControlLog, leases: Leases, limiter: Limiter, clock: Callable[[], Instant]
+    ) -> None:
+        self._witness = witness
+        self._log = log
+        self._leases = leases
+        self._limiter = limiter
+        self._clock = clock
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection. Raises: OSError if it breaks; JournalError or OSError if the disk does."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                if not self._limiter.allows(writer.get_extra_info("peername")[0]):
+                    raise ProblemError(429, "too many requests from this address in this second")
+                status, document = self._answer(*await _read_request(reader))
+        except TimeoutError:
+            status, document = 408, ProblemError(408, f"the request took longer than {TIMEOUT_S} s").document
+        except ProblemError as problem:
+            status, document = problem.status, problem.document
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        body = encode(document)
+        writer.write(
+            f"HTTP/1.1 {status} {_TITLES.get(status, 'OK')}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
+            "cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body
+        )
+        await writer.drain()
+
+    def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
+        routes: dict[tuple[str, str], Callable[[Fields], Mapping[str, JsonValue]]] = {
+            ("POST", "/v1/negatives"): self._instruct, ("POST", "/v1/alarms"): self._instruct,
+            ("POST", "/v1/heartbeat"): self._beat, ("GET", "/v1/status"): self._status,
+        }
+        act = routes.get((method, path))
+        if act is None:
+            raise ProblemError(404, f"there is no {method} {path}")
+        try:
+            fields = Fields(parse_object(body) if method == "POST" else {})
+            return (202 if act == self._instruct else 200), act(fields)
+        except CanonicalError as fault:
+            raise ProblemError(400, str(fault), fault.field) from fault
+        except (DocumentError, WebauthnError) as fault:
+            raise ProblemError(422, str(fault), fault.field) from fault
+        except InstructionError as fault:
+            raise ProblemError(409, f"the instruction {fault}") from fault
+
+    def _instruct(self, fields: Fields) -> Mapping[str, JsonValue]:
+        """Of people, clients or watch: each shows itself by what it signed."""
+        control = Control(self._clock(), fields.parsed("organisation", parse_organisation_id), take_given(fields))
+        fields.close()
+        if self._witness.is_restored:
+            raise ProblemError(503, "guard was restored, and lets nothing be paid until its operator has reconciled it")
+        length = self._log.keep(control)
+        LOG.info("kept instruction %d for %s", length, control.organisation)
+        return {"control_length": length}
+
+    def _beat(self, fields: Fields) -> Mapping[str, JsonValue]:
+        frame = take_base64(fields.take("frame"), "frame")
+        fields.close()
+        self._leases.beat(frame, self._clock())
+        return {"lease": self._witness.lease().value}
+
+    def _status(self, _: Fields) -> Mapping[str, JsonValue]:
+        journal, control = self._witness.head, self._log.head
+        organisations: dict[str, JsonValue] = {
+            name: {
+                "alarms": sorted(standing.alarms), "freeze_epoch": standing.freeze_epoch,
+                "frozen": sorted(standing.frozen),
+                "pending_changes": [change for owner, change in self._log.standings.pending if owner == name],
+            }
+            for name, standing in self._log.current.items()
+        }
+        return {
+            "control": {"head": control.head.hex(), "length": control.length},
+            "heartbeat_age_ms": self._leases.silence_ms(), "is_restored": self._witness.is_restored,
+            "journal": {"head": journal.head.hex(), "length": journal.length}, "lease": self._witness.lease().value,
+            "organisations": organisations,
+        }
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
+    """Method, path and body. Raises: ProblemError."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        line, length = _LINE.fullmatch(first), headers.get("content-length", "0")
+        if line is None or _LENGTH.fullmatch(length) is None or "transfer-encoding" in headers:
+            raise ProblemError(400, "must be a GET or POST with a Content-Length")
+        if int(length) > BODY_MAXIMUM:
+            raise ProblemError(413, f"the body is longer than {BODY_MAXIMUM} bytes")
+        return line[1], line[2], await reader.readexactly(int(length))
+    except asyncio.IncompleteReadError as fault:
+        raise ProblemError(400, "the request ends too early") from fault
+    except asyncio.LimitOverrunError as fault:
+        raise ProblemError(413, f"the head is longer than {HEAD_MAXIMUM} bytes") from fault
