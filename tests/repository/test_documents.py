@@ -15,6 +15,8 @@ from strongroom.cli.output import Exit
 from strongroom.domain.admission import COUNTED_HOLDS, ON_HOLD_CODE
 from strongroom.domain.errors import CATALOGUE
 from strongroom.domain.payout import MOVES, HoldReason, State
+from strongroom.domain.policy import Counts, LimitScope, parse_policy
+from strongroom.protocol.canonical import JsonValue, parse_object
 from strongroom.sandbox.ports import Ports
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -112,6 +114,33 @@ def test_the_errors_are_those_of_the_catalogue() -> None:
     rows = table_with("docs/api.md", "code", "status", "title", "again")
     assert [(row["code"], row["status"], row["title"], row["again"]) for row in rows] == [
         (f"`{each}`", str(row.status), row.title, "yes" if row.retryable else "no") for each, row in CATALOGUE.items()
+    ]
+
+
+def fields_of(value: JsonValue, path: str = "") -> set[str]:
+    """The paths of everything that isn't an object or a list, such as `tiers[].approvals`."""
+    if isinstance(value, dict):
+        return {field for name, each in value.items() for field in fields_of(each, f"{path}.{name}".lstrip("."))}
+    if isinstance(value, list):
+        return {field for each in value for field in fields_of(each, f"{path}[]")}
+    return {path}
+
+
+def test_the_policy_of_the_document_is_one_and_every_field_is_explained() -> None:
+    text = (ROOT / "docs/policy.md").read_text()
+    example = re.search(r"^```json\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert example is not None
+    document = parse_object(example[1].encode())
+    policy = parse_policy(document)
+    assert [tier.approvals for tier in policy.tiers] == [0, 1, 2]
+    explained = [code(row["field"])[0] for row in table_with("docs/policy.md", "field", "says")]
+    assert len(explained) == len(set(explained))
+    assert set(explained) == fields_of(document)
+    assert [code(row["scope"]) for row in table_with("docs/policy.md", "scope", "adds up over")] == [
+        [each.value] for each in LimitScope
+    ]
+    assert [code(row["counts"]) for row in table_with("docs/policy.md", "counts", "which payouts")] == [
+        [each.value] for each in Counts
     ]
 
 
