@@ -34,7 +34,6 @@ class Doors:
         self.folder = folder
         self.handled: list[tuple[str, bytes]] = []
         self.idled: list[float] = []
-        self.is_open = False
         self.fault: BaseException | None = None
         self.later = 0
         self.listeners = {name: self._listen(name) for name in ("engine", "link", "admin")}
@@ -64,7 +63,7 @@ class Doors:
     def now_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000 + self.later
 
-    def handle(self, channel: str, frame: bytes) -> bytes | None:
+    def handle(self, channel: str, frame: bytes) -> bytes:
         self.handled.append((channel, frame))
         match frame:
             case b"hang up":
@@ -73,10 +72,6 @@ class Doors:
                 raise InvariantError("what can't be is")
             case b"connection":
                 raise ConnectionResetError("of the handler's own making")
-            case b"wait":
-                return b"waited" if self.is_open else None
-            case b"open":
-                self.is_open = True
             case b"big":
                 return b"x" * FRAME_MAXIMUM
         return channel.encode() + b":" + frame[:100]
@@ -298,34 +293,18 @@ def test_who_floods_does_not_keep_the_others_waiting() -> None:
         assert len(opened.handled) <= 1 + 2 * 3
 
 
-def test_a_frame_that_must_wait_is_handed_again_when_another_was_answered() -> None:
-    with doors() as opened, opened.connect() as waiting, opened.connect("link") as link:
-        waiting.sendall(frame(b"wait") + frame(b"next"))
-        assert until(lambda: ("engine", b"wait") in opened.handled)
-        opened.later = 3 * FRAME_TIMEOUT_MS
-        started = time.monotonic()
-        assert ask(link, b"open") == b"link:open"
-        assert receive(waiting) == b"waited"
-        assert time.monotonic() - started < IDLE_MS / 2_000
-        assert receive(waiting) == b"engine:next"
-
-
-def test_a_frame_that_must_wait_is_handed_again_from_time_to_time() -> None:
-    with doors() as opened, opened.connect() as waiting:
-        waiting.sendall(frame(b"wait"))
-        assert until(lambda: opened.handled.count(("engine", b"wait")) >= 3)
-        opened.is_open = True
-        assert receive(waiting) == b"waited"
-        assert len(opened.handled) < 30
-
-
-def test_a_peer_that_goes_while_it_waits_is_forgotten() -> None:
+def test_the_next_frame_of_a_peer_that_has_gone_is_not_handled() -> None:
     with doors() as opened:
-        waiting = opened.connect()
-        waiting.sendall(frame(b"wait"))
-        assert until(lambda: opened.handled != [])
-        waiting.close()
-        assert until(lambda: opened.server._connections == {})
+        stream = opened.connect()
+        assert ask(stream, b"before") == b"engine:before"
+        opened.stop.set()
+        opened.thread.join(5)
+        stream.sendall(frame(b"one") + frame(b"two"))
+        opened.server.turn()
+        stream.close()
+        opened.server.turn()
+        assert opened.handled[1:] == [("engine", b"one")]
+        assert opened.server._connections == {}
 
 
 def test_idle_is_called_in_time_with_and_without_frames() -> None:

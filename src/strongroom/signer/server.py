@@ -40,10 +40,8 @@ class Channel:
     frame_maximum: int = FRAME_MAXIMUM
 
 
-Handle = Callable[[str, bytes], bytes | None]
-"""The answer to a frame of the named channel. None for "not yet": the same frame is handed again when another one was
-answered, and every `IDLE_MS`; its connection waits meanwhile.
-"""
+Handle = Callable[[str, bytes], bytes]
+"""The answer to a frame of the named channel."""
 
 
 @dataclass(slots=True)
@@ -53,8 +51,7 @@ class _Connection:
     channel: Channel
     stream: socket.socket
     inbound: bytearray = field(default_factory=bytearray)
-    frame: bytes | None = None
-    is_waiting: bool = False
+    frame: bytes = b""
     outbound: memoryview = field(default_factory=lambda: memoryview(b""))
     since: int | None = None
 
@@ -62,7 +59,7 @@ class _Connection:
         """What to wait for. Nothing more is read before a frame was answered, and a hang-up is always told."""
         if self.outbound:
             return select.POLLOUT
-        return select.POLLIN if self.frame is None else 0
+        return 0 if self.frame else select.POLLIN
 
     def move(self, events: int) -> None:
         """Send or receive what is possible now. Raises: HangUpError."""
@@ -83,7 +80,7 @@ class _Connection:
 
     def take_frame(self) -> None:
         """Raises: HangUpError for a length that isn't allowed."""
-        if self.frame is not None or self.outbound or len(self.inbound) < _LENGTH:
+        if self.frame or self.outbound or len(self.inbound) < _LENGTH:
             return
         end = _LENGTH + int.from_bytes(self.inbound[:_LENGTH])
         if not _LENGTH < end <= _LENGTH + self.channel.frame_maximum:
@@ -95,7 +92,7 @@ class _Connection:
 
     def check_time(self, now: int) -> None:
         """Raises: HangUpError when the peer is too slow."""
-        if not self.outbound and (self.frame is not None or not self.inbound):
+        if not self.outbound and (self.frame or not self.inbound):
             self.since = None
         elif self.since is None:
             self.since = now
@@ -111,7 +108,6 @@ class Server:
     ) -> None:
         self._handle, self._idle, self._now_ms = handle, idle, now_ms
         self._idled = now_ms()
-        self._has_answered = False
         self._poller = select.poll()
         self._channels = {channel.listener.fileno(): channel for channel in channels}
         self._connections: dict[int, _Connection] = {}
@@ -125,36 +121,29 @@ class Server:
 
     def turn(self) -> None:
         """Wait for at most `IDLE_MS`, then move what can be moved and handle at most one frame of each connection."""
-        connections = self._connections
-        is_due = self._has_answered or any(each.frame and not each.is_waiting for each in connections.values())
+        is_due = any(each.frame for each in self._connections.values())
         ready = dict(self._poller.poll(0 if is_due else IDLE_MS))
         for descriptor in ready.keys() & self._channels.keys():
             self._accept(self._channels[descriptor])
         now = self._now_ms()
-        is_idle = now - self._idled >= IDLE_MS
-        if is_idle:
+        if now - self._idled >= IDLE_MS:
             self._idle()
             self._idled = now
-        is_again, self._has_answered = is_idle or self._has_answered, False
-        for descriptor, connection in list(connections.items()):
+        for descriptor, connection in list(self._connections.items()):
             try:
                 connection.move(ready.get(descriptor, 0))
-                self._serve(connection, is_again)
+                self._serve(connection)
                 connection.check_time(now)
                 self._poller.register(descriptor, connection.mask())
             except HangUpError:
                 self._poller.unregister(descriptor)
-                connections.pop(descriptor).stream.close()
+                self._connections.pop(descriptor).stream.close()
 
-    def _serve(self, connection: _Connection, is_again: bool) -> None:
+    def _serve(self, connection: _Connection) -> None:
         connection.take_frame()
-        if connection.frame is None or (connection.is_waiting and not is_again):
-            return
-        answer = self._handle(connection.channel.name, connection.frame)
-        connection.is_waiting = answer is None
-        if answer is not None:
-            self._has_answered = True
-            connection.frame = None
+        if connection.frame:
+            answer = self._handle(connection.channel.name, connection.frame)
+            connection.frame = b""
             connection.outbound = memoryview(len(answer).to_bytes(_LENGTH) + answer)
             connection.move(select.POLLOUT)
             connection.take_frame()
