@@ -60,6 +60,10 @@ class Chain:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
+    def close(self) -> None:
+        self.kill()
+        self._client.close()
+
     def restart(self) -> None:
         self.kill()
         self.start()
@@ -104,4 +108,4 @@ def running_chain(folder: Path, *options: str) -> Iterator[Chain]:
         chain.start()
         yield chain
     finally:
-        chain.kill()
+        chain.close()

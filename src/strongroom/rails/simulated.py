@@ -45,11 +45,11 @@ FEE_RATE_MAXIMUM: Final = 1_000_000_000
 
 _ID = re.compile("[0-9a-f]{64}")
 
-Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*$")]
+Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")]
+Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*\\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 Height = Annotated[int, msgspec.Meta(ge=0, le=port.HEIGHT_MAXIMUM)]
-Amount = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,18}$")]
+Amount = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,18}\\Z")]
 Index = Annotated[int, msgspec.Meta(ge=0, lt=simulated.OUTPUTS_MAXIMUM)]
 
 

@@ -16,7 +16,7 @@ DELAY_MAXIMUM_MS: Final = 60_000
 Call = Literal["identity", "tip", "fee_rate", "coins", "broadcast", "status", "block"]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Blocks = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Txid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Txid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")]
 
 
 class _Ordered(msgspec.Struct, forbid_unknown_fields=True, tag_field="fault", kw_only=True):
