@@ -6,6 +6,7 @@ import pytest
 from tests.repository.documents import ROOT, code, table_with
 
 DOCUMENT = "docs/requirements.md"
+DRILLS = "docs/drills.md"
 STATES = {"done", "part", "open"}
 
 
@@ -37,8 +38,32 @@ def faults_of(rows: list[dict[str, str]]) -> list[str]:
     return faults
 
 
+def drills_of(cell: str) -> set[int]:
+    """The numbers of the drills that a cell names: `D1–D3 D7` are 1, 2, 3 and 7."""
+    found: set[int] = set()
+    for first, last in re.findall(r"D(\d+)(?:–D(\d+))?", cell):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
 def test_the_map_is_complete_and_true() -> None:
     assert faults_of(table_with(DOCUMENT, "id", "requirement", "state")) == []
+
+
+def test_every_drill_belongs_to_a_requirement_and_every_one_that_is_named_exists() -> None:
+    rows = table_with(DRILLS, "drill", "attack", "must happen", "state", "shown by")
+    numbers = [int(row["drill"].removeprefix("D")) for row in rows]
+    assert numbers == list(range(1, len(rows) + 1))
+    named = set().union(*(drills_of(row["drill"]) for row in table_with(DOCUMENT, "id", "drill")))
+    assert named <= set(numbers)
+    assert set(numbers) - named == set()
+    assert drills_of("planned: D1–D3, D7") == {1, 2, 3, 7}
+
+
+def test_a_drill_that_is_called_done_has_a_file() -> None:
+    for row in table_with(DRILLS, "drill", "attack", "state", "shown by"):
+        assert row["state"] in {"done", "open"}
+        assert row["state"] == "open" or any(path.startswith("src/strongroom/drill/") for path in code(row["shown by"]))
 
 
 @pytest.mark.parametrize(
