@@ -103,7 +103,7 @@ BODIES = [
 ]
 FIELDS = [
     Bad("unknown", with_(colour="red"), "invalid", "colour", "unknown"),
-    Bad("unknown, with a name that breaks out", with_(**{"a` - at `$.amount": 1}), "invalid", "amount", "unknown"),
+    Bad("unknown, with a name that pretends", with_(**{"a` - at `$.amount": 1}), "invalid", "amount.a", "unknown"),
     Bad("unknown, with a name of a megabyte", with_(**{"x" * 900_000: 1}), "invalid", "x" * 200, "unknown"),
     Bad("unknown, deep", with_(actor={"id": "a", "colour": 1}), "invalid", "actor.colour", "unknown"),
     *(Bad(f"{name} missing", without(name), "invalid", name, "missing")

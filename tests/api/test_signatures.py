@@ -1,6 +1,7 @@
 """Only what an enrolled key signed, as it stands and lately, is acted on; every other request changes nothing."""
 
 import base64
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.api.raw import exchange, head, signed_bytes
+from tests.api.raw import exchange, head, read_answer, signed_bytes
 from tests.api.server import ApiProcess, Owner
 from tests.api.signer import JSON, Profile, Unsigned, content_digest, sign
 from tests.api.world import Organisation, create_world, declaration, fresh_id, fresh_key, payout, refused
@@ -309,7 +310,8 @@ def test_smuggled_and_broken_requests_reach_nothing(world: Organisation) -> None
     ):
         answer = exchange(api, raw)
         assert answer.status in (400, 401, 413), answer
-        assert b"Traceback" not in answer.body
+        assert answer.json()["code"] in ("malformed", "signature_invalid", "signature_missing", "too_large")
+        assert answer.headers["content-type"] == "application/problem+json"
     assert world.owner.counts() == before
     assert world.declarer.send(request).status_code == 201
 
@@ -323,6 +325,37 @@ def test_a_chunked_body_is_read_and_its_size_is_bounded(world: Organisation) -> 
     answer = exchange(api, head(request, api.authority, headers), *([chunk] * 20))
     assert (answer.status, answer.json()["code"]) == (413, "too_large")
     assert answer.headers["connection"] == "close"
+
+
+def test_headers_without_end_are_refused(world: Organisation) -> None:
+    """The attacker has a socket and wants our memory and our processor."""
+    api, start = world.payer.api, f"GET /v1/payouts HTTP/1.1\r\nHost: {world.payer.api.authority}\r\n".encode()
+    for more in ((b"A: " + b"x" * 65_536,) * 20, (b"A: b\r\n" * 10_000,) * 50):
+        answer = exchange(api, start, *more)
+        assert (answer.status, answer.json()["code"]) == (413, "too_large")
+        assert answer.headers["request-id"] == answer.json()["request_id"]
+    line = exchange(api, b"GET /v1/payouts?", *((b"x" * 65_536,) * 20))
+    assert (line.status, line.json()["code"]) == (413, "too_large")
+    assert exchange(api, start + b"A: " + b"x" * 30_000 + b"\r\n\r\n").status == 401
+
+
+def test_slow_headers_are_given_up_however_busy_they_look(world: Organisation) -> None:
+    started = time.monotonic()
+    answer = exchange(world.payer.api, b"GET /v1/payouts HTTP/1.1\r\n", *([b"A: b\r\n"] * 8), pause_s=0.25)
+    assert (answer.status, answer.json()["code"]) == (408, "timeout")
+    assert time.monotonic() - started < 10
+    host, port = world.payer.api.authority.split(":")
+    with socket.create_connection((host, int(port)), 10) as silent:
+        assert silent.recv(1) == b""  # who says nothing is told nothing
+
+
+def test_a_connection_is_kept_for_many_requests(world: Organisation) -> None:
+    host, port = world.payer.api.authority.split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        for pause in (0.0, 0.0, 1.8):  # longer than headers may take: it waits for none
+            time.sleep(pause)
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_answer(connection).status == 200
 
 
 def test_a_slow_body_is_given_up(world: Organisation) -> None:

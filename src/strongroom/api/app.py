@@ -1,8 +1,6 @@
 """The ASGI application: gate, call, answer. Whatever goes wrong, a client gets a problem and never a trace."""
 
 import logging
-import secrets
-from base64 import b32encode
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final
@@ -12,7 +10,7 @@ import msgspec
 from strongroom.api.gate import Gate, MethodNotAllowedError
 from strongroom.api.metrics import Metrics
 from strongroom.api.openapi import document
-from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, problem, retry_after_s
+from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, new_request_id, problem, retry_after_s
 from strongroom.api.rate_limit import Standing
 from strongroom.api.schemas import Health
 from strongroom.api.service import Service
@@ -40,7 +38,7 @@ class App:
         if scope["type"] != "http":
             raise RuntimeError(f"this server speaks HTTP only, not {scope['type']}")
         started = perf_counter()
-        request_id = "req_" + b32encode(secrets.token_bytes(20)).decode().lower()[:26]
+        request_id = new_request_id()
         headers: Headers = [(b"request-id", request_id.encode()), *_FIXED]
         status, body = await self._answer(scope, receive, request_id, headers)
         headers.append((b"content-length", str(len(body)).encode()))

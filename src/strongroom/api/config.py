@@ -17,7 +17,8 @@ class ConfigError(Exception):
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`authority` is the host and port that clients sign for; rates are requests a second."""
+    """`authority` is the host and port that clients sign for; rates are requests a second; `body_timeout_ms` is how
+    long the headers may take to come, and the body again."""
 
     listen: str
     authority: str

@@ -7,20 +7,22 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 import uvloop
 
 from strongroom.api.app import App
 from strongroom.api.config import Config, ConfigError, parse_listen, read_config
+from strongroom.api.connection import Connection, connections
 from strongroom.api.gate import Gate
 from strongroom.api.metrics import Metrics
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
 from strongroom.domain.errors import InvariantError
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.store.intake import Intake, WriterTakenError
 from strongroom.store.organisations import read_deployment
 from strongroom.store.session import FAULTS, SessionError, open_pool
@@ -70,8 +72,9 @@ async def _serve(config: Config, service: Service) -> None:
         config.body_timeout_ms,
     )
     host, port = parse_listen("listen", config.listen)
-    servers = [_server(App(service, gate, metrics), host, port)]
-    servers.append(_server(metrics, *parse_listen("metrics_listen", config.metrics_listen)))
+    make = connections(config.body_timeout_ms / SECOND_MS)
+    servers = [_server(App(service, gate, metrics), host, port, make)]
+    servers.append(_server(metrics, *parse_listen("metrics_listen", config.metrics_listen), make))
 
     def stop() -> None:
         for server in servers:
@@ -88,11 +91,11 @@ async def _serve(config: Config, service: Service) -> None:
         await writer
 
 
-def _server(app: Any, host: str, port: int) -> uvicorn.Server:
+def _server(app: Any, host: str, port: int, make: Callable[..., Connection]) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
-            app, host, port, loop="none", http="httptools", ws="none", lifespan="off", access_log=False,
-            log_config=None, server_header=False, date_header=True, proxy_headers=False, backlog=2048,
+            app, host, port, loop="none", http=cast("type[Connection]", make), ws="none", lifespan="off",
+            access_log=False, log_config=None, server_header=False, date_header=True, proxy_headers=False, backlog=2048,
             timeout_keep_alive=30, timeout_graceful_shutdown=10,
         )
     )

@@ -1,5 +1,7 @@
 """Refusals as `application/problem+json` (RFC 9457)."""
 
+import secrets
+from base64 import b32encode
 from typing import Final
 
 import msgspec
@@ -16,6 +18,11 @@ FAULT: Final = Refusal(Code.INTERNAL, "a fault of ours; it is logged under the r
 UNREACHABLE: Final = Refusal(
     Code.UNAVAILABLE, "the record can't be reached now: send the request again as it is", None, SECOND_MS
 )
+
+
+def new_request_id() -> str:
+    """What an answer is found by in the log."""
+    return "req_" + b32encode(secrets.token_bytes(20)).decode().lower()[:26]
 
 
 def problem(refusal: Refusal, request_id: str) -> bytes:
