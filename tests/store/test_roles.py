@@ -11,43 +11,53 @@ from tests.conftest import ROLES, Database
 
 from strongroom.store.session import SessionError, connect
 
-API, WATCH = "api", "watch"
+API, WATCH, ENGINE = "api", "watch", "engine"
 
 # table: (who may read it, who may insert). Nobody may update, delete or truncate anything.
 MATRIX: dict[str, tuple[set[str], set[str]]] = {
+    "approval_assertions": ({API, ENGINE}, set()),
+    "approval_requests": ({API, ENGINE}, set()),
+    "attempt_coins": ({ENGINE}, set()),
+    "attempt_payouts": ({API, ENGINE}, set()),
+    "attempts": ({API, ENGINE, WATCH}, set()),
     "audit_checkpoints": ({API, WATCH}, {WATCH}),
     "audit_leaves": ({API, WATCH}, set()),
     "audit_nodes": ({API, WATCH}, {WATCH}),
     "audit_sequence": ({API, WATCH}, {WATCH}),
     "bearer_keys": ({API}, set()),
-    "beneficiaries": ({API}, set()),
-    "cancel_requests": ({API}, set()),
+    "beneficiaries": ({API, ENGINE}, set()),
+    "cancel_requests": ({API, ENGINE}, set()),
+    "chain_reports": ({API, ENGINE, WATCH}, {WATCH}),
     "client_keys": ({API}, set()),
     "clients": ({API}, set()),
-    "deployment": ({API, WATCH}, set()),
-    "destinations": ({API}, set()),
-    "evidence": ({API}, set()),
+    "deployment": ({API, ENGINE, WATCH}, set()),
+    "destinations": ({API, ENGINE}, set()),
+    "evidence": ({API, ENGINE}, set()),
     "freezes": ({API}, set()),
     "intake_epochs": ({API}, set()),
     "key_revocations": ({API}, set()),
-    "ledger_accounts": ({API}, set()),
+    "ledger_accounts": ({API, ENGINE, WATCH}, set()),
     "ledger_postings": (set(), set()),
-    "migrations": ({API, WATCH}, set()),
-    "organisations": ({API}, set()),
+    "migrations": ({API, ENGINE, WATCH}, set()),
+    "organisations": ({API, ENGINE, WATCH}, set()),
     "other_requests": ({API}, set()),
     "outbox": (set(), set()),
-    "payouts": ({API}, set()),
-    "policies": ({API}, set()),
-    "rosters": (set(), set()),
-    "run_calls": ({API}, set()),
-    "run_items": ({API}, set()),
-    "run_seals": ({API}, set()),
-    "runs": ({API}, set()),
+    "payout_moves": (set(), set()),
+    "payouts": ({API, ENGINE}, set()),
+    "policies": ({API, ENGINE, WATCH}, set()),
+    "receipts": ({API, ENGINE}, set()),
+    "registrations": ({API, ENGINE}, set()),
+    "reservations": ({ENGINE}, set()),
+    "rosters": ({API}, set()),
+    "run_calls": ({API, ENGINE}, set()),
+    "run_items": ({API, ENGINE}, set()),
+    "run_seals": ({API, ENGINE}, set()),
+    "runs": ({API, ENGINE}, set()),
 }
 LAST_COLUMN = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1
 """
-CHANGED_ON_ITS_ROAD = {"payouts", "ledger_accounts", "migrations"}
+CHANGED_ON_ITS_ROAD = {"payouts", "attempts", "ledger_accounts", "migrations"}
 
 
 async def _allowed(connection: asyncpg.Connection, sql: str) -> bool:
