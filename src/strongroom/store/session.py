@@ -21,6 +21,7 @@ SETTINGS: Final = {
 }
 
 Pool = asyncpg.Pool
+Connection = asyncpg.Connection
 FAULTS: Final = (
     asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
 )

@@ -1,0 +1,33 @@
+"""What the engine is told: its database role, the signer's socket, and a node for each network. It holds no secret."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message names the field."""
+
+
+class Node(msgspec.Struct, forbid_unknown_fields=True):
+    """`genesis` is the hash of the first block that must be found at `url`."""
+
+    url: str
+    genesis: str
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True):
+    """`nodes` by network (CAIP-2); `signer_socket` is a Unix socket's path."""
+
+    database_url: str
+    signer_socket: str
+    nodes: dict[str, Node]
+    interval_ms: int = 100
+
+
+def read_config(file: Path) -> Config:
+    """Raises: ConfigError."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Config)
+    except (OSError, msgspec.DecodeError) as fault:
+        raise ConfigError(f"{file}: {fault}") from fault

@@ -1,0 +1,84 @@
+"""The engine's process: walks payouts along until it is ended. Holds no key, and is believed by nobody."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.engine.bench import Bench
+from strongroom.engine.config import Config, ConfigError, read_config
+from strongroom.engine.pipeline import advance
+from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
+from strongroom.rails.port import Rail, RailError
+from strongroom.rails.registry import open_rail
+from strongroom.store.engine import EngineTakenError, take_lock
+from strongroom.store.session import FAULTS, SessionError, connect
+
+LOG = logging.getLogger("strongroom.engine")
+RETRY_S: Final = 1
+
+
+async def engine(config: Config, stop: asyncio.Event) -> None:
+    """Until told to stop; what goes away is waited for. Raises: SessionError, RailError for a wrong chain."""
+    rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
+    signer = SignerClient(config.signer_socket)
+    while not stop.is_set():
+        try:
+            await _work(config, signer, rails, stop)
+        except (SignerUnreachableError, RailError, EngineTakenError, *FAULTS) as fault:
+            LOG.warning("%s; again in %d s", fault, RETRY_S)
+            await _pause(stop, RETRY_S)
+
+
+async def _work(config: Config, signer: SignerClient, rails: dict[str, Rail], stop: asyncio.Event) -> None:
+    """With one connection, until it fails or we are stopped."""
+    for rail in rails.values():
+        await rail.identity()
+    connection = await connect(config.database_url, "strongroom engine")
+    try:
+        await take_lock(connection)
+        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000))
+        while not stop.is_set():
+            if not await advance(bench):
+                await _pause(stop, config.interval_ms / SECOND_MS)
+    finally:
+        signer.close()
+        await connection.close()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="strongroom engine")
+    parser.add_argument("--config", type=Path, required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        config = read_config(parser.parse_args().config)
+        uvloop.run(_run(config))
+    except (ConfigError, SessionError) as fault:
+        LOG.error("%s", fault)
+        return 1
+    return 0
+
+
+async def _run(config: Config) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await engine(config, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""A payout's road, as the engine walks it. Each step takes what is ready for it, and leaves the rest as it is.
+
+    received, held ──▶ awaiting_approval ──▶ ready ──▶ planned ──▶ signed ──▶ broadcast ──▶ confirmed ──▶ settled
+                  └──────────────────────────▲
+
+A step that ends in the middle is done again: what was planned and what was signed are written down before they are
+used, and the signer answers the same question in the same way.
+"""
+
+from strongroom.engine.bench import Bench
+from strongroom.engine.intake import register
+from strongroom.engine.plan import plan
+from strongroom.engine.settle import settle
+from strongroom.engine.sign import broadcast, sign
+from strongroom.engine.triage import collect, triage
+
+
+async def advance(bench: Bench) -> bool:
+    """Every step once, in the order of the road. Whether anything moved: then it is worth going on at once."""
+    moved = await register(bench)  # the signer sees for itself what clients signed
+    moved |= await triage(bench)  # ended, waiting for its time, for people, for funds, or ready
+    moved |= await collect(bench)  # enough people answered
+    moved |= await plan(bench)  # coins, fee, change: written down
+    moved |= await sign(bench)  # the signer decides; its bytes are written down
+    moved |= await broadcast(bench)  # the same bytes, as often as it takes
+    moved |= await settle(bench)  # final on the chain, and in the ledger
+    return moved
