@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.velocity import Window
 from strongroom.protocol.entry import Reading
-from strongroom.signer.clock import Clock, boot_ns, resume
+from strongroom.signer.clock import Clock, Start, boot_ns, resume
 
 MS = 1_000_000
 MONTH = 30 * DAY_MS
@@ -122,23 +122,93 @@ def test_the_wall_is_said_as_it_is() -> None:
     assert hands.move(0, -5 * MS).wall == GENESIS - 5
 
 
-progress = st.integers(-MONTH, MONTH)
+jump = st.integers(-MONTH, MONTH)
+passing = st.integers(0, 2 * DAY_MS)
 
 
-@given(progress, progress)
-def test_after_a_restart_the_smaller_passed_at_least_and_the_larger_at_most(wall_ms: int, guard_ms: int) -> None:
-    last = Reading(Instant(GENESIS + 10), Instant(GENESIS + 20), Instant(GENESIS + 15))
-    start = resume(last, Instant(last.wall + wall_ms), guard_ms)
-    assert start.at_least - last.at_least == max(0, min(wall_ms, guard_ms))
-    assert start.at_most - last.at_most == max(0, wall_ms, guard_ms)
-    assert start.wall == last.wall + wall_ms
+class Lives:
+    """A signer that is started again and again; true time is known here only, and lies are told by wall or guard."""
+
+    def __init__(self) -> None:
+        self.true = GENESIS
+        self.wall_lie = self.guard_lie = 0
+        self.seen = [(self.true, START)]
+        self.before = Start(START, GENESIS)
+        self.last = START
+        self.clock = self.restart(0)
+
+    def restart(self, down_ms: int) -> Clock:
+        self.true = Instant(self.true + down_ms)
+        wall, guard_now = Instant(self.true + self.wall_lie), Instant(self.true + self.guard_lie)
+        reading = resume(self.before, self.last, wall, guard_now)
+        self.before = Start(reading, guard_now)
+        self.clock = Clock(lambda: self.true * MS, lambda: (self.true + self.wall_lie) * MS, reading)
+        self.read()
+        return self.clock
+
+    def live(self, passing_ms: int) -> None:
+        self.true = Instant(self.true + passing_ms)
+        self.read()
+
+    def read(self) -> None:
+        self.last = self.clock.read()
+        self.seen.append((self.true, self.last))
+
+    def check(self) -> None:
+        for (earlier, old), (later, new) in itertools.combinations(self.seen, 2):
+            assert 0 <= new.at_least - old.at_least <= later - earlier
+            assert new.at_most - old.at_most >= later - earlier
 
 
-@given(progress)
-def test_without_guards_word_nothing_passed_at_least_across_a_restart(wall_ms: int) -> None:
-    start = resume(START, Instant(GENESIS + wall_ms), None)
-    assert start.at_least == GENESIS
-    assert start.at_most == GENESIS + max(0, wall_ms)
+lives = st.lists(st.tuples(st.sampled_from(["live", "restart"]), passing, jump), max_size=25)
+
+
+@given(lives, st.booleans())
+def test_over_any_number_of_restarts_one_honest_clock_is_enough(
+    lives: list[tuple[str, int, int]], is_wall_lying: bool
+) -> None:
+    signer = Lives()
+    for kind, passing_ms, lie in lives:
+        if is_wall_lying:
+            signer.wall_lie = lie
+        elif kind == "restart":
+            signer.guard_lie = lie
+        if kind == "live":
+            signer.live(passing_ms)
+        else:
+            signer.restart(passing_ms)
+    signer.check()
+
+
+@given(st.lists(passing, max_size=20), st.lists(passing, max_size=20))
+def test_while_nobody_lies_both_clocks_are_right_over_restarts(lived: list[int], down: list[int]) -> None:
+    signer = Lives()
+    for live_ms, down_ms in zip(lived, down, strict=False):
+        signer.live(live_ms)
+        signer.restart(down_ms)
+    assert signer.last == Reading(signer.true, signer.true, signer.true)
+
+
+def test_a_wall_clock_set_back_before_a_restart_and_right_after_it_opens_nothing() -> None:
+    signer = Lives()
+    signer.wall_lie = -MONTH
+    signer.live(1_000)
+    signer.wall_lie = 0
+    before = signer.last
+    signer.restart(2_000)
+    assert signer.last.at_least - before.at_least <= 2_000
+    assert signer.last.at_most - before.at_most >= 2_000
+
+
+def test_a_wall_clock_set_forward_before_a_restart_expires_nothing_late() -> None:
+    signer = Lives()
+    signer.wall_lie = MONTH
+    signer.live(1_000)
+    signer.wall_lie = 0
+    before = signer.last
+    signer.restart(2_000)
+    assert signer.last.at_least == before.at_least
+    assert signer.last.at_most - before.at_most >= 2_000
 
 
 def test_the_real_clocks_agree_within_a_second() -> None:

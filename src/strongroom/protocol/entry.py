@@ -21,7 +21,7 @@ class Kind(StrEnum):
     ORGANISATION = "organisation"
     """`policy`, `roster`: base64. An organisation of genesis, or one let in later."""
     RESUMED = "resumed"
-    """The signer started again."""
+    """`guard_ms`: the signer started again, and that was guard's time."""
     DESTINATIONS = "destinations"
     INTENTS = "intents"
     RUN = "run"

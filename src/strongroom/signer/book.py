@@ -14,7 +14,7 @@ from typing import Final
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PayoutId, PersonId
-from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.instant import DAY_MS, HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.policy import Counts, LimitScope, parse_policy
 from strongroom.domain.velocity import Windows
@@ -29,6 +29,7 @@ from strongroom.protocol.negative import Action, Instruction, apply
 from strongroom.protocol.roster import parse_roster, roster_hash
 from strongroom.protocol.run_tree import Seal
 from strongroom.protocol.standing import PROPOSER_BARRED_MS, Standing, open_standing, policy_hash
+from strongroom.signer.clock import Start
 
 INTENT_WIDTH: Final = 12
 _YES: Final = "yes"
@@ -173,6 +174,7 @@ class Book:
         self.organisations: dict[OrganisationId, Payments] = {}
         self.control = Head(0, EMPTY_HEAD)
         self.clock = Reading(Instant(0), Instant(0), Instant(0))
+        self.started = Start(self.clock, Instant(0))
 
     @property
     def genesis(self) -> Genesis:
@@ -216,11 +218,12 @@ def sums_of(items: list[Paid]) -> dict[WindowKey, int]:
     return sums
 
 
-def _genesis(book: Book, fields: Fields, _: Reading) -> None:
+def _genesis(book: Book, fields: Fields, clock: Reading) -> None:
     raw = b64decode(fields.text("genesis", 2**20))
     if book._genesis is not None:
         raise InvariantError("genesis stands in the journal twice")
     book._genesis, book.deployment = parse_genesis(raw), deployment_id(raw)
+    book.started = Start(clock, clock.wall)
 
 
 def _organisation(book: Book, fields: Fields, _: Reading) -> None:
@@ -232,7 +235,7 @@ def _organisation(book: Book, fields: Fields, _: Reading) -> None:
 
 
 def _resumed(book: Book, fields: Fields, clock: Reading) -> None:
-    """Only its clock counts."""
+    book.started = Start(clock, Instant(fields.integer("guard_ms", 0, INSTANT_MAXIMUM)))
 
 
 def _destinations(book: Book, fields: Fields, clock: Reading) -> None:

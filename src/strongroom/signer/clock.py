@@ -8,6 +8,7 @@ and guard, which signs its own time, takes its place. Where time is read from is
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from strongroom.domain.instant import Instant
@@ -21,16 +22,26 @@ def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def resume(last: Reading, wall: Instant, guard_progress_ms: int | None) -> Reading:
-    """Where to start again after `last`, the newest reading in the journal.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A life of the signer began at `reading`, when guard's time was `guard`."""
 
-    `guard_progress_ms` is how much time guard has signed for since then; without its word nothing passed at least.
+    reading: Reading
+    guard: Instant
+
+
+def resume(before: Start, last: Reading, wall: Instant, guard_now: Instant) -> Reading:
+    """Where to start again after `last`, the newest reading in the journal, in the life that began with `before`.
+
+    Guard's time is compared with guard's time only: what the wall said in the life before may have been a lie. What
+    guard saw pass since `before` passed partly in that life, at most and at least as much as its readings say.
     """
-    progress_ms = wall - last.wall
-    guard_ms = 0 if guard_progress_ms is None else guard_progress_ms
+    wall_ms, guard_ms = wall - last.wall, guard_now - before.guard
+    guard_least_ms = guard_ms - (last.at_most - before.reading.at_most)
+    guard_most_ms = guard_ms - (last.at_least - before.reading.at_least)
     return Reading(
-        at_least=Instant(last.at_least + max(0, min(progress_ms, guard_ms))),
-        at_most=Instant(last.at_most + max(0, progress_ms, guard_ms)),
+        at_least=Instant(last.at_least + max(0, min(wall_ms, guard_least_ms))),
+        at_most=Instant(last.at_most + max(0, wall_ms, guard_most_ms)),
         wall=wall,
     )
 

@@ -36,8 +36,6 @@ def main() -> None:
     link = SocketLink(socket.socket(fileno=config.link))
     opening = Opening(Journal.load(FileDisk(config.folder)), keys, link, os.urandom)
     notary = _meet_guard(opening, keys, link)
-    notary.write(Kind.RESUMED, {}, notary.reading())
-    notary.commit()
     desk = Desk(notary, SimulatedWallet(keys), os.urandom)
     server = Server(_channels(config), desk.answer, desk.idle, lambda: boot_ns() // 1_000_000)
     gc.freeze()  # what is loaded stays; collections only look at what comes
@@ -55,7 +53,7 @@ def _open_keys(config: Config) -> KeyStore:
 
 
 def _meet_guard(opening: Opening, keys: KeyStore, link: SocketLink) -> Notary:
-    """Waits for guard for as long as it takes: without it nothing could be signed."""
+    """Waits for guard for as long as it takes: without it nothing could be signed. Begins a life in the journal."""
     while True:
         try:
             guard_now = opening.settle()
@@ -64,7 +62,10 @@ def _meet_guard(opening: Opening, keys: KeyStore, link: SocketLink) -> Notary:
             time.sleep(RETRY_S)
             continue
         clock = opening.clock(guard_now, time.time_ns, boot_ns)
-        return Notary(opening.journal, opening.book, clock, keys.statement_sign, link, os.urandom, boot_ns)
+        notary = Notary(opening.journal, opening.book, clock, keys.statement_sign, link, os.urandom, boot_ns)
+        notary.write(Kind.RESUMED, {"guard_ms": guard_now}, notary.reading())
+        notary.commit()
+        return notary
 
 
 def _channels(config: Config) -> list[Channel]:

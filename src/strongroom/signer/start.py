@@ -11,7 +11,6 @@ from strongroom.domain.instant import Instant
 from strongroom.journal.journal import BehindError, ForkError, Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.entry import Reading
 from strongroom.protocol.guard_wire import FetchAnswer, Head, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import head_after
 from strongroom.signer.book import Book
@@ -54,9 +53,8 @@ class Opening:
 
     def clock(self, guard_now: Instant, wall_ns: Callable[[], int], boot_ns: Callable[[], int]) -> Clock:
         """Goes on after the newest entry, by the more careful of wall and guard."""
-        last = self.book.clock
-        start: Reading = resume(last, Instant(wall_ns() // 1_000_000), guard_now - last.wall)
-        return Clock(boot_ns, wall_ns, start)
+        wall = Instant(wall_ns() // 1_000_000)
+        return Clock(boot_ns, wall_ns, resume(self.book.started, self.book.clock, wall, guard_now))
 
     def _ask_head(self) -> SyncAnswer:
         """Guard's head, asked with a Sync that offers nothing."""
