@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tests.repository.documents import ROOT, code, table_with
+from tests.repository.documents import ROOT, code, links, table_with
 
 DOCUMENT = "docs/requirements.md"
 DRILLS = "docs/drills.md"
@@ -89,3 +89,19 @@ def test_each_lie_is_found(change: dict[str, str], fault: str) -> None:
     ]
     assert faults_of(true) == []
     assert fault in faults_of([{**true[0], **change}, *true[1:]])
+
+
+def test_each_surface_has_a_page_that_names_its_requirement_and_its_drills() -> None:
+    drills = {row["drill"] for row in table_with(DRILLS, "drill", "attack")}
+    listed = table_with("docs/surfaces/README.md", "surface", "requirement")
+    assert [row["requirement"] for row in listed] == [f"M{number}" for number in range(41, 47)]
+    covered: set[str] = set()
+    for row in listed:
+        page = "docs/surfaces/" + links(row["surface"])[0]
+        opening = " ".join((ROOT / page).read_text().split("|")[0].split())
+        assert f"{row['requirement']}." in opening
+        for first, last in re.findall(r"D(\d+)(?: to D(\d+))?", opening):
+            covered |= {f"D{number}" for number in range(int(first), int(last or first) + 1)}
+        lines = table_with(page, "what can happen", "what stops it", "today")
+        assert all(cell for line in lines for cell in line.values())
+    assert covered == drills
