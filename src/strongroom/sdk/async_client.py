@@ -10,17 +10,20 @@ from nacl.signing import SigningKey
 from strongroom.sdk import calls
 from strongroom.sdk.calls import CallPlan
 from strongroom.sdk.errors import ApiError
-from strongroom.sdk.exchange import TIMEOUT_S, Exchange, body_of, checked_url, new_key, slices
+from strongroom.sdk.exchange import TIMEOUTS, Exchange, Parts, body_of, checked_url, new_key
 from strongroom.sdk.signing import Credentials
 
 Json = dict[str, Any]
+Amount = int | str
+"""Base units, never a float: 1250000 is 1.25 USDC."""
 
 
 class AsyncClient:
     """One client key at one deployment. `private_key` is the 32-byte Ed25519 seed.
 
     Every call raises ApiError (by code), TransportError, or MismatchError when an answer isn't what the request must
-    lead to. A call is tried again, under the same key, where that is safe.
+    lead to; ValueError or TypeError, before anything is sent, for what can't be sent. A call is tried again, under the
+    same key, where that is safe; the error says which key it was.
     """
 
     def __init__(
@@ -29,9 +32,7 @@ class AsyncClient:
     ) -> None:
         self.credentials = Credentials(organisation, client_id, key_id, deployment, SigningKey(private_key))
         self._base = checked_url(api_url)
-        self._http = httpx.AsyncClient(
-            timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, transport=transport
-        )
+        self._http = httpx.AsyncClient(timeout=TIMEOUTS, follow_redirects=False, trust_env=False, transport=transport)
         self.payouts = Payouts(self)
         self.beneficiaries = Beneficiaries(self)
         self.runs = Runs(self)
@@ -49,7 +50,7 @@ class AsyncClient:
         self, method: str, path: str, fields: Json | None = None, idempotency_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Any:
-        """Any call of the API, signed. A write without a key gets a fresh one."""
+        """Any call of the API, signed. A write without a key gets a fresh one. The answer is believed as it is."""
         body = None if method == "GET" else body_of(fields or {})
         if body is not None and idempotency_key is None and not path.endswith("/preview"):
             idempotency_key = new_key()
@@ -63,22 +64,30 @@ class AsyncClient:
         )
         while True:
             try:
-                answer = exchange.answer(await self._http.send(exchange.request()))
-            except (ApiError, httpx.TransportError) as fault:
+                return exchange.checked(plan.check, await self._once(exchange))
+            except (ApiError, httpx.RequestError) as fault:
                 pause_s = exchange.pause_s(fault)
                 if pause_s is None:
                     raise exchange.give_up(fault) from fault
                 await asyncio.sleep(pause_s)
-                continue
-            if plan.check is not None:
-                plan.check(answer)
-            return answer
 
-    async def pages(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Json]:
-        """Every row of a list, page after page."""
+    async def _once(self, exchange: Exchange) -> Any:
+        response = await self._http.send(exchange.request(), stream=True)
+        try:
+            parts = Parts()
+            async for part in response.aiter_bytes():
+                parts.add(part)
+        finally:
+            await response.aclose()
+        return exchange.answer(response, parts.whole())
+
+    async def pages(self, path: str, query: Mapping[str, str], each: calls.Check | None = None) -> AsyncIterator[Json]:
+        """Every row of a list, page after page; `each` checks a row."""
         cursor: str | None = None
+        check = calls.check_page(each)
         while True:
-            page = await self.call("GET", path, query={**query, **({"cursor": cursor} if cursor else {})})
+            asked = {**query, **({"cursor": cursor} if cursor else {})}
+            page = await self.send(CallPlan("GET", path, asked, check=check))
             for row in page["data"]:
                 yield row
             cursor = page["next_cursor"]
@@ -90,56 +99,80 @@ class Payouts:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def create(self, *, idempotency_key: str | None = None, **fields: Any) -> Json:
+    async def create(
+        self, *, beneficiary: str, destination_digest: str, asset: str, amount: Amount, external_id: str,
+        idempotency_key: str | None = None, **more: Any,
+    ) -> Json:
         """Ask for a payout. The answer's id, amount and destination are checked against what was asked."""
+        fields = {
+            "beneficiary": beneficiary, "destination_digest": destination_digest, "asset": asset, "amount": amount,
+            "external_id": external_id, **more,
+        }
         plan = calls.create_payout(self._client.credentials, idempotency_key, fields)
         return cast("Json", await self._client.send(plan))
 
-    async def preview(self, **fields: Any) -> Json:
-        return cast("Json", await self._client.call("POST", "/v1/payouts/preview", fields))
+    async def preview(
+        self, *, beneficiary: str, destination_digest: str, asset: str, amount: Amount, external_id: str, **more: Any
+    ) -> Json:
+        """What would happen to a payout; nothing is stored."""
+        fields = {
+            "beneficiary": beneficiary, "destination_digest": destination_digest, "asset": asset, "amount": amount,
+            "external_id": external_id, **more,
+        }
+        return cast("Json", await self._client.send(calls.preview_payout(fields)))
 
     async def get(self, payout: str) -> Json:
-        return cast("Json", await self._client.call("GET", f"/v1/payouts/{payout}"))
+        return cast("Json", await self._client.send(calls.get_one("/v1/payouts", payout)))
 
     def list(self, **filters: str) -> AsyncIterator[Json]:
+        """Every payout that fits, the oldest first; more pages are fetched while you read."""
         return self._client.pages("/v1/payouts", filters)
 
     async def evidence(self, payout: str) -> Json:
-        return cast("Json", await self._client.call("GET", f"/v1/payouts/{payout}/evidence"))
+        """The signed request that asked for it."""
+        plan = calls.get_one("/v1/payouts", payout, "/evidence", calls.has("signature_base"))
+        return cast("Json", await self._client.send(plan))
 
     async def receipt(self, payout: str) -> Json:
-        return cast("Json", await self._client.call("GET", f"/v1/payouts/{payout}/receipt"))
+        """The leaf of the audit log that tells of it, with its inclusion proof."""
+        plan = calls.get_one("/v1/payouts", payout, "/receipt", calls.has("payout", payout))
+        return cast("Json", await self._client.send(plan))
 
     async def cancel(self, payout: str, *, idempotency_key: str) -> Json:
         """`idempotency_key` is the one that the payout was made with."""
-        fields = {"idempotency_key": idempotency_key}
-        return cast("Json", await self._client.call("POST", f"/v1/payouts/{payout}/cancel", fields))
+        return cast("Json", await self._client.send(calls.cancel("/v1/payouts", payout, idempotency_key)))
 
 
 class Beneficiaries:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def create(self, *, idempotency_key: str | None = None, **fields: Any) -> Json:
-        """Declare a beneficiary; its id and the digest of its destination are checked."""
-        plan = calls.create_beneficiary(self._client.credentials, idempotency_key, fields)
+    async def create(
+        self, *, name: str, destination: Mapping[str, str], external_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Declare a beneficiary; its id and the digest of its destination are checked.
+
+        `destination` is {network, address}, or for banks {network: "sepa", iban, account_holder, country}.
+        """
+        plan = calls.create_beneficiary(self._client.credentials, idempotency_key, name, destination, external_id)
         return cast("Json", await self._client.send(plan))
 
     async def get(self, beneficiary: str) -> Json:
-        return cast("Json", await self._client.call("GET", f"/v1/beneficiaries/{beneficiary}"))
+        """A beneficiary, its addresses checked against their digests."""
+        check = calls.check_beneficiary(self._client.credentials, beneficiary)
+        return cast("Json", await self._client.send(calls.get_one("/v1/beneficiaries", beneficiary, check=check)))
 
     def list(self, **filters: str) -> AsyncIterator[Json]:
-        return self._client.pages("/v1/beneficiaries", filters)
+        """Every beneficiary that fits, the oldest first; addresses checked as in `get`."""
+        each = calls.check_beneficiary(self._client.credentials, None)
+        return self._client.pages("/v1/beneficiaries", filters, each)
 
     async def add_destination(
-        self, beneficiary: Json, destination: Json, *, idempotency_key: str | None = None
+        self, beneficiary: Json, destination: Mapping[str, str], *, idempotency_key: str | None = None
     ) -> Json:
         """The next version of where a beneficiary, as read, is paid."""
-        newest = beneficiary["destinations"][-1]
-        fields = {**destination, "version": newest["version"] + 1, "previous": newest["digest"]}
-        plan = calls.add_destination(
-            self._client.credentials, idempotency_key, beneficiary["id"], beneficiary["name"], fields
-        )
+        plan = calls.add_destination(self._client.credentials, idempotency_key, beneficiary, destination)
         return cast("Json", await self._client.send(plan))
 
 
@@ -150,40 +183,30 @@ class Runs:
     async def create(
         self, items: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, external_id: str | None = None
     ) -> Json:
-        """Send a run and seal it: in one call if it fits, else in parts. The root is computed from what is sent."""
-        key = idempotency_key or new_key()
-        run = calls.run_of(self._client.credentials, key)
-        sent = [calls.run_item(item) for item in items]
-        seal = calls.seal_of(run, sent)
-        parts = list(slices(sent))
-        first: Json = {"items": parts[0][1], "external_id": external_id}
-        if len(parts) == 1:
-            first["seal"] = seal
-        check = calls.check_run(run, len(parts[0][1]))
-        answer = await self._client.send(CallPlan("POST", "/v1/payout-runs", {}, body_of(first), key, check))
-        for first_index, part in parts[1:]:
-            body = body_of({"first_index": first_index, "items": part})
-            check = calls.check_run(run, first_index + len(part))
-            plan = CallPlan("POST", f"/v1/payout-runs/{run}/items", {}, body, f"{key}/{first_index}", check)
-            await self._client.send(plan)
-        if len(parts) > 1:
-            check = calls.check_run(run, len(sent))
-            plan = CallPlan("POST", f"/v1/payout-runs/{run}/seal", {}, body_of(seal), f"{key}/seal", check)
+        """Send a run and seal it: in one call if it fits, else in parts. The root is computed from what is sent.
+
+        The same items under the same key are the same run, also when an earlier try broke off between its parts.
+        """
+        answer: Any = None
+        for plan in calls.run_plans(self._client.credentials, items, idempotency_key or new_key(), external_id):
             answer = await self._client.send(plan)
         return cast("Json", answer)
 
     async def get(self, run: str) -> Json:
-        return cast("Json", await self._client.call("GET", f"/v1/payout-runs/{run}"))
+        return cast("Json", await self._client.send(calls.get_one("/v1/payout-runs", run)))
+
+    def list(self) -> AsyncIterator[Json]:
+        """Every run, the oldest first."""
+        return self._client.pages("/v1/payout-runs", {})
 
     def items(self, run: str, **filters: str) -> AsyncIterator[Json]:
-        return self._client.pages(f"/v1/payout-runs/{run}/items", filters)
+        """The payouts of a run in their order."""
+        return self._client.pages(f"/v1/payout-runs/{calls.quoted(run)}/items", filters)
 
     async def cancel(self, run: str, *, idempotency_key: str) -> Json:
         """`idempotency_key` is the one that the run was made with."""
-        fields = {"idempotency_key": idempotency_key}
-        return cast("Json", await self._client.call("POST", f"/v1/payout-runs/{run}/cancel", fields))
+        return cast("Json", await self._client.send(calls.cancel("/v1/payout-runs", run, idempotency_key)))
 
     async def preview_file(self, raw: bytes) -> Json:
         """What would happen to each row of a CSV."""
-        plan = CallPlan("POST", "/v1/payout-runs/preview", body=raw, content_type="text/csv")
-        return cast("Json", await self._client.send(plan))
+        return cast("Json", await self._client.send(calls.preview_file(raw)))
