@@ -17,6 +17,7 @@ import httpx
 HOST = "127.0.0.1"
 PORTS = itertools.cycle(range(26_000 + os.getpid() * 37 % 900, 27_000))
 START_TIMEOUT_S = 20
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
 
 
 def free_port() -> int:
@@ -45,7 +46,7 @@ class Chain:
             "--state", str(self.state), *self._options,
         ]
         with self.state.with_suffix(".log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": "src"})
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(httpx.TransportError):

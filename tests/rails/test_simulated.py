@@ -190,7 +190,7 @@ def test_the_answers_that_were_made_wrong_are_right_before() -> None:
     """Without it, the tests above could pass because everything is refused."""
     assert asyncio.run(ask(served(TIP), "tip")) == port.Tip(7, "ab" * 32)
     assert asyncio.run(ask(served(STATUS), "status", ID)) == port.Unseen()
-    (coin,) = asyncio.run(ask(served({"coins": [COIN]}), "coins", ["asked"]))  # type: ignore[misc]  # a tuple
+    (coin,) = asyncio.run(ask(served({"coins": [COIN]}), "coins", ["asked"]))  # type: ignore[misc]  # it is a tuple
     assert coin == Coin(ID, 0, 5, "asked", None)
     pending = {**STATUS, "state": "pending", "signed": SIGNED.hex()}
     assert asyncio.run(ask(served(pending), "status", id_of(SIGNED))) == port.Pending()

@@ -77,6 +77,9 @@ class State:
             LOG.exception("the state can't be written")
             os._exit(1)
 
+    def close(self) -> None:
+        self._file.close()
+
     def _replay(self, file: Path, lines: list[bytes]) -> Ledger:
         if not lines:
             salt = os.urandom(32)
