@@ -93,7 +93,7 @@ def test_the_moves_are_those_of_the_table() -> None:
 
 def test_the_holds_are_those_of_the_code() -> None:
     rows = table_with("docs/payout-flow.md", "reason", "refused as")
-    refused = {code(row["reason"])[0]: row["refused as"] for row in rows}
+    refused = {HoldReason(code(row["reason"])[0]): row["refused as"] for row in rows}
     assert set(refused) == set(HoldReason)
     assert refused.pop(HoldReason.NOT_BEFORE) == "never refused"
     assert refused == {
