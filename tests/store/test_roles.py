@@ -118,11 +118,11 @@ def test_an_append_only_table_refuses_even_its_owner(database: Database, table: 
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("table", ["payouts", "ledger_accounts"])
+@pytest.mark.parametrize("table", ["payouts", "attempts", "ledger_accounts"])
 def test_what_changes_on_its_road_is_never_gone(database: Database, table: str) -> None:
     async def go() -> None:
         owner = await asyncpg.connect(database.owner_dsn)
-        for sql in (f"DELETE FROM strongroom.{table}", f"TRUNCATE strongroom.{table}"):
+        for sql in (f"DELETE FROM strongroom.{table}", f"TRUNCATE strongroom.{table} CASCADE"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
                 await owner.execute(sql)
         await owner.close()
@@ -141,8 +141,9 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
         assert {name for role, name in granted if role == WATCH} == {"audit_lock"}
-        assert all(name.startswith("intake_") for role, name in granted if role == API)
-        assert {role for role, _ in granted} == {API, WATCH}
+        assert all(name.startswith("intake_") or name == "approve" for role, name in granted if role == API)
+        assert all(name.startswith("engine_") for role, name in granted if role == ENGINE)
+        assert {role for role, _ in granted} == {API, ENGINE, WATCH}
 
     asyncio.run(go())
 
