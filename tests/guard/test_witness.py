@@ -216,7 +216,9 @@ def test_a_spend_that_was_given_up_holds_nothing_back(world: World, guard: OpenG
     assert signer.sync().is_cosigned
 
 
-def test_a_spend_that_is_offered_again_after_a_freeze_is_refused(world: World, guard: OpenGuard, signer: Signer) -> None:
+def test_a_spend_that_is_offered_again_after_a_freeze_is_refused(
+    world: World, guard: OpenGuard, signer: Signer
+) -> None:
     signer.spend()
     assert guard.witness.answer(signer.frame(signer.offer()))
     guard.keep(world.negative(Action.FREEZE, "organisation", CLEO))

@@ -248,7 +248,7 @@ class Signer:
 
 @dataclass
 class World:
-    """Everything of one deployment below `folder`; `now` and `monotonic_ns` are the clocks of a guard made by `open`."""
+    """Everything of one deployment below `folder`; `now` and `monotonic_ns` are the clocks of what `open` makes."""
 
     folder: Path
     now: Instant = NOW
@@ -336,6 +336,7 @@ class OpenGuard:
 
     def __init__(self, world: World, kind: type[Witness] = Witness) -> None:
         self.world = world
+        self._is_open = True
         guard = Guard(Config(**world.config()), kind, lambda: world.now, lambda: world.monotonic_ns)
         self.log: ControlLog = guard.log
         self.leases: Leases = guard.leases
@@ -346,5 +347,7 @@ class OpenGuard:
 
     def close(self) -> None:
         """As a kill would: nothing more is written."""
-        self.witness._journal.close()
-        self.log._chain.close()
+        if self._is_open:
+            self.witness._journal.close()
+            self.log._chain.close()
+        self._is_open = False
