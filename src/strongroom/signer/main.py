@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Final
 
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401 the library loads it late, when nothing opens any more
+
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.genesis import Mode
