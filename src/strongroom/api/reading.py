@@ -15,6 +15,7 @@ from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, Id
 from strongroom.domain.instant import Instant, InstantError, parse_instant
 from strongroom.domain.money import AMOUNT_MAXIMUM, Amount, AssetId
 from strongroom.domain.payout import OnHold, PayoutRequest
+from strongroom.formats import simulated
 from strongroom.formats.address_error import AddressError
 from strongroom.formats.asset import SEPA
 from strongroom.formats.bank_account import parse_bank_account
@@ -215,6 +216,8 @@ def where(fields: DestinationFields, prefix: str) -> str | BankAccountRecord:
             raise refuse(Code.INVALID, f"is needed for {fields.network}, without account fields", f"{prefix}address")
         if fields.network in NETWORKS:
             parse_bitcoin_address(fields.address, fields.network)
+        elif fields.network == simulated.NETWORK:
+            simulated.parse_simulated_address(fields.address, fields.network)
         elif fields.network.startswith("eip155:"):
             parse_evm_address(fields.address, fields.network)
         else:

@@ -4,6 +4,7 @@ Coins are chosen and reserved here, in our own record; a node that forgets its l
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from strongroom.engine.bench import Bench
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
-from strongroom.rails.port import Coin, RailError
+from strongroom.rails.port import ADDRESSES_MAXIMUM, Coin, Rail, RailError
 from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout, StoredAttempt
 
+LOG = logging.getLogger("strongroom.engine")
 FUNDS_WAIT_MS: Final = 5_000
 GAP: Final = 20
 """Addresses looked at beyond the next one for change."""
@@ -56,10 +58,11 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
     if wallet is None:
         return False
     try:
-        found = await rail.coins(wallet.addresses)
+        found = await _coins(rail, wallet.addresses)
         rate = await rail.fee_rate()
-    except RailError:
-        return False  # the node doesn't answer: they stay ready
+    except RailError as fault:
+        LOG.warning("%s: %s; its payouts stay ready", network, fault)
+        return False
     reserved = await store.reserved_coins(bench.connection, organisation)
     free = [coin for coin in found if coin.outpoint not in reserved]
     chosen = choose(free, sum(payout.amount for payout in payouts), len(payouts), rate)
@@ -77,6 +80,14 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
         await store.keep_plan(bench.connection, attempt, simulated.ASSET, fee, outpoints, now)
         await store.move(bench.connection, attempt.payouts, State.READY, State.PLANNED, now)
     return True
+
+
+async def _coins(rail: Rail, addresses: Sequence[str]) -> list[Coin]:
+    """Of any number of addresses, asked about in lots. Raises: RailError."""
+    found: list[Coin] = []
+    for first in range(0, len(addresses), ADDRESSES_MAXIMUM):
+        found += await rail.coins(addresses[first : first + ADDRESSES_MAXIMUM])
+    return found
 
 
 def choose(
@@ -129,8 +140,9 @@ async def _wallet(bench: Bench, organisation: OrganisationId, network: str) -> W
         return None
     change_next = Fields(answer).integer("change_next", 0, 2**31)
     addresses = _texts(Fields(answer).take("addresses"))
-    while len(addresses) <= change_next + GAP:
-        more = await bench.signer.ask(Ask.ADDRESSES, {**body, "count": 1_000, "first": len(addresses)})
+    while (missing := change_next + GAP - len(addresses)) > 0:
+        count = min(missing, ADDRESSES_MAXIMUM)
+        more = await bench.signer.ask(Ask.ADDRESSES, {**body, "count": count, "first": len(addresses)})
         if isinstance(more, RefusedAnswer):
             return None
         addresses += _texts(Fields(more).take("addresses"))

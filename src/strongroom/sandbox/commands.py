@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import shutil
 import signal
@@ -14,13 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from httpx import HTTPError
 
 from strongroom.domain.instant import Instant
+from strongroom.formats.simulated import ASSET
 from strongroom.sandbox.organisation import make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
-from strongroom.sandbox.process import Known, start_time, wait_until_gone, why_not_isolated
+from strongroom.sandbox.process import Known, private_log, start_time, wait_until_gone, why_not_isolated
+from strongroom.sandbox.trusted import TrustedError, fund_wallet, let_in
 from strongroom.store.organisations import add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
+from strongroom.store.session import FAULTS
 
 UP_TIMEOUT_S: Final = 600
 DOWN_TIMEOUT_S: Final = 60
@@ -52,25 +57,16 @@ def up(data: Path, base: int, rails: str, say: Say) -> dict[str, Any]:
     unknown = [rail for rail in rails.split(",") if rail not in RAILS]
     if unknown:
         raise SandboxFault(f"there is no rail {unknown[0]!r}; there are {', '.join(RAILS)}")
-    running = _supervisor(data)
-    if running is not None:
-        return _wait(data, running, say)
     try:
         data.mkdir(parents=True, exist_ok=True)
         data.chmod(0o711)
-        (data / "progress.log").write_text("")
+        with private_log(data / "up.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two at once start one
+            supervisor = _supervisor(data) or _start(data, base, rails)
     except OSError as fault:
         raise SandboxFault(f"{data} can't be written: {fault.strerror}") from fault
-    with (data / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "strongroom.sandbox.supervisor", "--data", str(data.resolve()), "--ports", str(base),
-             "--rails", rails],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-        )
-    known = Known(process.pid, start_time(process.pid) or 0)
-    write_private(data / "supervisor.json", json.dumps({"pid": known.pid, "started": known.started}) + "\n")
     try:
-        return _wait(data, known, say)
+        return _wait(data, supervisor, say)
     except KeyboardInterrupt:
         down(data, say)
         raise
@@ -79,23 +75,20 @@ def up(data: Path, base: int, rails: str, say: Say) -> dict[str, Any]:
 def down(data: Path, say: Say) -> bool:
     """Stop a sandbox, also one whose supervisor was killed; False if none ran. Raises: SandboxFault."""
     supervisor = _supervisor(data)
-    left = [each for each in _children(data) if each.alive()]
-    if supervisor is None and not left:
-        return False
+    is_running = supervisor is not None or any(each.alive() for each in _children(data))
     if supervisor is not None:
         say("stopping the sandbox")
         supervisor.signal(signal.SIGTERM)
         if not wait_until_gone(supervisor, DOWN_TIMEOUT_S):
             supervisor.signal(signal.SIGKILL)
             wait_until_gone(supervisor, DOWN_TIMEOUT_S)
-    for each in _children(data):
-        if each.alive():
-            each.signal(signal.SIGTERM)
-            if not wait_until_gone(each, 10):
-                each.signal(signal.SIGKILL)
-                if not wait_until_gone(each, 10):
-                    raise SandboxFault(f"process {each.pid} can't be ended")
-    return True
+    _end_children(data)
+    with contextlib.suppress(SandboxFault):
+        document = read_document(data)
+        if document.pop("ready", False):  # whoever should have written that it has ended was killed
+            document.pop("api_url", None)
+            write_private(data / "sandbox.json", json.dumps({"ready": False, **document, "pids": {}}, indent=1) + "\n")
+    return is_running
 
 
 def status(data: Path) -> dict[str, Any]:
@@ -119,11 +112,20 @@ def status(data: Path) -> dict[str, Any]:
 def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
     """A fresh organisation in a running sandbox, in the form of sandbox.json. Raises: SandboxFault."""
     document = read_document(data)
-    if not document.get("ready"):
+    if not status(data)["ready"]:
         raise SandboxFault(f"the sandbox in {data} doesn't run: strongroom up")
     made = make_organisation(data.resolve() / "keys", name, document["assets"])
     now = Instant(time.time_ns() // 1_000_000)
-    asyncio.run(add_organisation(document["database_url"], made.new, now))
+    try:
+        asyncio.run(add_organisation(document["database_url"], made.new, now))
+        let_in(Path(document["admin_socket"]), made.new.policy, made.new.roster)
+        if ASSET in made.new.opening:
+            amount = made.new.opening[ASSET]
+            fund_wallet(Path(document["admin_socket"]), document["simulated"]["url"], made.new.id, amount)
+    except FAULTS as fault:
+        raise SandboxFault(f"the database doesn't take it: {fault}") from fault
+    except (TrustedError, HTTPError) as fault:
+        raise SandboxFault(f"the new organisation isn't whole: {fault}") from fault
     whole = {**document, **made.document}
     write_private(data.resolve() / "keys" / made.new.id / "sandbox.json", json.dumps(whole, indent=1) + "\n")
     time.sleep(1.1)  # the API sees new organisations within a second
@@ -133,7 +135,8 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
 def doctor(data: Path, base: int) -> list[Finding]:
     """What a sandbox needs, and whether it is there. Changes nothing, fetches nothing."""
     findings = [Finding("python", sys.version_info >= (3, 11), sys.version.split()[0], "Python 3.11 or newer")]
-    free = shutil.disk_usage(data if data.exists() else data.absolute().parent).free
+    there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     findings.append(Finding("disk", free >= DISK_NEEDED, f"{free // 2**20} MiB free", "a sandbox needs 2 GiB"))
     try:
         findings.append(Finding("postgres", True, str(find_binaries())))
@@ -164,6 +167,36 @@ def read_document(data: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError) as fault:
         raise SandboxFault(f"{data / 'sandbox.json'} can't be read: {fault}") from fault
     return found
+
+
+def _start(data: Path, base: int, rails: str) -> Known:
+    """A supervisor of its own session. Raises: OSError."""
+    _end_children(data)  # of a supervisor that was killed just now
+    write_private(data / "progress.log", "")
+    with private_log(data / "supervisor.log") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "strongroom.sandbox.supervisor", "--data", str(data.resolve()), "--ports", str(base),
+             "--rails", rails],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+        )
+    known = Known(process.pid, start_time(process.pid) or 0)
+    try:
+        write_private(data / "supervisor.json", json.dumps({"pid": known.pid, "started": known.started}) + "\n")
+    except OSError:
+        process.kill()  # nobody would ever find it
+        raise
+    return known
+
+
+def _end_children(data: Path) -> None:
+    """Raises: SandboxFault."""
+    for each in _children(data):
+        if each.alive():
+            each.signal(signal.SIGTERM)
+            if not wait_until_gone(each, 10):
+                each.signal(signal.SIGKILL)
+                if not wait_until_gone(each, 10):
+                    raise SandboxFault(f"process {each.pid} can't be ended")
 
 
 def _wait(data: Path, supervisor: Known, say: Say) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 from base64 import b32encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +22,7 @@ from strongroom.domain.ids import ClientId, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.permissions import Permission
 from strongroom.domain.policy import POLICY_TYPE
+from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, encode
 from strongroom.protocol.roster import Credential, CredentialClass, Group, Person, Role, Roster, RosterClient, RosterKey
 from strongroom.store.organisations import NewClient, NewKey, NewOrganisation
@@ -46,10 +47,13 @@ _PEOPLE: Final = (
     ("Cleo Example", (Role.OFFICER, Role.ADMIN), ("officers",)),
     ("Dan Example", (Role.OFFICER, Role.TREASURER), ("officers", "treasury")),
 )
-_FEES: Final[Mapping[str, tuple[str, str, str]]] = {"BTC": (BITCOIN, "5000000", "200000")}
+_FEES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "BTC": (BITCOIN, "5000000", "200000"), "SIM": (simulated.NETWORK, "5000000", "20000"),
+}
 """Symbol of the asset that pays a network's fees: network, the most for one chain transaction, and for 1,000 bytes."""
 _GROUPS: Final = {"treasury": 1, "operations": 1, "officers": 2}
-_OPENING: Final = {"BTC": 100 * 10**8, "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "EUR": 10_000_000 * 100}
+_OPENING: Final = {"BTC": 100 * 10**8, "SIM": 1_000_000 * 10**8,
+    "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "EUR": 10_000_000 * 100}
 
 _Id = TypeVar("_Id", bound=str)
 
@@ -62,9 +66,11 @@ class Made:
     document: dict[str, Any]
 
 
-def assets_of(tokens: Mapping[str, str]) -> dict[str, str]:
-    """Symbol to CAIP-19 name; tokens are there when an EVM node is."""
+def assets_of(tokens: Mapping[str, str], rails: Collection[str]) -> dict[str, str]:
+    """Symbol to CAIP-19 name; tokens are there when an EVM node is, SIM when the simulated chain is."""
     assets = {"BTC": f"{BITCOIN}/slip44:0", "EUR": "iso4217:EUR"}
+    if "simulated" in rails:
+        assets["SIM"] = simulated.ASSET
     return {**assets, **{symbol: f"{EVM}/erc20:{address}" for symbol, address in tokens.items()}}
 
 
@@ -72,7 +78,8 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
     """Keys and documents of a new organisation; key files go to a folder of its own below `folder`."""
     organisation = _fresh(OrganisationId, "org_")
     keys = folder / organisation
-    keys.mkdir(parents=True, mode=0o700)
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    keys.mkdir(mode=0o700)
     people, people_document = _make_people(keys)
     clients: list[NewClient] = []
     roster_clients: list[RosterClient] = []
@@ -112,6 +119,7 @@ def policy_document(organisation: OrganisationId, assets: Mapping[str, str]) -> 
     known: Mapping[str, tuple[int, str, str, str, str]] = {
         "BTC": (8, BITCOIN, str(21 * 10**14), "100000000", "15000000"),
         "EUR": (2, "sepa", str(10**11), "100", "125"),
+        "SIM": (8, simulated.NETWORK, str(10**15), "1000000", "1"),
         "USDC": (6, EVM, str(10**15), "10000", "1"),
         "USDT": (6, EVM, str(10**15), "10000", "1"),
     }

@@ -2,17 +2,24 @@
 
 A `bitcoind` on PATH is taken; else Debian's bitcoin-knots with its own libraries is unpacked into a folder, so that
 nothing of the system is upgraded (packages are verified by apt as always; regtest only). anvil comes from its npm
-package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or STRONGROOM_CACHE.
+package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or STRONGROOM_CACHE. Whoever
+fetches holds a lock of the part meanwhile; who comes second waits, and finds it there.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from strongroom.sandbox.process import die_with_parent
 
 Say = Callable[[str], None]
 
@@ -47,8 +54,10 @@ def bitcoind(say: Say) -> list[str]:
         return [on_path]
     prefix = cache() / "bitcoin-knots"
     if not (prefix / "usr/bin/bitcoind").exists():
-        say("fetching a Bitcoin node (Debian's bitcoin-knots, 15 MB, once)")
-        _fetch_knots(prefix)
+        with _only_one(prefix, say):
+            if not (prefix / "usr/bin/bitcoind").exists():
+                say("fetching a Bitcoin node (Debian's bitcoin-knots, 15 MB, once)")
+                _fetch_knots(prefix)
     libraries = prefix / "usr/lib/x86_64-linux-gnu"
     return [
         str(libraries / "ld-linux-x86-64.so.2"), "--argv0", "bitcoind", "--inhibit-cache", "--library-path",
@@ -75,14 +84,15 @@ def node_modules(say: Say) -> Path:
         return folder
     if shutil.which("npm") is None:
         raise PartError("npm is missing, and the EVM node comes from it. On Debian: apt-get install nodejs npm")
-    say("fetching an EVM node (anvil, from npm, once)")
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(root() / name, unfinished / name)
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], unfinished, "anvil can't be fetched from npm")
-    _finish(unfinished, folder)
+    with _only_one(folder, say):
+        if not folder.exists():
+            say("fetching an EVM node (anvil, from npm, once)")
+            with _unfinished(folder) as unfinished:
+                for name in ("package.json", "package-lock.json", ".npmrc"):
+                    shutil.copy(root() / name, unfinished / name)
+                command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+                _run(command, unfinished, "anvil can't be fetched from npm: is its registry reachable?")
+                unfinished.rename(folder)
     return folder
 
 
@@ -90,8 +100,12 @@ def _fetch_knots(prefix: Path) -> None:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise PartError(f"no bitcoind on PATH, and no {tool} to fetch one with: install Bitcoin Core 29 or newer")
-    folder = prefix.with_name(f"{prefix.name}.{os.getpid()}")
-    shutil.rmtree(folder, ignore_errors=True)
+    with _unfinished(prefix) as folder:
+        _fetch_knots_into(folder)
+        (folder / "prefix").rename(prefix)
+
+
+def _fetch_knots_into(folder: Path) -> None:
     for part in ("lists/partial", "cache/archives/partial", "debs", "prefix"):
         (folder / part).mkdir(parents=True)
     mirror = _debian_mirror()
@@ -110,8 +124,6 @@ def _fetch_knots(prefix: Path) -> None:
     _run(["apt-get", "download", "-qq", *packages], folder / "debs", what, environment)
     for package in sorted((folder / "debs").iterdir()):
         _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
-    _finish(folder / "prefix", prefix)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _debian_mirror() -> str:
@@ -128,21 +140,43 @@ def _debian_mirror() -> str:
 
 
 def _run(command: list[str], folder: Path, what: str, environment: dict[str, str] | None = None) -> None:
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True,
-            check=False, timeout=FETCH_TIMEOUT_S, stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as fault:
-        raise PartError(f"{what} ({command[0]} took longer than {FETCH_TIMEOUT_S} s)") from fault
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+    """Ends with us, and all that it started with it. Raises: PartError."""
+    with subprocess.Popen(
+        command, cwd=folder, env={**os.environ, **(environment or {})}, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 one prctl; it takes no lock
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=FETCH_TIMEOUT_S)
+        except subprocess.TimeoutExpired as fault:
+            raise PartError(f"{what} ({command[0]} took longer than {FETCH_TIMEOUT_S} s)") from fault
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode != 0:
+        last = (errors.strip() or output.strip()).splitlines()[-3:]
         raise PartError(f"{what} ({' '.join(last)})")
 
 
-def _finish(unfinished: Path, final: Path) -> None:
-    """Into its place in one step; if another process was faster, its copy is as good."""
+@contextmanager
+def _only_one(part: Path, say: Say) -> Iterator[None]:
+    """The lock of a part; the kernel frees it when its holder ends, however that ends."""
+    with part.with_name(f"{part.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that fetches {part.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _unfinished(final: Path) -> Iterator[Path]:
+    """A fresh folder beside `final`, in which what is to stand there is made; nothing of it is left behind."""
+    folder = final.with_name(f"{final.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        unfinished.rename(final)
-    except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -31,6 +31,14 @@ class Ports:
         return self.base + 3
 
     @property
+    def guard_signer(self) -> int:
+        return self.base + 6
+
+    @property
+    def simulated(self) -> int:
+        return self.base + 13
+
+    @property
     def api_metrics(self) -> int:
         return self.base + 5
 
@@ -50,7 +58,9 @@ class Ports:
         """Raises: PortTakenError for the first that is taken."""
         if not 1024 <= self.base <= 65535 - SPAN:
             raise PortTakenError(f"the base port must be from 1024 to {65535 - SPAN}")
-        for name in ("api", "api_metrics", "postgres", "bitcoin_rpc", "evm"):
+        for name in (
+            "api", "guard", "api_metrics", "guard_signer", "postgres", "bitcoin_rpc", "evm", "simulated",
+        ):
             port: int = getattr(self, name)
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

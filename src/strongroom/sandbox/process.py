@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 STOP_TIMEOUT_S: Final = 20
 FIRST_USER: Final = 64_200
@@ -70,16 +70,21 @@ class Child:
     user: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
+    inherited: Sequence[int] = ()
+    rewound: int | None = None
+    """A descriptor among those inherited that is read from its beginning at every start."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
+        if self.rewound is not None:
+            os.lseek(self.rewound, 0, os.SEEK_SET)
+        with private_log(self.log) as log:
             self.process = subprocess.Popen(
                 list(self.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment},
                 user=self.user, group=self.user, extra_groups=None if self.user is None else [],
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 one prctl; it takes no lock
+                start_new_session=True, umask=0o077, pass_fds=tuple(self.inherited),
+                preexec_fn=die_with_parent,  # noqa: PLW1509 one prctl; it takes no lock
             )
 
     def running(self) -> bool:
@@ -132,5 +137,11 @@ def wait_until_gone(known: Known, seconds: float) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
+def private_log(file: Path) -> IO[bytes]:
+    """A log to append to, that only its owner may read."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def die_with_parent() -> None:
+    """In a child, before it becomes another program: SIGKILL when its parent dies, however that dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,16 +26,19 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.instant import Instant
 from strongroom.domain.policy import POLICY_TYPE
+from strongroom.formats import simulated
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
 from strongroom.protocol.roster import roster_hash
+from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.webauthn import RelyingParty
-from strongroom.sandbox import parts
+from strongroom.sandbox import parts, trusted
 from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
-from strongroom.sandbox.organisation import assets_of, make_organisation, write_private
+from strongroom.sandbox.organisation import Made, assets_of, make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of
+from strongroom.store import session
 from strongroom.store.migrate import MigrationError, migrate
 from strongroom.store.organisations import found_deployment
 from strongroom.store.postgres import Cluster, PostgresError
@@ -46,14 +49,21 @@ POLL_S: Final = 0.25
 RESTARTS_MAXIMUM: Final = 5
 RESTARTS_WITHIN_S: Final = 60
 MINE_EVERY_S: Final = 1
+_ARTIFACTS: Final = parts.root() / "contracts" / "artifacts"
 
 FAULTS: Final = (
-    PostgresError, PortTakenError, parts.PartError, ProcessError, BitcoinError, EvmError, MigrationError, OSError,
+    PostgresError, PortTakenError, parts.PartError, trusted.TrustedError, ProcessError, BitcoinError, EvmError,
+    MigrationError,
+    *session.FAULTS,
 )
 
 
 class SandboxError(Exception):
     """The sandbox can't go on; the message says why and what to do."""
+
+
+class _StopAskedError(Exception):
+    """Somebody stops the sandbox while it is still starting."""
 
 
 @dataclass(slots=True)
@@ -70,7 +80,10 @@ class Supervisor:
         self.nodes = Nodes()
         self.children: list[Child] = []
         self.cluster = Cluster(data / "postgres", ports.postgres)
+        self.sockets = trusted.Sockets(trusted.runtime_folder(data))
+        self.simulated_genesis = ""
         self._restarts: dict[str, deque[float]] = {}
+        self._starting = True
         self._stopping = False
 
     def run(self) -> None:
@@ -81,9 +94,13 @@ class Supervisor:
         try:
             self.ports.check()
             self._start()
+            self._starting = False
             self.say(f"ready after {time.monotonic() - started:.1f} s")
             self._watch()
+        except _StopAskedError:
+            return
         finally:
+            self._starting = False
             self._end()
 
     def say(self, text: str) -> None:
@@ -91,17 +108,26 @@ class Supervisor:
             log.write(text + "\n")
 
     def _start(self) -> None:
+        bitcoind = parts.bitcoind(self.say) if "bitcoin" in self.rails else None
+        anvil = parts.anvil(self.say) if "evm" in self.rails else None
         self.say("starting PostgreSQL")
         self.cluster.start()
         asyncio.run(self._prepare_database())
         tokens: dict[str, str] = {}
-        if "bitcoin" in self.rails:
-            self.nodes.bitcoin = self._start_bitcoin()
-        if "evm" in self.rails:
-            self.nodes.evm, tokens = self._start_evm()
-        if not (self.data / "deployment.json").exists():
+        if bitcoind is not None:
+            self.nodes.bitcoin = self._start_bitcoin(bitcoind)
+        if anvil is not None:
+            self.nodes.evm, tokens = self._start_evm(anvil)
+        if "simulated" in self.rails:
+            self._start_simulated()
+        is_new = not (self.data / "deployment.json").exists()
+        made: Made | None = None
+        if is_new:
             self.say("making the genesis record and the first organisation")
-            asyncio.run(self._found(assets_of(tokens)))
+            made = asyncio.run(self._found(assets_of(tokens, self.rails)))
+        self._start_trusted()
+        if made is not None:
+            self._let_in(made)
         self._start_product()
         self._write_document(ready=True)
 
@@ -109,12 +135,11 @@ class Supervisor:
         await migrate(self.cluster.owner_dsn)
         file = self.data / "roles.json"
         if not file.exists():
-            names = ("api", "watch")
+            names = ("api", "watch", "engine")
             write_private(file, json.dumps({f"strongroom_{name}": secrets.token_urlsafe(24) for name in names}))
         await set_passwords(self.cluster.owner_dsn, json.loads(file.read_text()))
 
-    def _start_bitcoin(self) -> Bitcoin:
-        command = parts.bitcoind(self.say)
+    def _start_bitcoin(self, command: Sequence[str]) -> Bitcoin:
         self.say("starting a Bitcoin node (regtest)")
         folder, user = self._folder("bitcoin"), user_of(2, Path(command[0]))
         child = self._child(
@@ -127,12 +152,14 @@ class Supervisor:
             user,
         )
         node = Bitcoin(f"http://127.0.0.1:{self.ports.bitcoin_rpc}", folder / "regtest" / ".cookie")
-        node.wait(child.running)
+        try:
+            node.wait(child.running)
+        except BitcoinError as fault:
+            raise fault if child.running() else child.fail("ended at once") from fault
         node.prepare()
         return node
 
-    def _start_evm(self) -> tuple[Evm, dict[str, str]]:
-        command = parts.anvil(self.say)
+    def _start_evm(self, command: Sequence[str]) -> tuple[Evm, dict[str, str]]:
         self.say("starting an EVM node (anvil) with the test tokens")
         folder, user = self._folder("evm"), user_of(3, Path(command[0]))
         child = self._child(
@@ -145,14 +172,18 @@ class Supervisor:
             {"HOME": str(folder)},
         )
         node = Evm(f"http://127.0.0.1:{self.ports.evm}")
-        node.wait(child.running)
-        return node, node.deploy_tokens(parts.root() / "contracts" / "artifacts")
+        try:
+            node.wait(child.running)
+        except EvmError as fault:
+            raise fault if child.running() else child.fail("ended at once") from fault
+        return node, node.deploy_tokens(_ARTIFACTS)
 
-    async def _found(self, assets: Mapping[str, str]) -> None:
+    async def _found(self, assets: Mapping[str, str]) -> Made:
         """The genesis record, the log's key, and the first organisation; once in the life of a sandbox."""
         now = Instant(time.time_ns() // 1_000_000)
         made = make_organisation(self.data / "keys", "Example Rides", assets)
-        key, statement_key, guard_key = (self._make_key(name) for name in ("checkpoint", "statement", "guard"))
+        key, guard_key = self._make_key("checkpoint"), self._make_key("guard")
+        statement_key = trusted.make_signer_keys(self.data)
         founding = FoundingOrganisation(
             made.new.id,
             record_hash(POLICY_TYPE, made.new.policy).hex(),
@@ -162,12 +193,14 @@ class Supervisor:
         genesis = Genesis(
             Mode.SANDBOX, now, key, statement_key, guard_key, station, (founding,)
         ).encode()
+        trusted.begin_journal(self.data, genesis)
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {
             "deployment": deployment_id(genesis), "checkpoint_public_key": key.hex(),
             **made.document,
         }
         write_private(self.data / "deployment.json", json.dumps(document, indent=1) + "\n")
+        return made
 
     def _make_key(self, name: str) -> bytes:
         """A new Ed25519 key in NAME.key; its public half."""
@@ -175,16 +208,63 @@ class Supervisor:
         write_private(self.data / f"{name}.key", bytes(key).hex() + "\n")
         return bytes(key.verify_key)
 
+    def _start_simulated(self) -> None:
+        self.say("starting the simulated chain")
+        child = self._child("simulated", [
+            sys.executable, "-m", "strongroom.sandbox.simulated_chain", "--listen",
+            f"127.0.0.1:{self.ports.simulated}", "--state", str(self._folder("simulated") / "chain"),
+            "--mine-every-ms", str(trusted.MINE_EVERY_MS),
+        ], user_of(trusted.SIMULATED))
+        self.simulated_genesis = trusted.chain_genesis(self._simulated_url, child)
+
+    def _start_trusted(self) -> None:
+        """Guard first: the signer says nothing before it has met guard."""
+        self.say("starting guard, the signer and the link between them")
+        genesis = (self.data / "genesis.json").read_bytes()
+        user = user_of(trusted.GUARD)
+        self._private_copy("guard.key", "guard", user)
+        folder = self._folder("guard")
+        self._product("guard", trusted.GUARD, trusted.guard_config(
+            self.data, folder, self.ports.guard_signer, self.ports.guard, genesis))
+        trusted.signer_child(self.data, self.sockets, self._child)
+        self._product("link", trusted.LINK, {
+            "guard_host": "127.0.0.1", "guard_port": self.ports.guard_signer,
+            "signer_socket": str(self.sockets.path("link")),
+        })
+        trusted.ask_signer(self.sockets.path("admin"), Ask.STATUS, {})
+
+    def _let_in(self, made: Made) -> None:
+        admin = self.sockets.path("admin")
+        trusted.let_in(admin, made.new.policy, made.new.roster)
+        opening = made.new.opening.get(simulated.ASSET)
+        if opening:
+            trusted.fund_wallet(admin, self._simulated_url, made.new.id, opening)
+
+    @property
+    def _simulated_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.simulated}"
+
+    def _nodes(self) -> dict[str, object]:
+        """What engine and watch are told of chains that can be paid on."""
+        if "simulated" not in self.rails:
+            return {}
+        return {simulated.NETWORK: {"genesis": self.simulated_genesis, "url": self._simulated_url}}
+
     def _start_product(self) -> None:
         deployment = self._deployment()["deployment"]
         roles = json.loads((self.data / "roles.json").read_text())
         dsn = {name: self.cluster.dsn(name, password) for name, password in roles.items()}
         listen = f"127.0.0.1:{self.ports.api}"
-        self.say("starting watch and the API")
+        self.say("starting watch, the engine and the API")
         key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
             "origin": f"strongroom/{deployment}", "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
+            "nodes": self._nodes(), "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
+        })
+        self._product("engine", trusted.ENGINE, {
+            "database_url": dsn["strongroom_engine"], "nodes": self._nodes(),
+            "signer_socket": str(self.sockets.path("engine")),
         })
         api = self._product("api", 0, {
             "listen": listen, "authority": listen, "database_url": dsn["strongroom_api"], "deployment": deployment,
@@ -200,11 +280,14 @@ class Supervisor:
         return self._child(name, command, user_of(place))
 
     def _child(
-        self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None
+        self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None,
+        *, inherited: Sequence[int] = (), rewound: int | None = None,
     ) -> Child:
         folder = self._folder(name)
         _give(folder, user)
-        child = Child(name, command, self.data / f"{name}.log", user, environment or {})
+        child = Child(
+            name, command, self.data / f"{name}.log", user, environment or {}, inherited=inherited, rewound=rewound
+        )
         child.start()
         self.children.append(child)
         return child
@@ -247,10 +330,23 @@ class Supervisor:
                     self.say(f"{child.name} ended; starting it again")
                     child.start()
                     self._write_document(ready=True)
+                    self._prepare_again(child)
             if time.monotonic() - mined >= MINE_EVERY_S:
                 mined = time.monotonic()
                 self._mine()
             time.sleep(POLL_S)
+
+    def _prepare_again(self, child: Child) -> None:
+        """What a node forgets when it ends: its open wallet, or a contract that wasn't saved yet."""
+        try:
+            if child.name == "bitcoin" and self.nodes.bitcoin is not None:
+                self.nodes.bitcoin.wait(child.running)
+                self.nodes.bitcoin.prepare()
+            if child.name == "evm" and self.nodes.evm is not None:
+                self.nodes.evm.wait(child.running)
+                self.nodes.evm.deploy_tokens(_ARTIFACTS)
+        except (BitcoinError, EvmError) as fault:
+            self.say(f"{child.name} isn't ready again: {fault}")
 
     def _mine(self) -> None:
         for node in (self.nodes.bitcoin, self.nodes.evm):
@@ -277,6 +373,9 @@ class Supervisor:
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
+        if self._starting:
+            self._starting = False  # once: what is being ended must not be interrupted again
+            raise _StopAskedError
 
     def _deployment(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.data / "deployment.json").read_text())
@@ -288,6 +387,10 @@ class Supervisor:
         document: dict[str, Any] = {"ready": ready, "deployment": founded.pop("deployment")}
         if ready:
             document["api_url"] = f"http://127.0.0.1:{self.ports.api}"
+            document["guard_url"] = f"http://127.0.0.1:{self.ports.guard}"
+            document["admin_socket"] = str(self.sockets.path("admin"))
+            if "simulated" in self.rails:
+                document["simulated"] = {"url": self._simulated_url}
         document |= founded
         document["isolation"] = {
             child.name: "a user of its own" if child.user is not None else "not isolated" for child in self.children
@@ -320,6 +423,10 @@ def explain(fault: BaseException) -> str:
     """What went wrong, and for the usual causes what to do."""
     if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
         return f"the disk is full ({fault.filename or 'while writing'}): free some space, or move it with --data"
+    if os.strerror(errno.ENOSPC) in str(fault):
+        return f"the disk is full: free some space, or move it with --data. {fault}"
+    if os.strerror(errno.EFBIG) in str(fault):
+        return f"a file may not grow any more (ulimit -f): raise the limit. {fault}"
     if isinstance(fault, PermissionError):
         return f"{fault.filename} can't be written: give the folder to this user, or move it with --data"
     return str(fault)

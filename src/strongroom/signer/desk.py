@@ -34,7 +34,9 @@ PATH_MAXIMUM: Final = 2**31 - 1
 APPROVALS_MAXIMUM: Final = 2_000
 ENGINE: Final = "engine"
 ADMIN: Final = "admin"
-_ADMIN_ONLY: Final = frozenset({Ask.ORGANISATION})
+_CHANNELS: Final = {
+    ENGINE: frozenset(Ask) - {Ask.ORGANISATION}, ADMIN: frozenset({Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION}),
+}
 
 
 class Desk:
@@ -47,7 +49,7 @@ class Desk:
         """One frame, one answer. Raises only what must end the process."""
         try:
             ask, fields = read_ask(frame)
-            if (channel == ADMIN) is not (ask in _ADMIN_ONLY) and ask is not Ask.STATUS:
+            if ask not in _CHANNELS[channel]:
                 refuse(Rule.OPERATION_KNOWN, f"{ask.value} isn't asked here")
             ripen(self._notary)
             return write_answer(_ACTS[ask](self, fields))

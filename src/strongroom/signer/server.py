@@ -18,7 +18,7 @@ ADMIN_FRAME_MAXIMUM: Final = 2**20
 CONNECTIONS_MAXIMUM: Final = 8
 """Of each channel; one more is closed at once."""
 FRAME_TIMEOUT_MS: Final = 5_000
-"""For a frame that has begun to arrive, and for an answer that isn't taken."""
+"""For the rest of a frame or of an answer, or for `_CHUNK` bytes of it: the handler may have taken long itself."""
 IDLE_MS: Final = 200
 
 _CHUNK: Final = 65_536
@@ -63,16 +63,21 @@ class _Connection:
 
     def move(self, events: int) -> None:
         """Send or receive what is possible now. Raises: HangUpError."""
+        moved = 0
         try:
             if self.outbound and events:
-                self.outbound = self.outbound[self.stream.send(self.outbound) :]
+                moved = self.stream.send(self.outbound)
+                self.outbound = self.outbound[moved:]
             elif events & select.POLLIN:
                 chunk = self.stream.recv(_CHUNK)
                 if not chunk:
                     raise HangUpError
                 self.inbound += chunk
+                moved = len(chunk)
             elif events:
                 raise HangUpError
+            if moved >= _CHUNK:
+                self.since = None
         except BlockingIOError:
             return
         except ConnectionError as fault:
@@ -101,7 +106,7 @@ class _Connection:
 
 
 class Server:
-    """`idle` is called at least every `IDLE_MS`, frames or not; `now_ms` is monotonic."""
+    """`idle` is called `IDLE_MS` after it last ended, frames or not; `now_ms` is monotonic."""
 
     def __init__(
         self, channels: Sequence[Channel], handle: Handle, idle: Callable[[], None], now_ms: Callable[[], int]
@@ -128,7 +133,7 @@ class Server:
         now = self._now_ms()
         if now - self._idled >= IDLE_MS:
             self._idle()
-            self._idled = now
+            self._idled = self._now_ms()
         for descriptor, connection in list(self._connections.items()):
             try:
                 connection.move(ready.get(descriptor, 0))

@@ -57,12 +57,17 @@ class Opening:
         return Clock(boot_ns, wall_ns, resume(self.book.started, self.book.clock, wall, guard_now))
 
     def _ask_head(self) -> SyncAnswer:
-        """Guard's head, asked with a Sync that offers nothing."""
+        """Guard's head, asked with a Sync that offers nothing.
+
+        Only a journal that has just begun offers its genesis: an empty guard enrols it. One that is empty before a
+        longer journal lost its store, and is for its operator to reconcile.
+        """
+        offered = tuple(self.journal.entries()) if self.journal.length == 1 else ()
         journal = Head(self.journal.length, self.journal.head)
         statement = guard_wire.head_statement(self.book.deployment, journal)
         nonce = self._random(32)
         signature = self._sign(statement, guard_wire.HEAD_TYPE)
-        raw = guard_wire.encode_sync(Sync(nonce, journal, (), self.book.control, False, signature))
+        raw = guard_wire.encode_sync(Sync(nonce, journal, offered, self.book.control, False, signature))
         opened = self._exchange(raw, guard_wire.SYNC_TYPE, guard_wire.SYNC_ANSWER_TYPE)
         answer = guard_wire.parse_sync_answer(opened)
         if answer.nonce != nonce:

@@ -19,7 +19,7 @@ from strongroom.protocol.merkle import leaf_hash
 from strongroom.store.organisations import read_policies
 from strongroom.store.session import Session
 
-ENGINE_LOCK: Final = 7163829168
+ENGINE_LOCK: Final = 7163829170
 ROWS_MAXIMUM: Final = 400
 
 

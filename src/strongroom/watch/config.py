@@ -11,6 +11,13 @@ class ConfigError(Exception):
     """The configuration can't be used; the message names the field."""
 
 
+class Node(msgspec.Struct, forbid_unknown_fields=True):
+    """A network's node; `genesis` is the hash of the first block that must be found at `url`."""
+
+    url: str
+    genesis: str
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """`checkpoint_key_file` holds an Ed25519 seed as 64 hex digits; `origin` names the log in its checkpoints.
 
@@ -21,6 +28,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     checkpoint_key_file: str
     last_checkpoint_file: str
     origin: Annotated[str, msgspec.Meta(pattern="^[!-*,-~]{1,100}$")]
+    deployment: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    guard_url: str | None = None
+    nodes: dict[str, Node] = {}
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 
 

@@ -1,4 +1,5 @@
-"""The watch process: today it sequences the audit log and signs its checkpoints, a few times a second.
+"""The watch process: sequences the audit log and signs its checkpoints, follows what was signed on its chain, and tells
+guard that it looks.
 
 When PostgreSQL goes away it waits and comes back. When the stored tree isn't the one that it signed, it stops: that
 is no fault to go on after, somebody changed the log or put an older database in its place. It knows what it signed
@@ -21,13 +22,18 @@ from nacl.signing import SigningKey
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
+from strongroom.rails.registry import open_rail
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
 from strongroom.store.session import FAULTS, SessionError, connect
 from strongroom.watch.config import Config, ConfigError, read_config, read_key
+from strongroom.watch.confirmations import follow
+from strongroom.watch.heartbeat import Heartbeat
 from strongroom.watch.memory import Memory
 
 LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
+FOLLOW_S: Final = 0.2
+HEARTBEAT_S: Final = 5
 
 
 async def watch(config: Config, key: SigningKey, stop: asyncio.Event) -> None:
@@ -50,11 +56,39 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
         sequencer = await Sequencer.start(connection, _signer(config, key, memory), verify, signed)
         LOG.info("the audit log has %d leaves", sequencer.frontier.size)
         while not stop.is_set():
-            now = Instant(time.time_ns() // 1_000_000)
-            if not await sequencer.step(now):
+            if not await sequencer.step(_now()):
                 await _pause(stop, config.interval_ms / SECOND_MS)
     finally:
         await connection.close(timeout=5)
+
+
+async def follow_chains(config: Config, stop: asyncio.Event) -> None:
+    """What was signed, on its chain, until told to stop."""
+    rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
+    while rails and not stop.is_set():
+        try:
+            connection = await connect(config.database_url, "strongroom watch: chains")
+            try:
+                while not stop.is_set():
+                    await follow(connection, rails, _now())
+                    await _pause(stop, FOLLOW_S)
+            finally:
+                await connection.close(timeout=5)
+        except FAULTS as fault:
+            LOG.warning("%s; again in %d s", fault, RETRY_S)
+            await _pause(stop, RETRY_S)
+
+
+async def tell_guard(config: Config, guard_url: str, key: SigningKey, stop: asyncio.Event) -> None:
+    """A heartbeat every few seconds, until told to stop."""
+    heartbeat = Heartbeat(guard_url, config.deployment, key)
+    while not stop.is_set():
+        await _pause(stop, HEARTBEAT_S if await heartbeat.beat(_now()) else RETRY_S)
+    await heartbeat.close()
+
+
+def _now() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
 
 
 def _signer(config: Config, key: SigningKey, memory: Memory) -> Callable[[int, bytes], str]:
@@ -88,7 +122,14 @@ async def _run(config: Config, key: SigningKey) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await watch(config, key, stop)
+    tasks = [asyncio.create_task(watch(config, key, stop)), asyncio.create_task(follow_chains(config, stop))]
+    if config.guard_url is not None:
+        tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, stop)))
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main() -> int:

@@ -1,0 +1,201 @@
+"""The trusted half of a sandbox: signer, guard, the link between them, and the engine that asks.
+
+Each is a process with a user and a folder of its own. The signer gets listening sockets and an opened age identity
+from here and opens nothing else; they live as long as the supervisor, so that a signer that is started again has them.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pyrage
+
+from strongroom.domain.document import Fields
+from strongroom.formats import simulated
+from strongroom.protocol.canonical import JsonValue, record_hash
+from strongroom.protocol.genesis import GENESIS_TYPE
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.sandbox.organisation import write_private
+from strongroom.sandbox.process import Child, user_of
+
+SIGNER, GUARD, LINK, ENGINE, SIMULATED = 4, 5, 6, 7, 8
+"""Places in the list of users."""
+SOCKET_PATH_MAXIMUM: Final = 100
+ASK_TIMEOUT_S: Final = 30
+CEREMONY_TIMEOUT_S: Final = 30
+FUNDED_COINS: Final = 20
+"""The opening is paid in so many coins, so that several batches can be under way."""
+MINE_EVERY_MS: Final = 500
+
+
+class TrustedError(Exception):
+    """The trusted half can't be set up; the message says why."""
+
+
+@dataclass(slots=True)
+class Sockets:
+    """Listening Unix sockets that the signer inherits, and where others find them."""
+
+    folder: Path
+    listeners: dict[str, socket.socket] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.sock"
+
+    def listen(self, name: str, user: int | None) -> int:
+        """The descriptor of a new socket that only `user` may connect to."""
+        path = self.path(name)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        if user is not None:
+            os.chown(path, user, user)
+        listener.listen(8)
+        self.listeners[name] = listener
+        return listener.fileno()
+
+
+def runtime_folder(data: Path) -> Path:
+    """A folder for sockets whose path is short enough for one (107 bytes)."""
+    folder = data / "run"
+    if len(str(folder / "engine.sock")) > SOCKET_PATH_MAXIMUM:
+        folder = Path(tempfile.gettempdir()) / f"strongroom-{record_hash('sandbox', str(data).encode()).hex()[:12]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o711)
+    folder.chmod(0o711)
+    return folder
+
+
+def make_signer_keys(data: Path) -> bytes:
+    """The signer's folder with its sealed keys, and the identity that opens them; the statement key."""
+    folder = data / "signer"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    identity = pyrage.x25519.Identity.generate()
+    write_private(data / "signer.identity", str(identity) + "\n")
+    return bytes.fromhex(_ceremony("keys", str(folder), str(identity.to_public())))
+
+
+def begin_journal(data: Path, genesis: bytes) -> None:
+    """The journal's first entry, and the same genesis hash for guard's operator to type."""
+    file = data / "genesis.json"
+    write_private(file, genesis.decode())
+    _ceremony("found", str(data / "signer"), str(file))
+    folder = data / "signer"
+    user = user_of(SIGNER)
+    if user is not None:
+        for each in (folder, *folder.iterdir()):
+            os.chown(each, user, user)
+
+
+def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Child:
+    identity = os.open(data / "signer.identity", os.O_RDONLY)
+    engine_user, user = user_of(ENGINE), user_of(SIGNER)
+    own = os.geteuid()
+    descriptors = {
+        "admin": sockets.listen("admin", None), "engine": sockets.listen("engine", engine_user),
+        "link": sockets.listen("link", user_of(LINK)),
+    }
+    config: dict[str, object] = {
+        "admin_user": own, "engine_user": own if engine_user is None else engine_user, "folder": str(data / "signer"),
+        "identity": identity, **descriptors,
+    }
+    file = data / "signer" / "config.json"
+    write_private(file, json.dumps(config, sort_keys=True) + "\n")
+    if user is not None:
+        os.chown(file, user, user)
+    command = [sys.executable, "-I", "-m", "strongroom.signer.main", str(file)]
+    return make("signer", command, user, inherited=(identity, *descriptors.values()), rewound=identity)
+
+
+def guard_config(data: Path, folder: Path, signer_port: int, officers_port: int, genesis: bytes) -> dict[str, object]:
+    store = folder / "store"
+    store.mkdir(mode=0o700, exist_ok=True)
+    return {
+        "folder": str(store), "marker_file": str(folder / "marker"), "key_file": str(folder / "guard.key"),
+        "genesis_hash": record_hash(GENESIS_TYPE, genesis).hex(), "signer_listen": f"127.0.0.1:{signer_port}",
+        "officers_listen": f"127.0.0.1:{officers_port}",
+    }
+
+
+def ask_signer(path: Path, ask: Ask, body: Mapping[str, JsonValue]) -> Any:
+    """One question on the admin socket. Raises: TrustedError if it is refused or not answered."""
+    frame = write_ask(ask, body)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ASK_TIMEOUT_S)
+            connection.connect(str(path))
+            connection.sendall(len(frame).to_bytes(4) + frame)
+            length = int.from_bytes(_receive(connection, 4))
+            answer = read_answer(_receive(connection, length))
+    except OSError as fault:
+        raise TrustedError(f"the signer doesn't answer on {path}: {fault}") from fault
+    if isinstance(answer, RefusedAnswer):
+        raise TrustedError(f"the signer refused: {answer.rule}: {answer.reason}")
+    return answer
+
+
+def let_in(path: Path, policy: bytes, roster: bytes) -> None:
+    """An organisation, on the admin socket."""
+    body: dict[str, JsonValue] = {"policy": b64encode(policy).decode(), "roster": b64encode(roster).decode()}
+    ask_signer(path, Ask.ORGANISATION, body)
+
+
+def fund_wallet(path: Path, chain_url: str, organisation: str, amount: int) -> None:
+    """Pay the opening of a wallet on the simulated chain, in several coins."""
+    body: dict[str, JsonValue] = {
+        "count": FUNDED_COINS, "first": 0, "network": simulated.NETWORK, "organisation": organisation,
+    }
+    addresses = Fields(ask_signer(path, Ask.ADDRESSES, body)).take("addresses")
+    if not isinstance(addresses, list):
+        raise TrustedError("the signer gives no addresses")
+    share, rest = divmod(amount, FUNDED_COINS)
+    with httpx.Client(base_url=chain_url, timeout=ASK_TIMEOUT_S, trust_env=False) as chain:
+        for place, address in enumerate(addresses):
+            minor = share + (rest if place == 0 else 0)
+            chain.post("/fund", json={"address": address, "amount": str(minor)}).raise_for_status()
+        chain.post("/mine", json={"blocks": 1}).raise_for_status()
+
+
+def chain_genesis(url: str, child: Child) -> str:
+    """The first block of the simulated chain, once it answers. Raises: ProcessError."""
+    deadline = time.monotonic() + ASK_TIMEOUT_S
+    while time.monotonic() < deadline and child.running():
+        try:
+            genesis: str = httpx.get(f"{url}/identity", timeout=2, trust_env=False).json()["genesis"]
+        except (httpx.HTTPError, KeyError, ValueError):
+            time.sleep(0.05)
+            continue
+        return genesis
+    raise child.fail("doesn't answer")
+
+
+def _ceremony(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "strongroom.signer.ceremony", *arguments], capture_output=True, text=True,
+        timeout=CEREMONY_TIMEOUT_S, check=False,
+    )
+    if done.returncode != 0:
+        raise TrustedError(f"the ceremony failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    parts = b""
+    while len(parts) < length:
+        part = connection.recv(min(65_536, length - len(parts)))
+        if not part:
+            raise ConnectionError("the connection ended")
+        parts += part
+    return parts
