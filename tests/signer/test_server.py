@@ -194,6 +194,42 @@ def test_a_frame_in_drops_is_taken_if_it_is_whole_in_time() -> None:
         assert receive(stream) == b"engine:drop by drop"
 
 
+def test_a_large_frame_is_not_late_because_the_server_was_busy() -> None:
+    with doors() as opened, opened.connect() as stream, opened.connect() as other:
+        assert ask(stream, b"one") == b"engine:one"
+        opened.stop.set()
+        opened.thread.join(5)
+        stream.sendall((200_000).to_bytes(4) + b"x" * 150_000)
+        for _ in range(2):
+            opened.later += FRAME_TIMEOUT_MS + 1  # as after a turn in which the handler waited for guard
+            opened.server.turn()
+        stream.sendall(b"x" * 50_000)
+        opened.later += FRAME_TIMEOUT_MS - 1_000
+        opened.server.turn()
+        opened.server.turn()
+        assert receive(stream) == b"engine:" + b"x" * 100
+        stream.sendall((200_000).to_bytes(4) + b"x" * 1_000)
+        opened.server.turn()
+        other.sendall(frame(b"y"))
+        opened.later += FRAME_TIMEOUT_MS + 1
+        opened.server.turn()
+        assert is_closed(stream)
+
+
+def test_idle_that_takes_long_leaves_time_for_frames() -> None:
+    with doors() as opened, opened.connect() as stream:
+        opened.stop.set()
+        opened.thread.join(5)
+        slow = opened.server
+        slow._idle = lambda: (time.sleep(0.3), opened.idled.append(time.monotonic()))[1]
+        opened.later = 10 * IDLE_MS
+        stream.sendall(b"".join(frame(b"%d" % number) for number in range(50)))
+        opened.idled.clear()
+        while len(opened.handled) < 50:
+            slow.turn()
+        assert len(opened.idled) == 1
+
+
 def test_an_answer_that_nobody_takes_ends_its_connection() -> None:
     with doors() as opened, opened.connect() as stream, opened.connect() as other:
         stream.sendall(frame(b"big"))
