@@ -9,23 +9,8 @@ from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
-from tests.guard.world import (
-    ADA,
-    CLEO,
-    DAN,
-    NEIGHBOUR,
-    ORGANISATION,
-    OTHER,
-    PAYER,
-    READER,
-    STRANGER,
-    VIC,
-    OpenGuard,
-    Signer,
-    World,
-    b64,
-    policy,
-)
+from tests.guard.world import OpenGuard, Signer, World, b64
+from tests.protocol.people import ADA, CLEO, DAN, NEIGHBOUR, ORGANISATION, OTHER, PAYER, READER, STRANGER, VIC, policy
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import IdempotencyKey

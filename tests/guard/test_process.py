@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, free_port, given_document
-from tests.guard.world import ADA, CLEO, DAN, ORGANISATION, OTHER, PAYER, VIC, Signer, World, b64
+from tests.guard.world import Signer, World, b64
+from tests.protocol.people import ADA, CLEO, DAN, ORGANISATION, OTHER, PAYER, VIC
 
 from strongroom.domain.instant import Instant
 from strongroom.protocol.entry import Kind

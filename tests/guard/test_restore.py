@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from nacl.signing import SigningKey
-from tests.guard.world import CLEO, DAN, OpenGuard, Signer, World, b64
+from tests.guard.world import OpenGuard, Signer, World, b64
+from tests.protocol.people import CLEO, DAN
 
 from strongroom.domain.document import DocumentError
 from strongroom.guard.reconcile import Reconciler

@@ -7,21 +7,8 @@ from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
-from tests.guard.world import (
-    ADA,
-    CLEO,
-    DAN,
-    NOW,
-    ORGANISATION,
-    OTHER,
-    PEOPLE,
-    OpenGuard,
-    Signer,
-    World,
-    b64,
-    policy,
-    roster,
-)
+from tests.guard.world import OpenGuard, Signer, World, b64
+from tests.protocol.people import ADA, CLEO, DAN, NOW, ORGANISATION, OTHER, PEOPLE, policy, roster
 
 from strongroom.domain.document import DocumentError
 from strongroom.protocol import guard_wire as wire

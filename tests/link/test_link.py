@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, free_port, listening
-from tests.guard.world import CLEO, Signer, World
+from tests.guard.world import Signer, World
+from tests.protocol.people import CLEO
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant

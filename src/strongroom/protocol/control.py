@@ -58,17 +58,17 @@ class Control:
 
 
 def write_control(control: Control) -> bytes:
-    given: dict[str, JsonValue]
-    match control.given:
-        case ByPeople(record, assertions):
-            given = {"assertions": [*map(assertion_document, assertions)], "record": b64encode(record).decode()}
-        case ClientEvidence():
-            given = {"evidence": control.given.document()}
-        case ByWatch(frame):
-            given = {"frame": b64encode(frame).decode()}
-    return encode(
-        {**given, "at_ms": control.at, "organisation": control.organisation, "type": CONTROL_TYPE}
-    )
+    given = control.given
+    written: dict[str, JsonValue]
+    if isinstance(given, ByPeople):
+        written = {
+            "assertions": [*map(assertion_document, given.assertions)], "record": b64encode(given.record).decode(),
+        }
+    elif isinstance(given, ByWatch):
+        written = {"frame": b64encode(given.frame).decode()}
+    else:
+        written = {"evidence": given.document()}
+    return encode({**written, "at_ms": control.at, "organisation": control.organisation, "type": CONTROL_TYPE})
 
 
 def read_control(raw: bytes) -> Control:
@@ -84,9 +84,10 @@ def read_control(raw: bytes) -> Control:
 
 def take_given(fields: Fields) -> ByPeople | ByWatch | ClientEvidence:
     """`record` and `assertions`, or `evidence`, or `frame`. Raises: DocumentError."""
-    if fields.has("evidence"):
+    names = fields.names()
+    if "evidence" in names:
         return take_evidence(fields.take("evidence"), fields.path("evidence"))
-    if fields.has("frame"):
+    if "frame" in names:
         return ByWatch(take_base64(fields.take("frame"), fields.path("frame")))
     record = take_base64(fields.take("record"), fields.path("record"))
     return ByPeople(record, take_assertions(fields, "assertions"))
@@ -98,13 +99,12 @@ def check_control(
     """What is to be applied (`negative.apply`, with `clock.at_least`). Raises: negative.INSTRUCTION_FAULTS."""
     if control.organisation != standing.organisation:
         raise InstructionError("is for another organisation")
-    match control.given:
-        case ByPeople(record, assertions):
-            return check_people(record, assertions, standing, genesis.relying_party, control.at, clock)
-        case ClientEvidence():
-            return check_client(control.given, standing, deployment)
-        case ByWatch(frame):
-            return _check_alarm(frame, standing, genesis, deployment)
+    given = control.given
+    if isinstance(given, ByPeople):
+        return check_people(given.record, given.assertions, standing, genesis.relying_party, control.at, clock)
+    if isinstance(given, ByWatch):
+        return _check_alarm(given.frame, standing, genesis, deployment)
+    return check_client(given, standing, deployment)
 
 
 def alarm_record(name: str, organisation: OrganisationId, deployment: str, at: Instant) -> bytes:

@@ -197,7 +197,7 @@ def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) 
 
 
 def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
-    """What it changes in who may do what. Tombstones and vetoes are for the book of payments."""
+    """What it changes in who may do what. What it changes in payments and pending changes is for the caller."""
     standing.used_records.add(instruction.record_id)
     match instruction.action:
         case Action.FREEZE:
@@ -217,8 +217,8 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
             standing.alarms.add(instruction.object)
         case Action.RESOLVE:
             standing.alarms.discard(instruction.object)
-        case Action.CANCEL | Action.DECLINE | Action.VETO:
-            pass
+        case _:
+            pass  # cancel, decline, veto
 
 
 INSTRUCTION_FAULTS: Final = (DocumentError, WebauthnError, InstructionError)
