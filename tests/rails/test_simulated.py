@@ -128,7 +128,8 @@ NONSENSE = {
     "nothing found": served(TIP, 404),
     "cut in the body": served(TIP)[:-5],
     "gzip": served(b"\x1f\x8b\x08\x00garbage", head="Content-Encoding: gzip\r\n"),
-    "too long": b"HTTP/1.1 200 X\r\n\r\n" + b" " * (port.ANSWER_BYTES_MAXIMUM + 1),
+    "too long": served(json.dumps(TIP).encode() + b" " * port.ANSWER_BYTES_MAXIMUM),
+    "no end": b"HTTP/1.1 200 X\r\n\r\n" + b" " * (port.ANSWER_BYTES_MAXIMUM + 1),
     "a number too large": served(b'{"height": 99999999999999999999, "hash": "' + b"ab" * 32 + b'"}'),
 }
 

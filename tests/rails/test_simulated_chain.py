@@ -218,7 +218,8 @@ NO_FAULTS: list[dict[str, Any]] = [
     {}, {"fault": "catch_fire"}, {"fault": "lose_broadcast", "count": 0}, {"fault": "lose_broadcast", "count": 10_001},
     {"fault": "lose_broadcast", "more": 1}, {"fault": "delay_answer"}, {"fault": "delay_answer", "ms": 60_001},
     {"fault": "cut_answer", "call": "mine"}, {"fault": "skip"}, {"fault": "skip", "txid": "ab"}, {"fault": "late"},
-    {"fault": "lie", "txid": "ab" * 32, "mode": "white"}, {"fault": "reorg", "depth": 0}, {"fault": "reorg", "depth": 1},
+    {"fault": "lie", "txid": "ab" * 32, "mode": "white"}, {"fault": "reorg", "depth": 0},
+    {"fault": "reorg", "depth": 1},
 ]
 
 

@@ -117,6 +117,7 @@ def test_what_was_replaced_and_whose_coin_is_free_again_is_forgotten_and_may_com
     z = WALLETS[0].spend([b], [(WALLETS[1].address, 970_000)])
     taken = [take(ledger, each) for each in (x, y, z)]
     assert ledger.conflict(taken[0]) is None
+    assert coins(ledger, WALLETS[0]) == [a]
     assert ledger.conflict(taken[1]) == taken[2]
     assert take(ledger, x) == taken[0]
     mine(ledger)
@@ -215,8 +216,9 @@ def test_whatever_is_sent_mined_and_taken_back_coins_are_spent_once_and_none_com
         mine_coins = coins(ledger, wallet)
         signed = b""
         if what == "pay" and mine_coins:
-            coin = mine_coins[choice % len(mine_coins)]
-            signed = wallet.spend([coin], [(payee.address, max(coin.amount_minor - tenths * 1_000, 1))])
+            chosen = mine_coins[choice % len(mine_coins) :][: 1 + tenths % 2]
+            left = sum(coin.amount_minor for coin in chosen) - tenths * 1_000
+            signed = wallet.spend(chosen, [(payee.address, max(left, 1))])
         elif what == "replace" and sent:
             transaction, _ = parse_signed(sent[choice % len(sent)])
             owner = next(each for each in WALLETS if each.address == transaction.inputs[0].address)
