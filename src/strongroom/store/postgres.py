@@ -137,7 +137,9 @@ class Cluster:
         return self.directory / "postgres.log"
 
     def _initialise(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.directory.exists():
+            self.directory.mkdir(parents=True)
+            self.directory.chmod(0o711)  # the server's user must get through to its data, and see nothing else
         _write_private(self._password_file, secrets.token_urlsafe(32) + "\n")
         unfinished = self.directory / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -160,7 +162,7 @@ class Cluster:
         unfinished.rename(self.data)
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
+        with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=_environment(),
                 user=self._uid, group=self._gid, extra_groups=self._groups,
