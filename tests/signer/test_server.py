@@ -156,8 +156,10 @@ def test_the_largest_frame_is_taken_and_the_largest_answer_given() -> None:
 )
 def test_a_frame_that_is_too_long_or_empty_ends_its_connection_at_its_length(channel: str, length: int) -> None:
     with doors() as opened, opened.connect(channel) as stream, opened.connect(channel) as other:
+        started = time.monotonic()
         stream.sendall(length.to_bytes(4))
         assert is_closed(stream)
+        assert time.monotonic() - started < FRAME_TIMEOUT_MS / 2_000  # and not for being slow
         assert opened.handled == []
         assert ask(other, b"still here") == channel.encode() + b":still here"
 
@@ -273,10 +275,10 @@ def test_only_known_users_come_in() -> None:
                 os.write(writing, b"%d closed" % os.geteuid() if is_closed(stream) else b"open")
             finally:
                 os._exit(0)
+        os.close(writing)
         os.waitpid(child, 0)
         assert os.read(reading, 100) == b"%d closed" % stranger
         os.close(reading)
-        os.close(writing)
         assert opened.handled == []
         assert opened.fault is None
 
