@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,22 +83,24 @@ def test_a_process_whose_writer_met_the_impossible_answers_and_stops(
 
 
 def test_postgres_killed_under_it_is_503_until_it_is_back(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and parent.name.startswith("pytest-"):
-            parent.chmod(0o755)
-    cluster = Cluster(tmp_path / "cluster")
-    cluster.start()
-    try:
-        asyncio.run(_prepare(cluster))
-        api = ApiProcess(tmp_path, cluster.dsn("strongroom_api", ROLE_PASSWORD, DATABASE)).start()
+    with tempfile.TemporaryDirectory(prefix="strongroom-test-") as folder:
+        Path(folder).chmod(0o755)
+        cluster = Cluster(Path(folder))
+        cluster.start()
         try:
-            with httpx.Client(base_url=api.url, timeout=40, trust_env=False) as client:
-                _kill_and_recover(cluster, api, client)
+            _with_a_cluster_of_its_own(cluster, tmp_path)
         finally:
-            assert api.stop() == 0
+            cluster.kill()
+
+
+def _with_a_cluster_of_its_own(cluster: Cluster, folder: Path) -> None:
+    asyncio.run(_prepare(cluster))
+    api = ApiProcess(folder, cluster.dsn("strongroom_api", ROLE_PASSWORD, DATABASE)).start()
+    try:
+        with httpx.Client(base_url=api.url, timeout=40, trust_env=False) as client:
+            _kill_and_recover(cluster, api, client)
     finally:
-        cluster.kill()
+        assert api.stop() == 0
 
 
 async def _prepare(cluster: Cluster) -> None:

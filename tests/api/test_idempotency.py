@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.api.server import ApiProcess
 from tests.api.signer import JSON, Unsigned, sign
-from tests.api.world import Organisation, declaration, fresh_key, item, payout, refused
+from tests.api.world import Client, Organisation, declaration, fresh_key, item, payout, refused
 
 from strongroom.domain.ids import ClientId, IdempotencyKey, OrganisationId
 from strongroom.protocol.identifier import beneficiary_id, payout_id, run_id
@@ -29,8 +29,8 @@ def many(api: ApiProcess) -> Iterator[httpx.Client]:
         yield client
 
 
-def in_parallel(many: httpx.Client, world: Organisation, requests: list[Unsigned]) -> list[httpx.Response]:
-    signed = [(request, sign(request, world.payer.profile)) for request in requests]
+def in_parallel(many: httpx.Client, by: Client, requests: list[Unsigned]) -> list[httpx.Response]:
+    signed = [(request, sign(request, by.profile)) for request in requests]
 
     def send(one: tuple[Unsigned, dict[str, str]]) -> httpx.Response:
         return many.request(one[0].method, one[0].path, content=one[0].body, headers=one[1])
@@ -47,7 +47,7 @@ def test_fifty_at_once_with_one_key_make_one_payout(
     world: Organisation, to: dict[str, Any], many: httpx.Client
 ) -> None:
     before, key, body = world.owner.counts(), fresh_key(), payout(to)
-    answers = in_parallel(many, world, [ask(body, key)] * PARALLEL)
+    answers = in_parallel(many, world.payer, [ask(body, key)] * PARALLEL)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     replayed = [answer.headers.get("idempotent-replayed") for answer in answers]
@@ -63,7 +63,7 @@ def test_fifty_at_once_with_one_key_and_fifty_bodies_make_one_payout(
     before, key = world.owner.counts(), fresh_key()
     debt = fresh_key()
     bodies = [payout(to, amount=str(1_000 + number), external_id=debt) for number in range(PARALLEL)]
-    answers = in_parallel(many, world, [ask(body, key) for body in bodies])
+    answers = in_parallel(many, world.payer, [ask(body, key) for body in bodies])
     made = [answer for answer in answers if answer.status_code == 201]
     assert len(made) == 1
     for answer in answers:
@@ -79,10 +79,26 @@ def test_fifty_at_once_for_one_debt_make_one_payout(
     world: Organisation, to: dict[str, Any], many: httpx.Client
 ) -> None:
     before, body = world.owner.counts(), payout(to)
-    answers = in_parallel(many, world, [ask(body, fresh_key()) for _ in range(PARALLEL)])
+    answers = in_parallel(many, world.payer, [ask(body, fresh_key()) for _ in range(PARALLEL)])
     codes = [answer.json().get("code", "made") for answer in answers]
     assert (codes.count("made"), codes.count("duplicate_external_id")) == (1, PARALLEL - 1)
     assert world.owner.counts()["payouts"] == before["payouts"] + 1
+
+
+@pytest.mark.parametrize("path", ["/v1/payout-runs", "/v1/beneficiaries"])
+def test_twenty_at_once_with_one_key_make_one_run_or_beneficiary(
+    world: Organisation, to: dict[str, Any], many: httpx.Client, path: str
+) -> None:
+    before, key = world.owner.counts(), fresh_key()
+    is_run = path == "/v1/payout-runs"
+    body = {"items": [item(to), item(to)]} if is_run else declaration()
+    client = world.payer if is_run else world.declarer
+    answers = in_parallel(many, client, [ask(body, key, path)] * 20)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert [answer.headers.get("idempotent-replayed") for answer in answers].count(None) == 1
+    table = "runs" if is_run else "beneficiaries"
+    assert world.owner.counts()[table] == before[table] + 1
 
 
 DIFFERENT = [

@@ -80,10 +80,15 @@ async def add_destination(
 def _payable(
     to: Writing, caller: Caller, record: DestinationRecord | Refusal, field: str
 ) -> DestinationRecord | Refusal:
-    """The record, unless the edge found something wrong, or its address is one of ours or a token's contract."""
+    """The record, unless the edge found something wrong, nothing is ever paid on its network (a payee that is declared
+    there is a mistake), or its address is one of ours or a token's contract."""
     if isinstance(record, Refusal):
         return record
     policy = to.state.policy_of(caller.organisation)
+    networks = sorted({rule.network for rule in policy.assets.values()})
+    if record.network not in networks:
+        detail = f"isn't one that this organisation pays on: {', '.join(networks)}"
+        return Refusal(Code.NETWORK_MISMATCH, detail, field.replace("address", "network"))
     own = {wallet.treasury for wallet in policy.wallets.values()}
     if record.address in own or f"{record.network}/erc20:{record.address}" in policy.assets:
         return Refusal(Code.ADDRESS_FORBIDDEN, "is a contract or wallet that must not be paid", field)
