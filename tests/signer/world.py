@@ -7,7 +7,7 @@ the simulated chain. It makes what clients, people and the engine make, rightly,
 import itertools
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +320,28 @@ class World:
         record = read_beneficiary(Fields(body), ORGANISATION, beneficiary_id(ORGANISATION, DECLARER, key))
         assert row == {"digest": destination_digest(record.encode())}, row
         return record
+
+    def take(self, ask: Ask, evidence: Sequence[ClientEvidence]) -> None:
+        """Raises: AskRefused for the first that is refused."""
+        for row in self.ask(ask, evidence=[each.document() for each in evidence]):
+            if "refused" in row:
+                raise AskRefused(row["refused"]["rule"], row["refused"]["reason"])
+
+    def take_run(self, evidence: ClientEvidence) -> None:
+        self.ask(Ask.RUN, evidence=evidence.document())
+
+    def next_version(self, before: DestinationRecord, address: str) -> DestinationRecord:
+        """The version after `before`, declared and registered."""
+        body = {
+            "network": simulated.NETWORK, "address": address, "version": before.version + 1,
+            "previous": destination_digest(before.encode()),
+        }
+        path = f"/v1/beneficiaries/{before.beneficiary}/destinations"
+        self.take(Ask.DESTINATIONS, [self.request(path, body, "next", self.keys.declarer, DECLARE_KEY)])
+        return replace(before, where=address, version=before.version + 1, previous=destination_digest(before.encode()))
+
+    def bytes_of(self, text: Any) -> bytes:
+        return b64decode(text)
 
     def cooled(self, **how: Any) -> DestinationRecord:
         record = self.beneficiary(**how)

@@ -73,10 +73,15 @@ class Notary:
         return self._sign(record_hash(record_type, raw))
 
     def agree(self, *, wants_spend: bool = False) -> None:
-        """Until guard has all that we have, and we have applied all that it has. Raises: Refused."""
+        """Until guard has all that we have, and we have applied all that it has. Raises: Refused.
+
+        A spend was decided before: an instruction that comes now refuses it, whatever it says.
+        """
         for _ in range(ROUNDS_MAXIMUM):
             answer = self._sync(wants_spend=wants_spend)
             self._apply_control(answer)
+            if wants_spend and answer.control_entries:
+                refuse(Rule.GUARD_AGREES, "instructions came after the decision: it must be made again")
             if answer.is_cosigned and answer.journal == self.head and answer.control == self.book.control:
                 return
             if not answer.control_entries and not self._goes_on(answer):

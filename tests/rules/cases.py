@@ -1,0 +1,824 @@
+"""The rules of the signer's gate as tables: for each tag, what is taken and what is refused by it.
+
+A case gets a world in which everything is right, and does one thing: rightly, or wrong in the one way that its name
+says. That a wrong one is refused by the tag under which it stands, and by no other, is the test.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+from nacl.signing import SigningKey
+from tests.signer.world import (
+    ADA,
+    BEN,
+    CLEO,
+    COOLING_MS,
+    DAN,
+    DECLARE_KEY,
+    EVE,
+    ORGANISATION,
+    PAY_KEY,
+    PAYER,
+    TESS,
+    Human,
+    World,
+    limit,
+    payee,
+    policy_document,
+)
+
+from strongroom.domain.ids import IdempotencyKey
+from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.formats import simulated
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
+from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.guard_wire import Lease
+from strongroom.protocol.identifier import run_id
+from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
+from strongroom.protocol.negative import Action
+from strongroom.protocol.roster import ROSTER_TYPE, Roster
+from strongroom.protocol.run_tree import item_leaf, run_root
+from strongroom.protocol.signer_wire import Ask
+from strongroom.signer.rules import Rule
+
+STRANGER = SigningKey(b"\7" * 32)
+SMALL, MIDDLE, LARGE = 20_000, 900_000, 20_000_000
+"""Base units, each worth a cent: for nobody, for one person, for two people of two groups."""
+OLD_MS = 60_000
+"""After this a destination isn't young any more."""
+
+Act = Callable[[World], object]
+
+
+def small(world: World, **how: Any) -> str:
+    return world.intent(world.cooled(), SMALL, **how)
+
+
+def old(world: World, minor: int) -> str:
+    record = world.cooled()
+    world.pass_by(OLD_MS)
+    return world.intent(record, minor)
+
+
+def pay_small(world: World) -> None:
+    world.sign([small(world)])
+
+
+def pay_middle(world: World, *people: Human) -> None:
+    payout = old(world, MIDDLE)
+    world.sign([payout], approvals=[world.approved(payout, *(people or (ADA,)))])
+
+
+def pay_large(world: World, *people: Human) -> None:
+    payout = old(world, LARGE)
+    world.sign([payout], approvals=[world.approved(payout, *people)])
+
+
+# Guard, freezes, and what is asked.
+
+
+def lease_is(lease: Lease, operation: str = "pay") -> Act:
+    def act(world: World) -> None:
+        payout = small(world)
+        if operation == "cancel":
+            coin = world.coin(50_000)
+            world.sign([payout], coins=[coin], raw=world.transaction([world.output(payout)], coins=[coin])[0])
+            world.guard.lease = lease
+            world.sign([], operation="cancel", raw=world.transaction([], coins=[coin])[0])
+            return
+        world.guard.lease = lease
+        world.sign([payout])
+
+    return act
+
+
+def frozen(scope: str, *, unfrozen: bool = False) -> Act:
+    def act(world: World) -> None:
+        payout = small(world)
+        intent = world.payments.intents[payout].intent
+        scoped = scope.format(client=PAYER, beneficiary=intent.beneficiary, asset=simulated.ASSET)
+        world.guard.instruct(Action.FREEZE, scoped, CLEO)
+        if unfrozen:
+            world.guard.instruct(Action.UNFREEZE, scoped, CLEO, DAN, epoch=1)
+        world.sign([payout])
+
+    return act
+
+
+def guard_cut_off(world: World) -> None:
+    payout = small(world)
+    world.sign([small(world)])
+    world.guard.is_reachable = False
+    world.sign([payout])
+
+
+def frozen_between_decision_and_cosignature(world: World) -> None:
+    payout = small(world)
+    world.guard.before_spend = lambda: world.guard.instruct(Action.FREEZE, "organisation", CLEO)
+    world.sign([payout])
+
+
+def unknown_organisation(world: World) -> None:
+    world.ask(Ask.ADDRESSES, organisation="org_" + "z" * 26, network=simulated.NETWORK, first=0, count=1)
+
+
+def raw_ask(**changes: Any) -> Act:
+    def act(world: World) -> None:
+        payout = small(world)
+        raw, _ = world.transaction([world.output(payout)])
+        body: dict[str, Any] = {
+            "operation": "pay",
+            "network": simulated.NETWORK,
+            "transaction": b64encode(raw).decode(),
+            "paths": [{"generation": 0, "index": 0}],
+            "items": [{"payout": payout}],
+            "approvals": [],
+        } | changes
+        world.ask(Ask.SIGN, **body)
+
+    return act
+
+
+# What clients sign.
+
+
+def request(**how: Any) -> Act:
+    """A payout asked for in a way that isn't right, or is."""
+
+    def act(world: World) -> None:
+        record = world.cooled()
+        wrong = {"deployment": None, "age_ms": 0, "signed_by": world.keys.payer, "key_id": PAY_KEY} | how
+        path = wrong.pop("path", "/v1/payouts")
+        evidence = world.request(path, world.payout_body(record, SMALL), "k", **wrong)
+        world.take(Ask.INTENTS, [evidence])
+
+    return act
+
+
+def body_changed_after_signing(world: World) -> None:
+    evidence = world.payout_evidence(world.payout_body(world.cooled(), SMALL), "k")
+    world.take(
+        Ask.INTENTS, [type(evidence)(evidence.base, evidence.signature, evidence.body.replace(b"trip", b"TRIP"))]
+    )
+
+
+def by_the_declaring_key(world: World) -> None:
+    body = world.payout_body(world.cooled(), SMALL)
+    world.take(Ask.INTENTS, [world.request("/v1/payouts", body, "k", world.keys.declarer, DECLARE_KEY)])
+
+
+def key_revoked_after_the_request(world: World) -> None:
+    payout = small(world)
+    world.guard.instruct(Action.REVOKE, PAY_KEY, CLEO)
+    world.sign([payout])
+
+
+def never_asked_for(world: World) -> None:
+    payout = small(world)
+    raw, _ = world.transaction([world.output(payout)])
+    world.sign(["po_" + "z" * 26], raw=raw)
+
+
+def the_same_request_again(world: World) -> None:
+    body = world.payout_body(world.cooled(), SMALL)
+    for _ in range(2):
+        world.take(Ask.INTENTS, [world.payout_evidence(body, "k")])
+        world.pass_by(1_000)
+
+
+def another_request_under_its_key(world: World) -> None:
+    record = world.cooled()
+    for minor in (SMALL, SMALL + 1):
+        world.take(Ask.INTENTS, [world.payout_evidence(world.payout_body(record, minor, external_id="x"), "k")])
+
+
+def instructed(action: Action, *people: Human) -> Act:
+    def act(world: World) -> None:
+        payout = small(world)
+        world.guard.instruct(action, payout, *people)
+        world.sign([payout])
+
+    return act
+
+
+def with_time(name: str, offset_ms: int, wait_ms: int = 0) -> Act:
+    def act(world: World) -> None:
+        record = world.cooled()
+        payout = world.intent(record, SMALL, **{name: format_instant(Instant(world.times.wall_ms + offset_ms))})
+        world.pass_by(wait_ms)
+        world.sign([payout])
+
+    return act
+
+
+def two_of_one_debt(replaced: bool, dead: bool) -> Act:
+    def act(world: World) -> None:
+        record = world.cooled()
+        first = world.intent(record, SMALL, external_id="trip")
+        if dead:
+            world.guard.instruct(Action.CANCEL, first, CLEO)
+            world.sign([world.intent(record, 1_000)])
+        world.intent(record, SMALL, external_id="trip", **({"replaces": first} if replaced else {}))
+
+    return act
+
+
+# Never twice.
+
+
+def again(*, shares: bool, operation: str = "pay", drops: bool = False) -> Act:
+    """A second attempt at payouts that were signed, with a coin of the first or with others."""
+
+    def act(world: World) -> None:
+        payouts = [small(world), small(world)]
+        coin = world.coin(100_000)
+        world.sign(payouts, coins=[coin])
+        second = payouts[:1] if drops else payouts
+        world.sign(second, operation=operation, coins=[coin if shares else world.coin(100_000)], fee=900)
+
+    return act
+
+
+def excluded_only_in_part(world: World) -> None:
+    """Two attempts that exclude each other; a third must exclude both, and excludes the second alone."""
+    payout = small(world)
+    first, second = world.coin(60_000), world.coin(60_000)
+    world.sign([payout], coins=[first])
+    world.sign([payout], coins=[first, second], fee=900)
+    world.sign([payout], coins=[second], fee=1_300)
+
+
+def rebuilt_on_a_cancel(world: World) -> None:
+    """The coin of the first attempt goes back to change; the second attempt spends that change."""
+    payout = small(world)
+    coin = world.coin(60_000)
+    world.sign([payout], coins=[coin])
+    raw, _ = world.transaction([], coins=[coin], fee=900)
+    world.sign([], operation="cancel", raw=raw)
+    change = simulated.parse_unsigned(raw).outputs[0]
+    index = world.payments.change_next[simulated.NETWORK] - 1
+    made = simulated.Input(simulated.transaction_id(raw), 0, change.amount, change.address)
+    world.sign([payout], coins=[made], paths=[(0, index)])
+
+
+def twice_in_one(world: World) -> None:
+    payout = small(world)
+    raw, _ = world.transaction([world.output(payout), world.output(payout)])
+    world.sign([payout, payout], raw=raw)
+
+
+# Runs.
+
+
+class Run:
+    """A sealed run, and its items with their proofs."""
+
+    def __init__(self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None) -> None:
+        self.world = world
+        self.records = [record or world.beneficiary() for _ in minors]
+        world.pass_by(COOLING_MS + OLD_MS)
+        self.id = run_id(ORGANISATION, PAYER, IdempotencyKey("run"))
+        self.items = [
+            {"idempotency_key": f"item-{index}", **world.payout_body(record, minor)}
+            for index, (record, minor) in enumerate(zip(self.records, minors, strict=True))
+        ]
+        self.leaves = [item_leaf(item, self.id, index) for index, item in enumerate(self.items)]
+        self.outputs = [(record.address, minor) for record, minor in zip(self.records, minors, strict=True)]
+        self.seal = {
+            "count": len(minors),
+            "root": run_root(self.leaves).hex(),
+            "totals": {simulated.ASSET: str(totals or sum(minors))},
+        }
+        completed = Frontier().append([leaf_hash(leaf) for leaf in self.leaves])
+        self._nodes = {(level, position): digest for level, position, digest in completed}
+
+    def sealed(self) -> "Run":
+        evidence = self.world.request(
+            f"/v1/payout-runs/{self.id}/seal", self.seal, "seal", self.world.keys.payer, PAY_KEY
+        )
+        self.world.take_run(evidence)
+        return self
+
+    def whole_call(self) -> None:
+        body = {"items": self.items, "seal": self.seal}
+        self.world.take_run(self.world.request("/v1/payout-runs", body, "run", self.world.keys.payer, PAY_KEY))
+
+    def item(self, index: int, leaf: bytes | None = None) -> dict[str, JsonValue]:
+        proof = inclusion_proof(index, len(self.leaves), self._nodes.__getitem__)
+        return {
+            "leaf": b64encode(leaf or self.leaves[index]).decode(),
+            "proof": [[each.hex()] for each in proof],
+            "run": self.id,
+        }
+
+    def pay(self, *indexes: int, people: tuple[Human, ...] = (), items: list[Any] | None = None) -> bytes:
+        raw, _ = self.world.transaction([self.outputs[index] for index in indexes])
+        given = [self.world.approved(self.id, *people)] if people else []
+        return self.world.sign([], raw=raw, items=items or [self.item(index) for index in indexes], approvals=given)
+
+
+def run_in_slices(world: World) -> None:
+    run = Run(world, [5_000, 6_000, 7_000]).sealed()
+    run.pay(0, 2)
+    run.pay(1)
+
+
+def run_in_one_call(world: World) -> None:
+    run = Run(world, [5_000, 6_000])
+    run.whole_call()
+    run.pay(0, 1)
+
+
+def item_at_another_place(world: World) -> None:
+    run = Run(world, [5_000, 5_000]).sealed()
+    run.pay(0, items=[{**run.item(1), "leaf": run.item(0)["leaf"]}])
+
+
+def item_of_another_amount(world: World) -> None:
+    run = Run(world, [5_000, 5_000]).sealed()
+    leaf = item_leaf({**run.items[0], "amount": "9000"}, run.id, 0)
+    run.pay(0, items=[run.item(0, leaf)])
+
+
+def more_than_sealed(world: World) -> None:
+    """The client's totals say less than its items: the tier would be that of the totals."""
+    run = Run(world, [5_000, 6_000], totals=5_500).sealed()
+    run.pay(0)
+    run.pay(1)
+
+
+def run_of_much(*people: Human) -> Act:
+    """Each item is small; the run is worth enough to need two people of two groups."""
+
+    def act(world: World) -> None:
+        run = Run(world, [24_000] * 50).sealed()
+        run.pay(0, 1, 2, people=people)
+
+    return act
+
+
+# Destinations.
+
+
+def still_cooling(world: World) -> None:
+    record = world.beneficiary()
+    payout = world.intent(record, SMALL)
+    world.pass_by(COOLING_MS - 1)
+    world.sign([payout])
+
+
+def never_declared(world: World) -> None:
+    body = world.payout_body(world.cooled(), SMALL, destination_digest="ab" * 32)
+    world.take(Ask.INTENTS, [world.payout_evidence(body, "k")])
+
+
+def hung_on_another_beneficiary(world: World) -> None:
+    mine, theirs = world.cooled(), world.cooled()
+    body = world.payout_body(mine, SMALL, beneficiary=theirs.beneficiary)
+    world.take(Ask.INTENTS, [world.payout_evidence(body, "k")])
+
+
+def to_version(*, asked: int, opened: bool, wait_ms: int) -> Act:
+    """Version 2 was declared; a payout to `asked`, while one to version 1 is open or not."""
+
+    def act(world: World) -> None:
+        first = world.cooled()
+        if opened:
+            world.intent(first, 1_000)
+        second = world.next_version(first, payee("moved"))
+        world.pass_by(wait_ms)
+        world.sign([world.intent(first if asked == 1 else second, SMALL)])
+
+    return act
+
+
+# People.
+
+
+def approved_before(change: Callable[[World, str], None]) -> Act:
+    """Approved rightly, and then something came in between."""
+
+    def act(world: World) -> None:
+        payout = old(world, MIDDLE)
+        approved = world.approved(payout, ADA)
+        change(world, payout)
+        world.sign([payout], approvals=[approved])
+
+    return act
+
+
+def approvals_of_another(world: World) -> None:
+    one, other = old(world, MIDDLE), old(world, MIDDLE)
+    world.approved(other, ADA)
+    world.sign([other], approvals=[{**world.approved(one, ADA), "subject": other}])
+
+
+def signed_wrong(**wrong: Any) -> Act:
+    def act(world: World) -> None:
+        payout = old(world, MIDDLE)
+        given = world.approved(payout)
+        raw = world.bytes_of(given["request"])
+        given["assertions"] = [assertion_document(ADA.asserts(raw, APPROVAL_REQUEST_TYPE, **wrong))]
+        world.sign([payout], approvals=[given])
+
+    return act
+
+
+def two_keys_of_one_person(world: World) -> None:
+    payout = old(world, LARGE)
+    given = world.approved(payout)
+    raw = world.bytes_of(given["request"])
+    given["assertions"] = [assertion_document(ADA.asserts(raw, APPROVAL_REQUEST_TYPE, number)) for number in range(2)]
+    world.sign([payout], approvals=[given])
+
+
+def suspended(world: World) -> None:
+    payout = old(world, MIDDLE)
+    approved = world.approved(payout, ADA)
+    world.guard.instruct(Action.SUSPEND, ADA.id, CLEO)
+    world.sign([payout], approvals=[approved])
+
+
+def many_by_browsers(count: int, *people: Human) -> Act:
+    """Each needs two people; together they are above what browsers release in a day."""
+
+    def act(world: World) -> None:
+        for _ in range(count):
+            pay_large(world, *people)
+
+    return act
+
+
+# Limits.
+
+
+def amount(minor: int, **changes: Any) -> Act:
+    def act(world: World) -> None:
+        payout = old(world, minor)
+        given = [world.approved(payout, ADA, BEN)] if minor > 25_000 else []
+        world.sign([payout], approvals=given)
+
+    return act
+
+
+def forty_to_one_address(people: tuple[Human, ...]) -> Act:
+    """Structured below the tier for nobody: the day's sum to the address counts."""
+
+    def act(world: World) -> None:
+        records = [world.beneficiary(address=payee("one")) for _ in range(2)]
+        world.pass_by(OLD_MS)
+        world.sign([world.intent(records[0], SMALL)])
+        payout = world.intent(records[1], SMALL)
+        world.sign([payout], approvals=[world.approved(payout, *people)] if people else [])
+
+    return act
+
+
+def spent(count: int, *, pause_ms: int = 0) -> Act:
+    """So many payouts of 20,000 under a limit of 100,000 a day."""
+
+    def act(world: World) -> None:
+        for _ in range(count):
+            pay_small(world)
+            world.pass_by(pause_ms)
+
+    return act
+
+
+def fees(count: int, fee: int) -> Act:
+    def act(world: World) -> None:
+        for _ in range(count):
+            payout = small(world)
+            raw, _ = world.transaction([world.output(payout)] + [], coins=[world.coin(SMALL + fee + 600)], fee=fee)
+            world.sign([payout], raw=raw)
+
+    return act
+
+
+# Bytes.
+
+
+def bytes_with(outputs: Callable[[World, str], list[tuple[str, int]]] | None = None, **how: Any) -> Act:
+    """An honest transaction, changed in one place."""
+
+    def act(world: World) -> None:
+        payout = small(world)
+        made = outputs(world, payout) if outputs else [world.output(payout)]
+        coins = [make(world) for make in how["coins"]] if "coins" in how else None
+        raw, _ = world.transaction(made, coins=coins, fee=how.get("fee", 500), change=how.get("change"))
+        world.sign([payout], raw=how["raw"](raw) if "raw" in how else raw, paths=how.get("paths"))
+
+    return act
+
+
+def change_to(index: int, generation: int = 0, count: int = 1) -> Act:
+    def act(world: World) -> None:
+        payout = small(world)
+        address = world.wallet.address(ORGANISATION, generation, index)
+        outputs = [world.output(payout)] + [
+            (world.wallet.address(ORGANISATION, generation, index + place) if count > 1 else address, 5_000)
+            for place in range(count)
+        ]
+        raw, _ = world.transaction(outputs, coins=[world.coin(SMALL + 5_000 * count + 500)], change=0)
+        world.sign([payout], raw=raw)
+
+    return act
+
+
+def foreign(world: World) -> tuple[str, int]:
+    return payee("attacker"), 5_000
+
+
+def sweep(to: str) -> Act:
+    def act(world: World) -> None:
+        raw, _ = world.transaction([(to, 50_000)], coins=[world.coin(50_500)], change=0)
+        world.sign([], operation="sweep", raw=raw)
+
+    return act
+
+
+# Changes.
+
+
+def changed(*people: Human, version: int = 2, wait_ms: int = 5_000, vetoed: bool = False) -> Act:
+    """A roster that takes TESS out; then TESS tries to approve."""
+
+    def act(world: World) -> None:
+        new = roster_without_tess(world, version)
+        given = [assertion_document(each.asserts(new, ROSTER_TYPE)) for each in people]
+        world.ask(Ask.CHANGE, document="roster", raw=b64encode(new).decode(), assertions=given)
+
+    return act
+
+
+def roster_without_tess(world: World, version: int = 2) -> bytes:
+    before = world.payments.standing.roster
+    people = tuple(each for each in before.people if each.id != TESS.id)
+    return Roster(
+        ORGANISATION, version, world.payments.standing.roster_hash, people, before.groups, before.clients
+    ).encode()
+
+
+TIGHT: dict[str, Any] = {"limits": [limit("B", "organisation", "unattended", 100_000)]}
+TREASURY = payee("treasury")
+SWEEPING: dict[str, Any] = {"wallets": [{**policy_document()["wallets"][0], "treasury": TREASURY}]}
+CAPPED: dict[str, Any] = {"browser_release_reference_minor": "30000000"}
+FEW_FEES: dict[str, Any] = {"fee_budget_reference_minor": "1000"}
+POOR: dict[str, Any] = {
+    "assets": [{**policy_document()["assets"][0], "maximum_minor": "21000"}],
+}
+
+# tag: (cases that are taken, cases that are refused by it). A case is (name, act) or (name, act, changes of the policy).
+RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
+    Rule.LEASE_FRESH: (
+        [("lease for all", lease_is(Lease.ALL)), ("a cancel while recovering", lease_is(Lease.RECOVER, "cancel"))],
+        [
+            ("no lease", lease_is(Lease.NONE)),
+            ("a payment while recovering", lease_is(Lease.RECOVER)),
+            ("a cancel without a lease", lease_is(Lease.NONE, "cancel")),
+        ],
+    ),
+    Rule.NOT_FROZEN: (
+        [
+            ("another client is frozen", frozen("client:cl_" + "z" * 26)),
+            ("unfrozen", frozen("organisation", unfrozen=True)),
+        ],
+        [
+            (scope, frozen(scope))
+            for scope in (
+                "organisation",
+                "client:{client}",
+                "beneficiary:{beneficiary}",
+                "asset:{asset}",
+                "network:sim:sandbox",
+            )
+        ],
+    ),
+    Rule.GUARD_AGREES: (
+        [("guard answers", pay_small)],
+        [
+            ("guard is cut off", guard_cut_off),
+            ("a freeze comes after the decision", frozen_between_decision_and_cosignature),
+        ],
+    ),
+    Rule.ORGANISATION_KNOWN: ([("ours", pay_small)], [("another", unknown_organisation)]),
+    Rule.OPERATION_KNOWN: (
+        [("pay", raw_ask())],
+        [
+            ("an unknown operation", raw_ask(operation="approve")),
+            ("nobody to pay", raw_ask(items=[])),
+            ("a cancel that pays", raw_ask(operation="cancel")),
+            ("an unknown field", raw_ask(message="00")),
+            ("a raw hash", raw_ask(transaction=None)),
+        ],
+    ),
+    Rule.INTENT_SIGNED: (
+        [("as the SDK does", request())],
+        [
+            ("for another deployment", request(deployment="0" * 16)),
+            ("on a rehearsal's path", request(path="/v1/payouts/preview")),
+            ("with a query", request(path="/v1/payouts?x=1")),
+            ("by another key", request(signed_by=STRANGER)),
+            ("the body changed", body_changed_after_signing),
+            ("never asked for", never_asked_for),
+        ],
+    ),
+    Rule.INTENT_SCOPE: (
+        [("a key that may pay", request())],
+        [("a key that only declares", by_the_declaring_key), ("a key that is revoked", key_revoked_after_the_request)],
+    ),
+    Rule.INTENT_YOUNG: (
+        [("a day less a minute", request(age_ms=DAY_MS - 60_000))],
+        [("more than a day", request(age_ms=DAY_MS + 60_000)), ("from the future", request(age_ms=-120_000))],
+    ),
+    Rule.INTENT_FIRST: (
+        [("the same again", the_same_request_again)],
+        [("another under its key", another_request_under_its_key)],
+    ),
+    Rule.INTENT_ALIVE: (
+        [
+            ("nobody took it back", pay_small),
+            ("its time has come", with_time("not_before", 5_000, 5_000)),
+            ("not expired yet", with_time("expires_at", 60_000)),
+        ],
+        [
+            ("cancelled by an officer", instructed(Action.CANCEL, CLEO)),
+            ("declined", instructed(Action.DECLINE, ADA)),
+            ("expired", with_time("expires_at", 5_000, 5_000)),
+            ("before its time", with_time("not_before", 5_000)),
+        ],
+    ),
+    Rule.DEBT_ONCE: (
+        [("in place of a dead one", two_of_one_debt(True, True))],
+        [
+            ("twice", two_of_one_debt(False, False)),
+            ("of a dead one, not saying so", two_of_one_debt(False, True)),
+            ("in place of a living one", two_of_one_debt(True, False)),
+        ],
+    ),
+    Rule.PAYOUT_ONCE: (
+        [
+            ("with a shared coin", again(shares=True)),
+            ("a higher fee", again(shares=True, operation="bump")),
+            ("on the change of a cancel", rebuilt_on_a_cancel),
+        ],
+        [
+            ("with other coins", again(shares=False)),
+            ("a bump with other coins", again(shares=False, operation="bump")),
+            ("a bump that drops a payout", again(shares=True, operation="bump", drops=True)),
+            ("excludes only the last attempt", excluded_only_in_part),
+            ("twice in one", twice_in_one),
+        ],
+    ),
+    Rule.RUN_ITEM: (
+        [("in slices", run_in_slices), ("in one call", run_in_one_call)],
+        [("at another place", item_at_another_place), ("of another amount", item_of_another_amount)],
+    ),
+    Rule.DESTINATION_KNOWN: (
+        [("declared", pay_small)],
+        [("never declared", never_declared), ("hung on another beneficiary", hung_on_another_beneficiary)],
+    ),
+    Rule.DESTINATION_COOLED: ([("cooled off", pay_small)], [("a millisecond too early", still_cooling)]),
+    Rule.DESTINATION_CURRENT: (
+        [
+            ("the new one", to_version(asked=2, opened=False, wait_ms=COOLING_MS)),
+            ("the old one while the new one cools", to_version(asked=1, opened=False, wait_ms=0)),
+        ],
+        [
+            ("the old one, later", to_version(asked=1, opened=False, wait_ms=COOLING_MS)),
+            ("the new one while the old one is open", to_version(asked=2, opened=True, wait_ms=COOLING_MS)),
+        ],
+    ),
+    Rule.APPROVAL_REQUESTED: (
+        [("the live request", pay_middle)],
+        [
+            ("nobody was asked", lambda world: world.sign([old(world, MIDDLE)])),
+            ("another payout's", approvals_of_another),
+            ("an earlier ticket", approved_before(lambda world, payout: world.ask(Ask.REQUEST, subject=payout))),
+            (
+                "before a freeze",
+                approved_before(
+                    lambda world, _: (
+                        (
+                            world.guard.instruct(Action.FREEZE, "organisation", CLEO),
+                            world.guard.instruct(Action.UNFREEZE, "organisation", CLEO, DAN, epoch=1),
+                        )
+                        and None
+                    )
+                ),
+            ),
+        ],
+    ),
+    Rule.APPROVAL_ALIVE: (
+        [("just in time", approved_before(lambda world, _: world.pass_by(DAY_MS - 120_000)))],
+        [("a day later", approved_before(lambda world, _: world.pass_by(DAY_MS)))],
+    ),
+    Rule.APPROVAL_SIGNED: (
+        [("as a passkey does", signed_wrong())],
+        [
+            ("the person wasn't verified", signed_wrong(flags=1)),
+            ("for another domain", signed_wrong(relying_party_id="x")),
+            ("by a page elsewhere", signed_wrong(client_data={"origin": "https://evil.example"})),
+            ("in a frame", signed_wrong(client_data={"crossOrigin": True})),
+        ],
+    ),
+    Rule.APPROVAL_INDEPENDENT: (
+        [("an approver", pay_middle)],
+        [
+            ("a custodian of the client", lambda world: pay_middle(world, EVE)),
+            ("an officer who isn't an approver", lambda world: pay_middle(world, CLEO)),
+            ("suspended", suspended),
+        ],
+    ),
+    Rule.APPROVAL_ENOUGH: (
+        [("two of two groups", lambda world: pay_large(world, ADA, BEN)), ("a run by two", run_of_much(ADA, BEN))],
+        [
+            ("one of two", lambda world: pay_large(world, ADA)),
+            ("two of one group", lambda world: pay_large(world, BEN, TESS)),
+            ("two keys of one person", two_keys_of_one_person),
+            ("nobody", lambda world: approve_with_nobody(world)),
+            ("a run by one", run_of_much(ADA)),
+        ],
+    ),
+    Rule.APPROVAL_TERMINAL: (
+        [("with a terminal", many_by_browsers(2, ADA, TESS), CAPPED), ("once", many_by_browsers(1, ADA, BEN), CAPPED)],
+        [("browsers alone", many_by_browsers(2, ADA, BEN), CAPPED)],
+    ),
+    Rule.LIMIT_AMOUNT: (
+        [("at the most", amount(21_000), POOR)],
+        [("a unit more", amount(21_001), POOR)],
+    ),
+    Rule.LIMIT_TIER: ([("in the last tier", amount(25_000_000))], [("above it", amount(25_000_001))]),
+    Rule.LIMIT_WINDOW: (
+        [("just full", spent(5), TIGHT), ("a day later", spent(6, pause_ms=DAY_MS // 4), TIGHT)],
+        [("one too many", spent(6), TIGHT), ("more than was sealed", more_than_sealed)],
+    ),
+    Rule.LIMIT_FEES: (
+        [("within the budget", fees(2, 500), FEW_FEES)],
+        [("dripping", fees(3, 500), FEW_FEES)],
+    ),
+    Rule.BYTES_READ: (
+        [("as it should be", bytes_with())],
+        [
+            ("a byte too many", bytes_with(raw=lambda raw: raw + b"\0", paths=[(0, 0)])),
+            ("cut off", bytes_with(raw=lambda raw: raw[:-1], paths=[(0, 0)])),
+            ("another network", raw_ask(network="eip155:31337")),
+        ],
+    ),
+    Rule.BYTES_INPUTS: (
+        [("coins of ours", bytes_with())],
+        [
+            ("a stranger's coin", bytes_with(coins=[lambda world: stranger_coin(world)])),
+            ("another key's path", bytes_with(paths=[(0, 1)])),
+            ("a path too many", bytes_with(paths=[(0, 0), (0, 0)])),
+        ],
+    ),
+    Rule.BYTES_OUTPUTS: (
+        [("what was asked for", bytes_with()), ("a sweep to the treasury", sweep(TREASURY), SWEEPING)],
+        [
+            ("a unit more", bytes_with(lambda world, payout: [(world.output(payout)[0], SMALL + 1)])),
+            ("a unit less", bytes_with(lambda world, payout: [(world.output(payout)[0], SMALL - 1)])),
+            ("to somebody else", bytes_with(lambda world, payout: [(payee("attacker"), SMALL)])),
+            ("a sweep elsewhere", sweep(payee("attacker")), SWEEPING),
+            ("a sweep that no policy has", sweep(TREASURY)),
+        ],
+    ),
+    Rule.BYTES_CHANGE: (
+        [("to the next address", bytes_with()), ("in four outputs", change_to(0, count=4))],
+        [
+            ("to a stranger", bytes_with(lambda world, payout: [world.output(payout), foreign(world)])),
+            ("to a far index", change_to(50)),
+            ("to another generation", change_to(0, generation=1)),
+            ("in five outputs", change_to(0, count=5)),
+            ("dust", bytes_with(change=545, coins=[lambda world: world.coin(SMALL + 1_045)])),
+        ],
+    ),
+    Rule.BYTES_FEE: (
+        [("at the ceiling", bytes_with(fee=3_000))],
+        [
+            ("above the rate", bytes_with(fee=40_000)),
+            ("a thousand times too much", bytes_with(fee=500_000)),
+            ("less than nothing", bytes_with(coins=[lambda world: world.coin(SMALL - 1)], change=0)),
+        ],
+    ),
+    Rule.CHANGE_QUORUM: (
+        [("two officers", changed(CLEO, DAN))],
+        [
+            ("one officer", changed(CLEO)),
+            ("two approvers", changed(ADA, BEN)),
+            ("one officer twice", changed(CLEO, CLEO)),
+            ("a version left out", changed(CLEO, DAN, version=3)),
+        ],
+    ),
+}
+
+
+def stranger_coin(world: World) -> simulated.Input:
+    coin = world.coin(50_000)
+    return simulated.Input(coin.txid, 0, coin.amount, payee("stranger"))
+
+
+def approve_with_nobody(world: World) -> None:
+    payout = old(world, MIDDLE)
+    world.sign([payout], approvals=[world.approved(payout)])
