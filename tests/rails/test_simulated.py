@@ -11,11 +11,11 @@ from tests.rails.chain import Chain, running_chain
 from tests.rails.conformance import Conformance, FaultConformance
 from tests.rails.wallet import Wallet, id_of, new_wallet
 
-from strongroom.formats.simulated import NETWORK
+from strongroom.formats.simulated import NETWORK, OUTPUTS_MAXIMUM
 from strongroom.rails import port
 from strongroom.rails.port import ChainTransactionId, Coin, Rail, RailError, Rejected, Unknown
 from strongroom.rails.registry import open_rail
-from strongroom.rails.simulated import SimulatedRail
+from strongroom.rails.simulated import CHECKED_MAXIMUM, SimulatedRail
 
 
 class SimulatedGround:
@@ -70,6 +70,44 @@ def test_the_registry_opens_the_rail_of_a_network_and_no_other(ground: Simulated
     asyncio.run(story())
     with pytest.raises(RailError, match="no rail"):
         open_rail("sim:other", ground.chain.url, ground.genesis)
+
+
+def test_a_block_that_was_read_before_is_still_read_by_its_hash(ground: SimulatedGround) -> None:
+    """More blocks than are kept, each asked for twice, and one that a reorg has put in another's place."""
+
+    async def story() -> None:
+        rail = ground.open()
+        ground.mine(CHECKED_MAXIMUM + 2)
+        tip = await rail.tip()
+        heights = range(tip.height - CHECKED_MAXIMUM - 1, tip.height + 1)
+        first = [await rail.block(height) for height in heights]
+        assert [await rail.block(height) for height in heights] == first
+        ground.fault("reorg", depth=2)
+        again = [await rail.block(height) for height in heights]
+        assert again[:-2] == first[:-2]
+        assert not {block.block_hash for block in again[-2:] if block} & {block.block_hash for block in first if block}
+        await rail.close()
+
+    asyncio.run(story())
+
+
+def test_ten_thousand_small_coins_of_a_stranger_dont_hide_a_large_one(ground: SimulatedGround) -> None:
+    """The attacker has a little money, and wants a wallet's coins not to be found, so that payouts stop."""
+
+    async def story() -> None:
+        rail, victim, stranger = ground.open(), ground.new_address(), ground.new_address()
+        ground.fund(victim, 5_000_000)
+        for _ in range(port.COINS_MAXIMUM // OUTPUTS_MAXIMUM + 1):
+            ground.fund(stranger, 3_000_000)
+            coins = await rail.coins([stranger])
+            assert await rail.broadcast(ground.pay(coins, [(victim, 1_000)] * OUTPUTS_MAXIMUM)) == port.Accepted()
+        ground.fund(victim, 7_000_000)
+        ground.mine()
+        amounts = [coin.amount_minor for coin in await rail.coins([victim])]
+        assert amounts == [7_000_000, 5_000_000] + [1_000] * (port.COINS_MAXIMUM - 2)
+        await rail.close()
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(

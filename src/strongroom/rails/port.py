@@ -148,7 +148,11 @@ class Rail(Protocol):
         """Raises: RailError."""
 
     async def coins(self, addresses: Sequence[str]) -> tuple[Coin, ...]:
-        """The coins of at most ADDRESSES_MAXIMUM addresses, each of the rail's own form. Raises: RailError."""
+        """The coins of at most ADDRESSES_MAXIMUM addresses, each of the rail's own form, largest first.
+
+        At most COINS_MAXIMUM: strangers who send many small coins can't keep the large ones from being found. The sum
+        of so many is no balance. Raises: RailError.
+        """
 
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         """Sends the bytes once; sending what is known already is `Accepted`. Raises nothing for a node's fault."""

@@ -42,6 +42,7 @@ from strongroom.rails.simulated_block import block_hash
 HOST: Final = "127.0.0.1"
 """The only one: the chain has no TLS and no accounts."""
 FEE_RATE_MAXIMUM: Final = 1_000_000_000
+CHECKED_MAXIMUM: Final = 16
 
 _ID = re.compile("[0-9a-f]{64}")
 
@@ -125,6 +126,8 @@ class SimulatedRail:
             raise RailError(f"the simulated chain must be at http://{HOST}:PORT")
         self._genesis = genesis
         self._answer_timeout_s = answer_timeout_s
+        self._checked: dict[str, Block] = {}
+        """By hash, which commits to all of it, so that a block is read once however often it is asked for."""
         timeout = httpx.Timeout(answer_timeout_s, connect=port.CONNECT_TIMEOUT_S)
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False, follow_redirects=False)
 
@@ -189,7 +192,16 @@ class SimulatedRail:
 
     async def block(self, height: int) -> Block | None:
         answer = await self._call("GET", f"/blocks/{height}")
-        return None if answer is None else _checked(_convert(answer, _Block), height)
+        if answer is None:
+            return None
+        block = _convert(answer, _Block)
+        known = self._checked.get(block.hash)
+        if known is None or known.height != height:
+            known = _checked(block, height)
+            if len(self._checked) == CHECKED_MAXIMUM:
+                self._checked.pop(next(iter(self._checked)))
+            self._checked[block.hash] = known
+        return known
 
     async def fee_rate(self) -> int:
         return (await self._get("/fee-rate", _FeeRate)).minor_per_1000_bytes

@@ -147,11 +147,10 @@ class Chain:
         if not isinstance(addresses, list) or len(addresses) > ADDRESSES_MAXIMUM:
             raise BadRequest(f"addresses must be a list of at most {ADDRESSES_MAXIMUM}")
         found = self.ledger.unspent({_address(each) for each in addresses})
-        if len(found) > COINS_MAXIMUM:
-            raise BadRequest(f"these addresses have more than {COINS_MAXIMUM} coins: ask for fewer at once")
+        found.sort(key=lambda each: -each[1].amount)
         return {"coins": [
             {"txid": txid.hex(), "index": index, "amount": str(coin.amount), "address": coin.address, "height": height}
-            for (txid, index), coin, height in found
+            for (txid, index), coin, height in found[:COINS_MAXIMUM]
         ]}
 
     def broadcast(self, _: str, body: Json) -> Json:

@@ -78,9 +78,10 @@ class FaultError(ValueError):
 def parse_fault(body: dict[str, JsonValue]) -> Fault | Reorg:
     """Raises: FaultError."""
     try:
-        return msgspec.convert(body, Fault | Reorg)  # type: ignore[call-overload,no-any-return]  # a union is a type
+        ordered: Fault | Reorg = msgspec.convert(body, Fault | Reorg)
     except msgspec.ValidationError as fault:
         raise FaultError(str(fault)) from fault
+    return ordered
 
 
 class Faults:
