@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from nacl.signing import SigningKey
-from tests.api.server import ApiProcess, Owner, api_process
+from tests.api.server import DEPLOYMENT, ApiProcess, Owner, api_process
 from tests.api.world import Organisation, create_world, refused
 from tests.conftest import ROLE_PASSWORD
 
@@ -33,6 +33,7 @@ def audited(
     (folder / "checkpoint.key").write_text(bytes(KEY).hex())
     (folder / "watch.json").write_text(json.dumps({
         "database_url": postgres_cluster.dsn("strongroom_watch", ROLE_PASSWORD, "api_audit"), "origin": ORIGIN,
+        "deployment": DEPLOYMENT,
         "checkpoint_key_file": str(folder / "checkpoint.key"), "interval_ms": 10,
         "last_checkpoint_file": str(folder / "last.note"),
     }))

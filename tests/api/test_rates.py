@@ -1,7 +1,7 @@
 """So many requests a second from one address, and so many with one key; the rest is refused unread."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ from tests.api.world import Organisation, create_world, declaration, fresh_key, 
 from strongroom.store.postgres import Cluster
 
 PER_ADDRESS, PER_KEY = 24, 8
+ATTEMPTS = 20
 
 
 @pytest.fixture
@@ -25,41 +26,47 @@ def slow(postgres_cluster: Cluster, tmp_path: Path) -> Iterator[tuple[ApiProcess
         yield api, owner, client
 
 
-def next_second() -> None:
-    """The windows are of whole seconds: begin at the beginning of one."""
-    time.sleep(1.02 - time.time() % 1)
+def within_one_second(ask: Callable[[], list[httpx.Response]]) -> list[httpx.Response]:
+    """The windows are of whole seconds: begin with one, and again if the machine was too slow to end in it."""
+    for _ in range(ATTEMPTS):
+        time.sleep(1.02 - time.time() % 1)
+        second = int(time.time())
+        answers = ask()
+        if int(time.time()) == second:
+            return answers
+    raise AssertionError("the machine is too slow to ask so often within one second")
 
 
 def test_ten_times_the_rate_is_refused_by_key_and_by_address(slow: tuple[ApiProcess, Owner, httpx.Client]) -> None:
     api, owner, client = slow
     world = create_world(api, owner, client)
     to = world.declared()
-    next_second()
-    by_key = [world.payer.get("/v1/payouts") for _ in range(PER_KEY + 4)]
+    by_key = within_one_second(lambda: [
+        *(world.payer.get("/v1/payouts") for _ in range(PER_KEY + 4)), world.declarer.get("/v1/beneficiaries"),
+    ])
+    other = by_key.pop()
+    assert other.status_code == 200  # another key of the same address still has its own
     assert [answer.status_code for answer in by_key] == [200] * PER_KEY + [429] * 4
     problem = refused(by_key[-1], "rate_limited")
     assert "key" in problem["detail"]
     assert by_key[-1].headers["retry-after"] == "1"
     assert by_key[0].headers["ratelimit-policy"] == f'"address";q={PER_ADDRESS};w=1, "key";q={PER_KEY};w=1'
     assert by_key[0].headers["ratelimit"] == f'"address";r={PER_ADDRESS - 1};t=1, "key";r={PER_KEY - 1};t=1'
-    other = world.declarer.get("/v1/beneficiaries")  # another key of the same address still has its own
-    assert other.status_code == 200
     _address_before_everything(world, client)
     _key_before_the_body(world)
-    next_second()
+    time.sleep(1)
     assert world.payer.post("/v1/payouts", payout(to), fresh_key()).status_code == 201
 
 
 def _address_before_everything(world: Organisation, client: httpx.Client) -> None:
     """Above the address's rate neither path, size nor signature is looked at."""
-    next_second()
-    for _ in range(PER_ADDRESS):
-        client.get("/v1/nowhere")
     before = world.owner.counts()
-    for answer in (
-        client.get("/v1/nowhere"), client.put("/v1/payouts"), client.post("/v1/payouts", content=b" " * (2**20 + 1)),
-        client.get("/v1/payouts"), world.declarer.post("/v1/beneficiaries", declaration(), fresh_key()),
-    ):
+    answers = within_one_second(lambda: [
+        *(client.get("/v1/nowhere") for _ in range(PER_ADDRESS)), client.get("/v1/nowhere"), client.put("/v1/payouts"),
+        client.post("/v1/payouts", content=b" " * (2**20 + 1)), client.get("/v1/payouts"),
+        world.declarer.post("/v1/beneficiaries", declaration(), fresh_key()),
+    ])
+    for answer in answers[PER_ADDRESS:]:
         problem = refused(answer, "rate_limited")
         assert "address" in problem["detail"]
     assert world.owner.counts() == before
@@ -68,13 +75,14 @@ def _address_before_everything(world: Organisation, client: httpx.Client) -> Non
 
 def _key_before_the_body(world: Organisation) -> None:
     """`rate_limited` per key comes after the signature and before anything of the body."""
-    next_second()
-    for _ in range(PER_KEY):
-        world.payer.get("/v1/payouts")
-    refused(world.payer.post("/v1/payouts", b"{", None), "rate_limited")
     forged = sign(Unsigned("POST", "/v1/payouts", "", b"x", JSON, "k"), world.payer.profile)
-    refused(world.payer.send(Unsigned("POST", "/v1/payouts", "", b"{", JSON, "k"), forged), "signature_invalid")
-    # who can't sign doesn't use up the rate of who can
-    for _ in range(PER_KEY):
-        world.clients["new"].send(Unsigned("GET", "/v1/payouts"), {**forged})
-    assert world.clients["payouts2"].get("/v1/payouts").status_code in (200, 429)
+    request = Unsigned("POST", "/v1/payouts", "", b"{", JSON, "k")
+    answers = within_one_second(lambda: [
+        *(world.payer.send(request, forged) for _ in range(PER_KEY)),  # who can't sign uses up nobody's rate
+        *(world.payer.get("/v1/payouts") for _ in range(PER_KEY)),
+        world.payer.post("/v1/payouts", b"{", None), world.payer.send(request, forged),
+    ])
+    for answer in (*answers[:PER_KEY], answers[-1]):
+        refused(answer, "signature_invalid")
+    assert [answer.status_code for answer in answers[PER_KEY:-2]] == [200] * PER_KEY
+    refused(answers[-2], "rate_limited")
