@@ -408,6 +408,11 @@ def approved_before(change: Callable[[World, str], None]) -> Act:
     return act
 
 
+def refrozen(world: World, _: str) -> None:
+    world.guard.instruct(Action.FREEZE, "organisation", CLEO)
+    world.guard.instruct(Action.UNFREEZE, "organisation", CLEO, DAN, epoch=1)
+
+
 def approvals_of_another(world: World) -> None:
     one, other = old(world, MIDDLE), old(world, MIDDLE)
     world.approved(other, ADA)
@@ -490,7 +495,7 @@ def fees(count: int, fee: int) -> Act:
     def act(world: World) -> None:
         for _ in range(count):
             payout = small(world)
-            raw, _ = world.transaction([world.output(payout)] + [], coins=[world.coin(SMALL + fee + 600)], fee=fee)
+            raw, _ = world.transaction([world.output(payout)], coins=[world.coin(SMALL + fee + 600)], fee=fee)
             world.sign([payout], raw=raw)
 
     return act
@@ -569,7 +574,7 @@ POOR: dict[str, Any] = {
     "assets": [{**policy_document()["assets"][0], "maximum_minor": "21000"}],
 }
 
-# tag: (cases that are taken, cases that are refused by it). A case is (name, act) or (name, act, changes of the policy).
+# tag: (cases that are taken, cases that are refused by it). A case is (name, act), or with changes of the policy.
 RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     Rule.LEASE_FRESH: (
         [("lease for all", lease_is(Lease.ALL)), ("a cancel while recovering", lease_is(Lease.RECOVER, "cancel"))],
@@ -696,18 +701,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("nobody was asked", lambda world: world.sign([old(world, MIDDLE)])),
             ("another payout's", approvals_of_another),
             ("an earlier ticket", approved_before(lambda world, payout: world.ask(Ask.REQUEST, subject=payout))),
-            (
-                "before a freeze",
-                approved_before(
-                    lambda world, _: (
-                        (
-                            world.guard.instruct(Action.FREEZE, "organisation", CLEO),
-                            world.guard.instruct(Action.UNFREEZE, "organisation", CLEO, DAN, epoch=1),
-                        )
-                        and None
-                    )
-                ),
-            ),
+            ("before a freeze", approved_before(refrozen)),
         ],
     ),
     Rule.APPROVAL_ALIVE: (
