@@ -91,9 +91,11 @@ class Journal:
         """Read and verify what is there, and change nothing. Raises: JournalError if the disk can't be read."""
         journal = cls(disk)
         with journal._disk_work():
-            while (frame := _read_frame(disk, journal._ends[-1], journal.head)) is not None:
+            end, head = 0, EMPTY_HEAD
+            while (frame := _read_frame(disk, end, head)) is not None:
                 journal._remember(*frame)
-            journal.is_torn = disk.read(journal._ends[-1], 1) != b""
+                end, head = journal._ends[-1], frame[1]
+            journal.is_torn = disk.read(end, 1) != b""
         return journal
 
     @property
@@ -113,13 +115,15 @@ class Journal:
 
     def entries(self, first: int = 0) -> Iterator[bytes]:
         """The entries from number `first` on, counted from 0, read and verified anew. Raises: JournalError."""
-        for number in range(first, self.length):
-            with self._disk_work():
-                frame = _read_frame(self._disk, self._ends[number], self.head_at(number))
-            if frame is None or frame[1] != self.head_at(number + 1):
-                self._poison = f"entry {number} has changed on the disk"
-                raise JournalError(self._poison)
-            yield frame[0]
+        with self._disk_work():
+            head = self.head_at(min(first, self.length))
+            for number in range(first, self.length):
+                frame = _read_frame(self._disk, self._ends[number], head)
+                if frame is None or frame[1] != self.head_at(number + 1):
+                    self._poison = f"entry {number} has changed on the disk"
+                    raise JournalError(self._poison)
+                yield frame[0]
+                head = frame[1]
 
     def settle(self, guard_length: int, guard_head: bytes) -> None:
         """Compare with what guard cosigned last; only then a torn tail is cut and entries may be appended.
