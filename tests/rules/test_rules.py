@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.rules.cases import RULES, Act
 from tests.signer.world import AskRefused, World, policy_document
+from tools.rules_doc import document
 
 from strongroom.signer.rules import Rule
 
@@ -42,3 +43,7 @@ def test_every_rule_has_cases_of_both_kinds_and_a_place_in_the_code() -> None:
     assert {rule.name for rule in Rule} == named
     assert set(RULES) == set(Rule)
     assert all(taken and refused for taken, refused in RULES.values())
+
+
+def test_the_document_is_the_one_that_is_generated() -> None:
+    assert (SIGNER.parents[2] / "docs/signer-rules.md").read_text() == document()

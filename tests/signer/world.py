@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 from tests.protocol.passkey import ORIGIN, RELYING_PARTY_ID, Passkey
 
 from strongroom.domain.document import Fields
-from strongroom.domain.ids import ClientId, KeyId, OrganisationId, PersonId
+from strongroom.domain.ids import ClientId, IdempotencyKey, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.formats import simulated
@@ -317,7 +317,8 @@ class World:
         body = {"name": name, "destination": {"network": simulated.NETWORK, "address": address or payee(key)}}
         evidence = self.request("/v1/beneficiaries", body, key, self.keys.declarer, DECLARE_KEY)
         (row,) = self.ask(Ask.DESTINATIONS, evidence=[evidence.document()])
-        record = read_beneficiary(Fields(body), ORGANISATION, beneficiary_id(ORGANISATION, DECLARER, key))
+        beneficiary = beneficiary_id(ORGANISATION, DECLARER, IdempotencyKey(key))
+        record = read_beneficiary(Fields(body), ORGANISATION, beneficiary)
         assert row == {"digest": destination_digest(record.encode())}, row
         return record
 
@@ -361,7 +362,7 @@ class World:
         (row,) = self.ask(Ask.INTENTS, evidence=[evidence.document()])
         if "refused" in row:
             raise AskRefused(row["refused"]["rule"], row["refused"]["reason"])
-        assert row == {"payout": payout_id(ORGANISATION, PAYER, key)}
+        assert row == {"payout": payout_id(ORGANISATION, PAYER, IdempotencyKey(key))}
         return str(row["payout"])
 
     def payout_evidence(self, body: dict[str, Any], key: str, **how: Any) -> ClientEvidence:
