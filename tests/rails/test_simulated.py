@@ -16,6 +16,7 @@ from strongroom.rails import port
 from strongroom.rails.port import ChainTransactionId, Coin, Rail, RailError, Rejected, Unknown
 from strongroom.rails.registry import open_rail
 from strongroom.rails.simulated import CHECKED_MAXIMUM, SimulatedRail
+from strongroom.rails.simulated_block import block_hash
 
 
 class SimulatedGround:
@@ -135,16 +136,16 @@ def served(body: object, status: int = 200, head: str = "") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
 
 
-async def ask(answer: bytes, method: str, *arguments: object, timeout_s: float = 1) -> object:
-    """What the rail makes of a node that answers everything with these bytes, then hangs up."""
+async def ask(answer: bytes, method: str, *arguments: object, block: bytes = b"") -> object:
+    """What the rail makes of a node that answers everything with these bytes (but blocks, if given), then hangs up."""
 
     async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(block if block and head.startswith(b"GET /blocks/") else answer)
         writer.close()
 
     server = await asyncio.start_server(node, "127.0.0.1", 0)
-    rail = SimulatedRail(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", answer_timeout_s=timeout_s)
+    rail = SimulatedRail(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", answer_timeout_s=1)
     try:
         return await getattr(rail, method)(*arguments)
     finally:
@@ -234,6 +235,36 @@ def test_the_answers_that_were_made_wrong_are_right_before() -> None:
     pending = {**STATUS, "state": "pending", "signed": SIGNED.hex()}
     assert asyncio.run(ask(served(pending), "status", id_of(SIGNED))) == port.Pending()
     assert asyncio.run(ask(served({"minor_per_1000_bytes": 1}), "fee_rate")) == 1
+
+
+def block_of(height: int, *signed: bytes, previous: str = "cd" * 32) -> dict[str, Any]:
+    """A block whose hash is that of its content."""
+    made = block_hash(bytes.fromhex(previous), height, b"\xef" * 32, signed)
+    return {"hash": made.hex(), "height": height, "previous": previous, "salt": "ef" * 32,
+            "transactions": [each.hex() for each in signed]}
+
+
+def test_a_confirmation_is_believed_only_with_the_block_that_it_names() -> None:
+    """The attacker has the node, and one block that holds the payment and never was on the chain it shows."""
+    named = block_of(7, SIGNED)
+    status = {**STATUS, "state": "confirmed", "signed": SIGNED.hex(), "height": 7, "tip_height": 9,
+              "block_hash": named["hash"]}
+    believed = asyncio.run(ask(served(status), "status", id_of(SIGNED), block=served(named)))
+    assert believed == port.Confirmed(7, named["hash"], 3)
+    for block, reason in (
+        (served(block_of(7, SIGNED, previous="dc" * 32)), "isn't the one at its height"),
+        (served({}, 404), "isn't the one at its height"),
+        (served(block_of(7)), "isn't the one at its height"),
+        (served({**named, "height": 8}), "isn't that of its content"),
+        (served({**named, "transactions": []}), "isn't that of its content"),
+    ):
+        with pytest.raises(RailError, match=reason):
+            asyncio.run(ask(served(status), "status", id_of(SIGNED), block=block))
+
+
+def test_a_block_that_holds_a_payment_twice_is_no_block() -> None:
+    with pytest.raises(RailError, match="twice"):
+        asyncio.run(ask(served(block_of(7, SIGNED, SIGNED)), "block", 7))
 
 
 @pytest.mark.parametrize(
