@@ -49,6 +49,7 @@ class Process:
 
     def __init__(self, module: str, config: Path, *arguments: str) -> None:
         self.log_file = config.with_suffix(".log")
+        self.started = len(self.log) if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, "--config", str(config), *arguments], stdout=log, stderr=log
@@ -91,7 +92,7 @@ class GuardProcess(Process):
         super().__init__("strongroom.guard.main", world.write_config(**listens | config), *arguments)
 
     def ready(self) -> "GuardProcess":
-        if not eventually(lambda: is_listening(self.signer_port) or self.process.poll() is not None):
+        if not eventually(lambda: self.log[self.started :].count("guard listens") or self.process.poll() is not None):
             raise AssertionError(f"guard doesn't listen: {self.log}")
         return self
 
@@ -126,11 +127,6 @@ def given_document(given: ByPeople | ByWatch | ClientEvidence) -> dict[str, Any]
             return {"frame": b64(frame)}
         case _:
             return {"evidence": given.document()}
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Wire:

@@ -1,7 +1,9 @@
 """Guard as a process: its sockets, its kills, its restores, and what strangers get from it."""
 
+import os
 import socket
 import ssl
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -351,3 +353,31 @@ def test_a_disk_that_fails_stops_guard(world: World) -> None:
 
 def test_free_ports_are_of_our_own_range() -> None:
     assert 28_000 <= free_port() < 29_000
+
+
+def test_a_broken_connection_stops_no_guard(world: World, tmp_path: Path) -> None:
+    """The attacker can reach the ports and wants guard down: garbage inside TLS, resets in the middle of a request."""
+    files = certificate(tmp_path, "guard")
+    tls = {"certificate_file": files[0], "key_file": files[1]}
+    with GuardProcess(world, officers_tls=tls) as guard:
+        guard.ready()
+        context = ssl.create_default_context(cafile=files[0])
+        for _ in range(3):
+            plain = socket.create_connection(("127.0.0.1", guard.officers_port), 20)
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                secured.sendall(b"GET /")
+                with socket.socket(fileno=os.dup(secured.fileno())) as under:
+                    under.sendall(b"\x17\x03\x03\x00\x20" + b"garbage, not a record of TLS 1.3")
+                    time.sleep(0.1)
+        for port in (guard.signer_port, guard.officers_port):
+            for sent in (b"", b"\0\0", b"GET / HTTP"):
+                with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                    connection.sendall(sent)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.2)
+        with Wire.to(guard.signer_port) as wire:
+            signer = Signer(world, wire.exchange)
+            signer.found()
+            assert signer.sync().is_cosigned
+        assert guard.process.poll() is None, guard.log
+        assert "Traceback" not in guard.log

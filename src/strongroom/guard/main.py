@@ -30,7 +30,7 @@ from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import read_entry
 
 LOG: Final = logging.getLogger("strongroom.guard")
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def clock() -> Instant:
@@ -59,30 +59,36 @@ class Guard:
 
 
 class Listeners:
-    """Ends when told to, or with the first fault that isn't a connection's."""
+    """Until told to end, or a fault that isn't a connection's."""
 
     def __init__(self) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
+        self._fault: JournalError | None = None
 
-    def end(self, fault: BaseException | None = None) -> None:
-        if not self.ended.done():
-            if fault is None:
-                self.ended.set_result(None)
-            else:
-                self.ended.set_exception(fault)
+    def end(self, fault: JournalError | None = None) -> None:
+        self._fault = self._fault or fault
+        self._ended.set()
 
     async def listen(self, listen: tuple[str, int], context: ssl.SSLContext | None, serve: Serve) -> asyncio.Server:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                await serve(reader, writer)
-            except ConnectionError:
-                LOG.info("a connection broke")
-            except (JournalError, OSError) as fault:
+                # There is none if the peer is gone already.
+                if (peer := writer.get_extra_info("peername")) is not None:
+                    await serve(peer[0], reader, writer)
+            except JournalError as fault:
                 self.end(fault)
+            except OSError as fault:
+                LOG.info("a connection broke: %s", fault)
             finally:
                 writer.close()
 
         return await asyncio.start_server(connected, *listen, ssl=context, limit=HEAD_MAXIMUM)
+
+    async def ended(self) -> None:
+        """Raises: JournalError."""
+        await self._ended.wait()
+        if self._fault is not None:
+            raise self._fault
 
 
 async def serve(config: Config, *, reconciles: bool) -> None:
@@ -107,7 +113,7 @@ async def serve(config: Config, *, reconciles: bool) -> None:
         officers = Officers(guard.witness, guard.log, guard.leases, limiter, clock)
         servers.append(await listeners.listen(officers_listen, tls, officers.serve))
     LOG.info("guard listens, at entry %d%s", guard.witness.head.length, ", restored" * guard.witness.is_restored)
-    await listeners.ended
+    await listeners.ended()
     for server in servers:
         server.close()
 

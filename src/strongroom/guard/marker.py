@@ -6,10 +6,13 @@ cosigned or promised. Two slots are written in turns, so that a torn write leave
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from strongroom.journal.journal import JournalError
 from strongroom.protocol.guard_wire import Head
 from strongroom.protocol.journal_chain import EMPTY_HEAD
 
@@ -31,6 +34,15 @@ class Mark:
 EMPTY: Final = Mark(Head(0, EMPTY_HEAD), bytes(64), Head(0, EMPTY_HEAD))
 
 
+@contextmanager
+def disk_work(what: str) -> Iterator[None]:
+    """A fault of our disk stops guard, and is told apart from one of a connection, which doesn't."""
+    try:
+        yield
+    except OSError as fault:
+        raise JournalError(f"the disk failed at the {what}: {fault}") from fault
+
+
 class Marker:
     mark: Mark | None
 
@@ -46,13 +58,14 @@ class Marker:
         os.close(folder)
 
     def write(self, mark: Mark) -> None:
-        """It lasts when this returns. Raises: OSError."""
+        """It lasts when this returns. Raises: JournalError."""
         count = self._count + 1
         numbers = (count, mark.journal.length, mark.control.length)
         body = b"".join(number.to_bytes(_NUMBER) for number in numbers)
         body += mark.journal.head + mark.control.head + mark.signature
-        os.pwrite(self._file, body + hashlib.sha256(body).digest(), count % 2 * _SLOT)
-        os.fsync(self._file)
+        with disk_work("marker"):
+            os.pwrite(self._file, body + hashlib.sha256(body).digest(), count % 2 * _SLOT)
+            os.fsync(self._file)
         self._count, self.mark = count, mark
 
     def _read(self, slot: int) -> tuple[int, Mark] | None:

@@ -6,13 +6,15 @@ The line of one member and one change is always the same bytes, so what was told
 import os
 from pathlib import Path
 
+from strongroom.guard.marker import disk_work
 from strongroom.guard.standings import Standings
 from strongroom.protocol.canonical import encode
 
 
 def tell_members(file: Path, standings: Standings) -> None:
-    """All lines last when this returns. Raises: OSError."""
-    before = file.read_bytes() if file.exists() else b""
+    """All lines last when this returns. Raises: JournalError."""
+    with disk_work("notices"):
+        before = file.read_bytes() if file.exists() else b""
     told = set(before.split(b"\n"))
     lines = [
         encode(
@@ -27,7 +29,7 @@ def tell_members(file: Path, standings: Standings) -> None:
     new = [line for line in lines if line not in told]
     if new:
         torn = b"" if before.endswith(b"\n") or not before else b"\n"
-        with file.open("ab") as handle:
+        with disk_work("notices"), file.open("ab") as handle:
             handle.write(torn + b"".join(line + b"\n" for line in new))
             handle.flush()
             os.fsync(handle.fileno())

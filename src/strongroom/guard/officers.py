@@ -75,11 +75,11 @@ class Officers:
         self._limiter = limiter
         self._clock = clock
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection. Raises: OSError if it breaks; JournalError or OSError if the disk does."""
+    async def serve(self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection. Raises: OSError if it breaks; JournalError if the disk does."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                if not self._limiter.allows(writer.get_extra_info("peername")[0]):
+                if not self._limiter.allows(peer):
                     raise ProblemError(429, "too many requests from this address in this second")
                 status, document = self._answer(*await _read_request(reader))
         except TimeoutError:
@@ -92,7 +92,8 @@ class Officers:
             f"HTTP/1.1 {status} {_TITLES.get(status, 'OK')}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
             "cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body
         )
-        await writer.drain()
+        async with asyncio.timeout(TIMEOUT_S):
+            await writer.drain()
 
     def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
         routes: dict[tuple[str, str], Callable[[Fields], Mapping[str, JsonValue]]] = {

@@ -24,9 +24,8 @@ class SignerSide:
         self._answer = answer
         self._open: dict[str, asyncio.StreamWriter] = {}
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection. Raises: OSError if it breaks; JournalError or OSError if the disk does."""
-        peer = writer.get_extra_info("peername")[0]
+    async def serve(self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection. Raises: OSError if it breaks; JournalError if the disk does."""
         if peer in self._open:
             self._open[peer].close()
         self._open[peer] = writer

@@ -76,7 +76,7 @@ class Witness:
         return Lease.NONE if self.is_restored or not self._journal.length else self._leases.lease()
 
     def answer(self, frame: bytes) -> bytes:
-        """A signed answer to the signer's frame. Raises: DocumentError, EntryError; JournalError, OSError."""
+        """A signed answer to the signer's frame. Raises: DocumentError, EntryError; JournalError."""
         standings = self._log.standings if self._log.standings.genesis is not None else self._offered(frame)
         key = standings.genesis.statement_key if standings.genesis is not None else b""
         with suppress(DocumentError):
@@ -116,7 +116,7 @@ class Witness:
         )
 
     def _decide(self, sync: Sync) -> Reason:
-        """Raises: DocumentError, EntryError; JournalError, OSError."""
+        """Raises: DocumentError, EntryError; JournalError."""
         if self.is_restored:
             return Reason.UNRECONCILED
         reason = self._compare(sync)
@@ -139,7 +139,7 @@ class Witness:
         return Reason.COSIGNED if is_next and is_whole else Reason.FORK
 
     def _swap(self, sync: Sync) -> Reason:
-        """Keep what is new, unless it holds a spend that may not be. Raises: DocumentError, JournalError, OSError."""
+        """Keep what is new, unless it holds a spend that may not be. Raises: DocumentError, JournalError."""
         new = self._new(sync)
         if not self.head.length and any(read_entry(raw)[0] not in _FOUNDING for raw in new):
             return Reason.UNRECONCILED
