@@ -2,6 +2,7 @@
 
 DATA ?= ./.sandbox
 PORTS ?= 8420
+RAILS ?= bitcoin,evm,bank,simulated
 PYTHON = .venv/bin/python
 TESTS ?= tests
 SHELL = /bin/bash
@@ -11,8 +12,8 @@ SHELL = /bin/bash
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-up: ## Start a sandbox with real nodes (DATA=DIR PORTS=BASE)
-	@bin/strongroom up --data "$(DATA)" --ports "$(PORTS)" --detach
+up: ## Start a sandbox with real nodes (DATA=DIR PORTS=BASE RAILS=LIST)
+	@bin/strongroom up --data "$(DATA)" --ports "$(PORTS)" --rails "$(RAILS)" --detach
 
 down: ## Stop the sandbox and everything that it started
 	@bin/strongroom down --data "$(DATA)"

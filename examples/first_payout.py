@@ -14,7 +14,10 @@ from typing import Any
 
 from strongroom.sdk import ApiError, Client
 
-ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+SETTLED_WITHIN_S = 20
+SIMULATED = ("SIM", "sim:sandbox", "sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm", "1250000000")
+EVM = ("USDC", "eip155:31337", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "12500000")
+"""Asset, network, address, and 12.50 in base units."""
 
 
 def client(sandbox: dict[str, Any], name: str) -> Client:
@@ -30,11 +33,12 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".sandbox")
     trip = sys.argv[2] if len(sys.argv) > 2 else f"trip-{time.time_ns()}"
     sandbox: dict[str, Any] = json.loads((folder / "sandbox.json").read_text())
+    asset, network, address, amount = SIMULATED if "SIM" in sandbox["assets"] else EVM
     with client(sandbox, "beneficiaries") as declarer, client(sandbox, "payouts") as payer:
         rosa = declarer.beneficiaries.create(
             idempotency_key="first-beneficiary",
             name="Rosa Example",
-            destination={"network": "eip155:31337", "address": ADDRESS},
+            destination={"network": network, "address": address},
         )
         print(f"beneficiary {rosa['id']}, destination {rosa['destination']['digest'][:16]}…")
 
@@ -42,8 +46,8 @@ def main() -> int:
         payment = {
             "beneficiary": rosa["id"],
             "destination_digest": rosa["destination"]["digest"],
-            "asset": sandbox["assets"]["USDC"],
-            "amount": "12500000",
+            "asset": sandbox["assets"][asset],
+            "amount": amount,
             "external_id": trip,
         }
         payout = payer.payouts.create(idempotency_key=trip, **payment)
@@ -55,13 +59,19 @@ def main() -> int:
         print(f"the same request again: the same payout ({again['id'] == payout['id']})")
 
         try:
-            payer.payouts.create(idempotency_key=trip, **{**payment, "amount": "99000000"})
+            payer.payouts.create(idempotency_key=trip, **{**payment, "amount": "99"})
         except ApiError as refused:
             print(f"the same key with another amount: {refused}")
 
         receipt = payer.payouts.receipt(payout["id"])  # asks again until watch has signed a checkpoint with it
         print(f"leaf {receipt['leaf_index']} of {receipt['tree_size']} in the audit log, signed by watch:")
         print(receipt["checkpoint"])
+
+        deadline = time.monotonic() + SETTLED_WITHIN_S  # nothing pays on an EVM chain yet, so there it isn't awaited
+        while asset == "SIM" and payout["state"] != "settled" and time.monotonic() < deadline:
+            time.sleep(0.2)
+            payout = payer.payouts.get(payout["id"])
+        print(f"now it is {payout['state']}")
     return 0
 
 

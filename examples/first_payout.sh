@@ -1,6 +1,7 @@
 #!/bin/sh
-# The first payout, by the command line: declare who is paid, look at what would happen, ask for the payout, and
-# check its place in the audit log without any server.
+# The first payout, by the command line: declare who is paid, look at what would happen, ask for the payout, follow it
+# until it is settled on the simulated chain, and check its place in the audit log without any server. In a sandbox
+# without that chain it asks for USDC, which is recorded and then waits: nothing pays on an EVM chain yet.
 #
 #     examples/first_payout.sh                 # the sandbox that `make up` started
 #     STRONGROOM_DATA=DIR examples/first_payout.sh
@@ -16,22 +17,34 @@ trap 'rm -rf "$scratch"' EXIT
 
 strongroom() { "$root/bin/strongroom" "$@"; }
 field() { sed -n "s/^ \"$1\": \"\\(.*\\)\",*\$/\\1/p" "$2"; }
+if grep -q '"SIM"' "$STRONGROOM_DATA/sandbox.json"; then
+    asset=SIM amount=1250000000 network=sim:sandbox address=sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm
+else
+    asset=USDC amount=12500000 network=eip155:31337 address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+fi
 say() { printf '\n== %s\n' "$*"; }
 
 say 'Who is paid, and where. The key that declares can never pay.'
 strongroom beneficiary create --idempotency-key first-beneficiary --name 'Rosa Example' \
-    --network eip155:31337 --address 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed --json > "$scratch/beneficiary.json"
+    --network $network --address $address --json > "$scratch/beneficiary.json"
 beneficiary=$(field id "$scratch/beneficiary.json")
 strongroom beneficiary show "$beneficiary"
 
 say 'What would happen now. Nothing is stored; a new destination cools off first (5 s in a sandbox).'
-strongroom payout preview --beneficiary "$beneficiary" --asset USDC --amount 12500000
+strongroom payout preview --beneficiary "$beneficiary" --asset $asset --amount $amount
 sleep 6
 
-say 'Ask for 12.50 USDC. The key that pays can never declare.'
-strongroom payout create --idempotency-key first-payout --beneficiary "$beneficiary" --asset USDC --amount 12500000 \
+say "Ask for 12.50 $asset. The key that pays can never declare."
+strongroom payout create --idempotency-key first-payout --beneficiary "$beneficiary" --asset $asset --amount $amount \
     --external-id 'trip 4711' --json > "$scratch/payout.json"
 payout=$(field id "$scratch/payout.json")
+tries=0
+while [ "$asset" = SIM ] && [ $tries -lt 40 ]; do
+    strongroom payout show "$payout" --json > "$scratch/payout.json"
+    [ "$(field state "$scratch/payout.json")" != settled ] || break
+    tries=$((tries + 1))
+    sleep 0.5
+done
 strongroom payout show "$payout"
 
 say 'Its receipt: the leaf that tells of it, and the proof that the signed log holds this leaf.'
@@ -40,5 +53,3 @@ strongroom api GET "/v1/payouts/$payout/receipt"
 say 'The whole log, exported and verified by its own text and one public key. No server is asked.'
 strongroom audit export "$scratch/audit.jsonl" 2> "$scratch/said"
 strongroom audit verify "$scratch/audit.jsonl"
-
-say 'Recorded, reserved and logged.'

@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LIFE_S = 120
+SIMULATED = ("SIM", "sim:sandbox", "sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm")
+EVM = ("USDC", "eip155:31337", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
 
 
 def canonical(value: dict[str, Any]) -> bytes:
@@ -71,14 +73,15 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".sandbox")
     sandbox: dict[str, Any] = json.loads((folder / "sandbox.json").read_text())
     rosa = beneficiary_of(sandbox, "Rosa Example")
+    asset, network, address = SIMULATED if "SIM" in sandbox["assets"] else EVM
 
     # Never copy the digest from the answer: compute it from what you know of the payee.
     record = {
-        "address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "address": address,
         "beneficiary": rosa["id"],
         "class": "declared",
         "name": "Rosa Example",
-        "network": "eip155:31337",
+        "network": network,
         "organisation": sandbox["organisation"],
         "previous": None,
         "type": "strongroom/destination/v1",
@@ -89,7 +92,7 @@ def main() -> int:
     payment = {
         "beneficiary": rosa["id"],
         "destination_digest": digest,
-        "asset": sandbox["assets"]["USDC"],
+        "asset": sandbox["assets"][asset],
         "amount": "7000000",
         "external_id": "trip 4712",
     }

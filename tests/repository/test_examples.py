@@ -45,7 +45,7 @@ def sandbox() -> Iterator[Path]:
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
         try:
-            strongroom(data, "up", "--ports", str(free_base()), "--detach")
+            strongroom(data, "up", "--ports", str(free_base()), "--rails", "simulated", "--detach")
             yield data
         finally:
             strongroom(data, "down")
@@ -70,9 +70,9 @@ def test_the_first_payout_by_the_command_line_is_one_payout_however_often_it_run
     for _ in range(2):
         said = run(sandbox, "examples/first_payout.sh")
         assert "verified: " in said
-        assert "received" in said
+        assert "settled" in said
     made = [each for each in payouts(sandbox) if each["external_id"] == "trip 4711"]
-    assert [(each["state"], each["amount"]) for each in made] == [("received", "12500000")]
+    assert [(each["state"], each["amount"]) for each in made] == [("settled", "1250000000")]
     assert len(payouts(sandbox)) == before + 1
 
 
@@ -83,6 +83,7 @@ def test_the_first_payout_by_the_sdk_is_one_payout_for_a_trip(sandbox: Path) -> 
         assert "the same request again: the same payout (True)" in said
         assert "idempotency_key_reused: amount" in said
         assert "signed by watch" in said
+        assert "now it is settled" in said
     assert len(payouts(sandbox)) == before + 1
 
 
