@@ -1,6 +1,7 @@
 """Intake: the one writer that records what clients ask for, many requests to a commit.
 
-A natural group commit: while one batch is being written, the next gathers; no timer waits for company. An answer
+A natural group commit: while one batch is being written, the next gathers and is decided; no timer waits for
+company. What is decided ahead stands on the batch before it, and is thrown away if that isn't recorded. An answer
 is given only after PostgreSQL has said that it is on disk. If the outcome of a commit isn't known, the caller hears
 "not ready", never "done": the same request again, under the same key, finds out.
 
@@ -10,8 +11,7 @@ was thought dead can't commit a word after another took over.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import asyncpg
@@ -22,8 +22,21 @@ from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.payout import PayoutRequest
 from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.run_tree import Seal
-from strongroom.store import intake_beneficiary, intake_run, payouts
+from strongroom.store import intake_beneficiary, intake_run
 from strongroom.store.fair_queue import FairQueue, QueueFullError
+from strongroom.store.intake_job import (
+    NOT_READY,
+    RETRY_AFTER_MS,
+    Answer,
+    Decided,
+    Job,
+    ask_of,
+    debt_of,
+    follow,
+    payout_of,
+    replay,
+    settle,
+)
 from strongroom.store.intake_payout import (
     AlreadyRecordedError,
     Ask,
@@ -51,7 +64,8 @@ from strongroom.store.session import FAULTS, connect
 from strongroom.store.writing import Writing
 
 BATCH_MAXIMUM: Final = 256
-RETRY_AFTER_MS: Final = SECOND_MS
+SHARED_MINIMUM: Final = 64
+"""A batch is half of what waits, so that the other half is decided while it is written; but not less than this."""
 RECONNECT_MS: Final = 200
 WRITER_LOCK: Final = 7163829167
 POLICY_CHECK_MS: Final = SECOND_MS
@@ -59,9 +73,6 @@ POLICY_CHECK_MS: Final = SECOND_MS
 Clock = Callable[[], Instant]
 
 KEY_REVOKED: Final = Refusal(Code.KEY_REVOKED, "the key that signed this request is revoked")
-NOT_READY: Final = Refusal(
-    Code.UNAVAILABLE, "the request may or may not be recorded: send it again as it is", None, RETRY_AFTER_MS
-)
 QUEUE_FULL: Final = Refusal(
     Code.UNAVAILABLE, "too many requests are waiting: nothing was recorded", None, RETRY_AFTER_MS
 )
@@ -71,36 +82,13 @@ class WriterTakenError(Exception):
     """Another intake writer holds the lock."""
 
 
-Answer = Recorded | BeneficiaryRecord | RunRecord | list[Preview | Refusal] | Refusal
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """What waits for the writer: a payout to go with others, or work that is done alone."""
-
-    caller: Caller
-    answer: "asyncio.Future[Answer]"
-    request: PayoutRequest | None = None
-    evidence: Evidence | None = None
-    work: Callable[[Writing], Awaitable[Answer]] | None = None
-    signed_sha256: str = field(default="")
-
-    @property
-    def turn(self) -> str:
-        return self.caller.client
-
-    @property
-    def alone(self) -> bool:
-        return self.work is not None
-
-
 class Intake:
     """The writer and its queue. Made by `start`; ended by `stop`."""
 
     def __init__(self, dsn: str, clock: Clock) -> None:
         self._dsn = dsn
         self._clock = clock
-        self._queue: FairQueue[_Job] = FairQueue()
+        self._queue: FairQueue[Job] = FairQueue()
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._state: IntakeState | None = None
@@ -109,6 +97,7 @@ class Intake:
         self._windows_swept = Instant(0)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._decided: Decided | None = None
 
     @classmethod
     async def start(cls, dsn: str, clock: Clock) -> "Intake":
@@ -139,7 +128,7 @@ class Intake:
 
     async def pay(self, caller: Caller, request: PayoutRequest, evidence: Evidence) -> Recorded | Refusal:
         """Record one payout, or find the one that this key made before."""
-        job = _Job(caller, self._future(), request, evidence, signed_sha256=signed_sha256(evidence))
+        job = Job(caller, self._future(), request, evidence, signed_sha256=signed_sha256(evidence))
         answer = await self._put(job)
         if not isinstance(answer, Recorded | Refusal):
             raise InvariantError("a payout was answered with something else")
@@ -228,12 +217,12 @@ class Intake:
         return answer
 
     async def _alone(self, caller: Caller, work: Callable[[Writing], Awaitable[Answer]]) -> Answer:
-        return await self._put(_Job(caller, self._future(), work=work))
+        return await self._put(Job(caller, self._future(), work=work))
 
     def _future(self) -> "asyncio.Future[Answer]":
         return asyncio.get_running_loop().create_future()
 
-    async def _put(self, job: _Job) -> Answer:
+    async def _put(self, job: Job) -> Answer:
         if not self.ready():
             return NOT_READY
         try:
@@ -245,86 +234,139 @@ class Intake:
 
     async def _run(self) -> None:
         """Batch after batch until stopped; a failed connection is made again."""
-        while not (self._stopping and len(self._queue) == 0):
-            await self._wake.wait()
-            batch = self._queue.take(BATCH_MAXIMUM)
-            if not batch:
+        while not (self._stopping and len(self._queue) == 0 and self._decided is None):
+            if self._decided is None:
+                await self._wake.wait()
+            batch = self._queue.take(min(BATCH_MAXIMUM, max(SHARED_MINIMUM, len(self._queue) // 2)))
+            if not batch and self._decided is None:
                 self._wake.clear()
                 if self._stopping:
                     return
                 continue
+            ahead, self._decided = self._decided, None
+            waiting = [*batch, *(() if ahead is None else ahead.all_jobs())]
             try:
-                await self._refresh(batch)
-                await self._answer(batch)
+                self._decided = await self._step(ahead, batch)
             except FAULTS:
-                _settle(batch, NOT_READY)
+                settle(waiting, NOT_READY)
                 await self._reconnect()
             except BaseException:
-                _settle(batch, NOT_READY)
+                settle(waiting, NOT_READY)
                 self._turn_away()
                 raise
 
-    async def _answer(self, batch: list[_Job]) -> None:
-        if batch[0].work is not None:
+    async def _step(self, ahead: Decided | None, batch: list[Job]) -> Decided | None:
+        """Record what was decided before, and decide about `batch` meanwhile; what that leaves to be recorded.
+
+        The two overlap when the decision needs nothing but what was looked up before the other batch was sent:
+        PostgreSQL writes one while we think about the next.
+        """
+        if ahead is not None and (not batch or batch[0].alone or self._is_stale(batch)):
+            await self._finish(ahead)
+            ahead = None
+        if not batch:
+            return None
+        await self._refresh(batch)
+        if batch[0].alone:
             await self._do_alone(batch[0])
-            return
+            return None
+        jobs, followers = self._without_conflicts(batch, () if ahead is None else ahead.jobs)
+        if not jobs:  # all of them wait for what is ahead
+            if ahead is not None:
+                await self._finish(ahead)
+            return None
+        connection, state, now = self._live()
+        asks = [ask_of(job, state) for job in jobs]
+        used = {} if ahead is None else ahead.used
+        deciding = Batch(connection, state, await look_up(connection, state, asks), now, used)
+        if ahead is None:
+            return await self._decide(deciding, asks, jobs, followers)
+        if not all(deciding.is_plain(ask) for ask in asks):
+            as_decided = await self._finish(ahead)
+            decided = await self._decide(deciding, asks, jobs, followers) if as_decided else None
+        else:
+            finishing = asyncio.create_task(self._finish(ahead))
+            try:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # by now the statement has been written to its socket
+                decided = await self._decide(deciding, asks, jobs, followers)
+            finally:
+                as_decided = await finishing
+        if not as_decided:  # then this batch was decided upon something that isn't so
+            for job in reversed([*jobs, *(job for each in followers.values() for job in each)]):
+                self._queue.put_back(job)
+            return None
+        return decided
+
+    async def _finish(self, decided: Decided) -> bool:
+        """Record a batch and answer it; false when it wasn't recorded as it was decided."""
+        connection, state, _ = self._live()
         try:
-            await self._pay(batch)
+            if decided.taken:
+                await record_singles(connection, state, self._epoch, decided.taken)
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
             # Something that the lookup didn't show: another process moved funds meanwhile. Each for itself.
             await self._reload()
-            for job in batch:
-                if not job.answer.done():
-                    await self._pay_single(job)
+            for job in decided.all_jobs():
+                await self._pay_single(job)
+            return False
+        for job, answer in zip(decided.jobs, decided.answers, strict=True):
+            final = await replay(connection, job) if answer is None else answer
+            settle([job], final)
+            for follower in decided.followers.get(payout_of(job), ()):
+                settle([follower], await follow(connection, job, final, follower))
+        await asyncio.sleep(0)  # who was answered may ask again and go with the next batch
+        return True
 
-    async def _pay_single(self, job: _Job) -> None:
+    async def _pay_single(self, job: Job) -> None:
+        connection, state, now = self._live()
+        asks = [ask_of(job, state)]
+        deciding = Batch(connection, state, await look_up(connection, state, asks), now, {})
+        decided = await self._decide(deciding, asks, [job], {})
         try:
-            await self._pay([job])
+            if decided.taken:
+                await record_singles(connection, state, self._epoch, decided.taken)
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
             await self._reload()
-            _settle([job], NOT_READY)
+            settle([job], NOT_READY)
+            return
+        (answer,) = decided.answers
+        settle([job], await replay(connection, job) if answer is None else answer)
 
-    async def _pay(self, batch: list[_Job]) -> None:
-        connection, state, now = self._live()
-        jobs, followers = self._without_conflicts(batch)
-        asks = [_ask(job, state) for job in jobs]
-        deciding = Batch(connection, state, await look_up(connection, state, asks), now)
-        answers: list[Answer | None] = [await self._decide(deciding, place, ask) for place, ask in enumerate(asks)]
-        if deciding.taken:
-            evidence = {ask.evidence: job.evidence for job, ask in zip(jobs, asks, strict=True) if job.evidence}
-            taken = [(each, evidence[each.ask.evidence]) for each in deciding.taken]
-            await record_singles(connection, state, self._epoch, taken)
-        for job, answer in zip(jobs, answers, strict=True):
-            final = await _replay(connection, job) if answer is None else answer
-            _settle([job], final)
-            for follower in followers.get(_payout_of(job), ()):
-                _settle([follower], await _follow(connection, job, final, follower))
-        await asyncio.sleep(0)  # who was answered may ask again and go with the next batch
+    async def _decide(
+        self, deciding: Batch, asks: list[Ask], jobs: list[Job], followers: dict[str, list[Job]]
+    ) -> Decided:
+        answers: list[Answer | None] = []
+        for place, ask in enumerate(asks):
+            try:
+                decided = await deciding.decide(place, ask)
+                answers.append(decided if isinstance(decided, Refusal) else Recorded(decided))
+            except AlreadyRecordedError:
+                answers.append(None)
+            except RevokedError:
+                answers.append(KEY_REVOKED)
+        evidence = {ask.evidence: job.evidence for job, ask in zip(jobs, asks, strict=True) if job.evidence}
+        taken = [(each, evidence[each.ask.evidence]) for each in deciding.taken]
+        return Decided(jobs, followers, answers, taken, deciding.used)
 
-    async def _decide(self, deciding: Batch, place: int, ask: Ask) -> Answer | None:
-        """None for a payout that is there already: it is answered from the record."""
-        try:
-            decided = await deciding.decide(place, ask)
-        except AlreadyRecordedError:
-            return None
-        except RevokedError:
-            return KEY_REVOKED
-        return decided if isinstance(decided, Refusal) else Recorded(decided)
-
-    def _without_conflicts(self, batch: list[_Job]) -> tuple[list[_Job], dict[str, list[_Job]]]:
+    def _without_conflicts(
+        self, batch: list[Job], ahead: Sequence[Job]
+    ) -> tuple[list[Job], dict[str, list[Job]]]:
         """One job for each payout, and those that follow it under the same key.
 
-        Two asks about one external id never share a batch: the second must see what the first did, and waits.
+        Two asks about one external id never share a batch, and none is decided while one about the same payout or
+        external id is being recorded: the second must see what the first did, and waits.
         """
-        jobs: dict[str, _Job] = {}
-        followers: dict[str, list[_Job]] = {}
-        debts: set[tuple[str, str]] = set()
-        later: list[_Job] = []
+        jobs: dict[str, Job] = {}
+        followers: dict[str, list[Job]] = {}
+        payouts_ahead = {payout_of(job) for job in ahead}
+        debts = {debt_of(job) for job in ahead}
+        later: list[Job] = []
         for job in batch:
-            payout, debt = _payout_of(job), _debt_of(job)
+            payout, debt = payout_of(job), debt_of(job)
             if payout in jobs:
                 followers.setdefault(payout, []).append(job)
-            elif debt in debts:
+            elif payout in payouts_ahead or debt in debts:
                 later.append(job)
             else:
                 jobs[payout] = job
@@ -333,7 +375,7 @@ class Intake:
             self._queue.put_back(job)
         return list(jobs.values()), followers
 
-    async def _do_alone(self, job: _Job) -> None:
+    async def _do_alone(self, job: Job) -> None:
         connection, state, now = self._live()
         if job.work is None:
             raise InvariantError("there is no work to do")
@@ -345,18 +387,17 @@ class Intake:
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
             await self._reload()
             answer = NOT_READY
-        _settle([job], answer)
+        settle([job], answer)
 
     def _live(self) -> tuple[asyncpg.Connection, IntakeState, Instant]:
         if self._connection is None or self._state is None:
             raise InvariantError("the intake writer works without a connection")
         return self._connection, self._state, self._clock()
 
-    async def _refresh(self, batch: list[_Job]) -> None:
+    async def _refresh(self, batch: list[Job]) -> None:
         """See new policies within a second, new organisations at once; forget windows that are empty."""
         connection, state, now = self._live()
-        is_known = all(job.caller.organisation in state.policies for job in batch)
-        if not is_known or now - self._policies_checked >= POLICY_CHECK_MS:
+        if self._is_stale(batch):
             self._policies_checked = now
             if await read_policy_versions(connection) != state.policy_versions:
                 await self._reload()
@@ -364,6 +405,12 @@ class Intake:
             self._windows_swept = now
             for windows in state.windows.values():
                 windows.forget_empty(now)
+
+    def _is_stale(self, batch: list[Job]) -> bool:
+        """The policies must be looked at again before `batch` is decided."""
+        _, state, now = self._live()
+        is_known = all(job.caller.organisation in state.policies for job in batch)
+        return not is_known or now - self._policies_checked >= POLICY_CHECK_MS
 
     async def _reload(self) -> None:
         connection, _, now = self._live()
@@ -385,6 +432,7 @@ class Intake:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(*FAULTS):
+                await connection.execute(f"SELECT pg_advisory_unlock({WRITER_LOCK})")  # a closed session ends later
                 await connection.close(timeout=5)
 
     async def _reconnect(self) -> None:
@@ -393,7 +441,7 @@ class Intake:
         if connection is not None:
             connection.terminate()  # a good-bye to a session that doesn't answer takes seconds
         while not self._stopping:
-            _settle(self._queue.take(BATCH_MAXIMUM), NOT_READY)
+            settle(self._queue.take(BATCH_MAXIMUM), NOT_READY)
             with contextlib.suppress(WriterTakenError, *FAULTS):
                 await self._connect()
                 return
@@ -403,52 +451,4 @@ class Intake:
     def _turn_away(self) -> None:
         """Nobody will answer those who wait: tell them to come again."""
         while batch := self._queue.take(BATCH_MAXIMUM):
-            _settle(batch, NOT_READY)
-
-
-def _ask(job: _Job, state: IntakeState) -> Ask:
-    if job.request is None:
-        raise InvariantError("a batch holds something that isn't a payout")
-    return Ask(job.caller, job.request, state.take_evidence(), job.signed_sha256)
-
-
-def _payout_of(job: _Job) -> PayoutId:
-    if job.request is None:
-        raise InvariantError("a batch holds something that isn't a payout")
-    return job.request.id
-
-
-def _debt_of(job: _Job) -> tuple[str, str]:
-    if job.request is None:
-        raise InvariantError("a batch holds something that isn't a payout")
-    return job.caller.client, job.request.external_id
-
-
-async def _follow(connection: asyncpg.Connection, leader: _Job, answer: Answer, job: _Job) -> Answer:
-    """The answer to a job that came with another of the same key: the same, if it is the same request."""
-    one, other = leader.evidence, job.evidence
-    if one is None or other is None:
-        raise InvariantError("a payout was asked for without evidence")
-    if (one.method, one.path, one.body) == (other.method, other.path, other.body):
-        return replace(answer, replayed=True) if isinstance(answer, Recorded) else answer
-    is_used = isinstance(answer, Refusal) and answer.code is Code.IDEMPOTENCY_KEY_REUSED
-    if isinstance(answer, Recorded) or is_used:
-        return await _replay(connection, job)
-    return NOT_READY  # the other request was refused, so this one is the first of its key: it is to be sent again
-
-
-async def _replay(connection: asyncpg.Connection, job: _Job) -> Recorded | Refusal:
-    """Answer again as the first time, or say what differs."""
-    if job.request is None or job.evidence is None:
-        raise InvariantError("only a payout can be replayed here")
-    recorded = await payouts.read_at_intake(connection, job.caller.organisation, job.request.id)
-    if recorded is None:
-        raise InvariantError(f"payout {job.request.id} was there a moment ago")
-    difference = await payouts.first_difference(connection, job.request.id, job.evidence)
-    return Recorded(recorded, replayed=True) if difference is None else difference
-
-
-def _settle(jobs: list[_Job], answer: Answer) -> None:
-    for job in jobs:
-        if not job.answer.done():
-            job.answer.set_result(answer)
+            settle(batch, NOT_READY)

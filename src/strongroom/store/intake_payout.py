@@ -139,12 +139,17 @@ async def look_up(connection: asyncpg.Connection, state: IntakeState, asks: Sequ
 class Batch:
     """Decides about asks one after the other; each admitted one uses windows and funds."""
 
-    def __init__(self, connection: asyncpg.Connection, state: IntakeState, found: Found, now: Instant) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, state: IntakeState, found: Found, now: Instant,
+        used: Mapping[int, int] | None = None,
+    ) -> None:
+        """`used` is what a batch that was decided, and not recorded when this one was looked up, takes from wallets."""
         self._connection = connection
         self._state = state
         self._found = found
         self._now = now
-        self._used: Counter[int] = Counter()
+        self._used_before: Mapping[int, int] = used or {}
+        self.used: Counter[int] = Counter()
         self._debts: dict[tuple[str, str, str, str], PayoutId] = {}
         self.taken: list[Taken] = []
 
@@ -165,11 +170,16 @@ class Batch:
         count(subject, admitted, self._state.windows_of(ask.caller.organisation), self._now)
         wallet, _ = self._wallet(ask)
         if admitted.counted:
-            self._used[wallet] += ask.request.amount.minor
+            self.used[wallet] += ask.request.amount.minor
         payout = _payout(ask, subject.destination, admitted, self._now)
         self._debts[_debt(ask, subject.destination)] = payout.id
         self.taken.append(Taken(ask, subject, admitted, payout, wallet))
         return payout
+
+    def is_plain(self, ask: Ask) -> bool:
+        """What was looked up is enough to decide about it: `decide` won't ask the database for more."""
+        known = self._known(ask)
+        return known is not None and known.is_only and ask.request.replaces is None
 
     def take_back(self) -> None:
         """Give back the room that this batch used in the windows: nothing of it will be recorded."""
@@ -212,7 +222,8 @@ class Batch:
             run_total_reference_minor=ask.run_total_reference_minor,
         )
         wallet, available = self._wallet(ask)
-        funds = Funds(available - self._used[wallet], caller.organisation in self._found.frozen)
+        available -= self.used[wallet] + self._used_before.get(wallet, 0)
+        funds = Funds(available, caller.organisation in self._found.frozen)
         admitted = admit(policy, subject, funds, self._state.windows_of(caller.organisation), self._now)
         return admitted if isinstance(admitted, Refusal) else (subject, admitted)
 
