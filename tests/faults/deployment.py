@@ -26,7 +26,7 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import encode
-from strongroom.sandbox.organisation import EVM, assets_of, make_organisation
+from strongroom.sandbox.organisation import BITCOIN, EVM, make_organisation
 from strongroom.sandbox.process import Child, start_time
 from strongroom.sdk.signing import Credentials
 from strongroom.store.migrate import migrate
@@ -37,8 +37,8 @@ from strongroom.store.roles import set_passwords
 DEPLOYMENT = "0123456789abcdef"
 ORIGIN = f"strongroom/{DEPLOYMENT}"
 NETWORK = EVM
-ASSETS = assets_of({"USDC": "0x5FbDB2315678afecb367f032d93F642f64180aa3"})
-USDC = ASSETS["USDC"]
+USDC = f"{EVM}/erc20:0x5FbDB2315678afecb367f032d93F642f64180aa3"
+ASSETS = {"BTC": f"{BITCOIN}/slip44:0", "USDC": USDC}
 FIRST_PORT, LAST_PORT = 23_000, 23_999
 READY_TIMEOUT_S = 60
 PASSWORDS = {"strongroom_api": "for tests only", "strongroom_watch": "for tests only"}
@@ -80,6 +80,7 @@ class Deployment:
         self.watch = self._process("watch", {
             "database_url": self.dsn("watch"), "checkpoint_key_file": str(folder / "checkpoint.key"),
             "origin": ORIGIN, "interval_ms": 20, "last_checkpoint_file": str(folder / "last_checkpoint"),
+            "deployment": DEPLOYMENT,
         })
         self.url = self.url_of("api")
 

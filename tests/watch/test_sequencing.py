@@ -41,6 +41,7 @@ class Watch:
         config.write_text(json.dumps({
             "database_url": database.dsn("watch"), "checkpoint_key_file": str(folder / "checkpoint.key"),
             "last_checkpoint_file": str(self.memory), "origin": ORIGIN, "interval_ms": 10,
+            "deployment": ORIGIN.removeprefix("strongroom/"),
         }))
         self.child = Child(
             "watch", [sys.executable, "-m", "strongroom.watch.main", "--config", str(config)], folder / "watch.log"
