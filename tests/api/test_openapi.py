@@ -156,7 +156,10 @@ def objects(api: ApiProcess, owner: Owner, http: httpx.Client) -> tuple[Organisa
     return world, Objects(world)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+SIGNED = [route for route in ROUTES if not route.asserted]
+
+
+@pytest.mark.parametrize("route", SIGNED, ids=lambda route: f"{route.method} {route.path}")
 def test_what_goes_over_the_wire_has_the_schemas(
     schemas: Schemas, objects: tuple[Organisation, Objects], route: Any
 ) -> None:

@@ -16,6 +16,8 @@ BEARER = {
     Permission.BALANCES_READ: True,
     Permission.LIMITS_READ: True,
     Permission.AUDIT_READ: True,
+    Permission.APPROVALS_READ: True,
+    Permission.APPROVALS_GIVE: False,
 }
 
 
@@ -27,7 +29,9 @@ def test_every_permission_stands_in_the_table() -> None:
 @pytest.mark.parametrize("permission", Permission)
 def test_what_each_sign_in_carries(permission: Permission) -> None:
     scopes = frozenset({permission})
-    assert allows(permission, SignIn.CLIENT_SIGNATURE, scopes)
+    given = permission is Permission.APPROVALS_GIVE
+    assert allows(permission, SignIn.CLIENT_SIGNATURE, scopes) is not given
+    assert allows(permission, SignIn.ASSERTION, scopes) is given
     assert allows(permission, SignIn.BEARER, scopes) is BEARER[permission]
 
 

@@ -57,7 +57,8 @@ class Route:
     """One call of the API. `read` turns a call into what `act` takes and refuses what is `invalid`; scopes are
     checked between the two. `act` is given the service, the call, and what was read.
 
-    `keyed` says that an Idempotency-Key is needed; `csv` that a CSV is taken as well.
+    `keyed` says that an Idempotency-Key is needed; `csv` that a CSV is taken as well; `asserted` that the body is a
+    passkey's assertion, which signs itself in.
     """
 
     method: str
@@ -71,5 +72,6 @@ class Route:
     status: int = 200
     keyed: bool = False
     csv: bool = False
+    asserted: bool = False
     body_maximum: int = 2**20
     query: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from strongroom.api import approvals
 from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Reply, Route
 from strongroom.api.rate_limit import RateLimiter, Standing
 from strongroom.api.reading import FIELD_SHOWN_MAXIMUM, check_visible, read_object, refuse
@@ -88,7 +89,10 @@ class Gate:
             raise refuse(Code.SIGNATURE_INVALID, f"the header {twice} stands there twice")
         now = self._service.clock()
         request = _signed_request(method, self._authority, path, scope["query_string"], headers)
-        key, signature = await self._sign_in(route, request, headers, body, now)
+        if route.asserted:
+            key, signature = await approvals.sign_in(self._service, parameters[0], body), None
+        else:
+            key, signature = await self._sign_in(route, request, headers, body, now)
         _check_key(key, peer)
         standing.append(self._keys.hit(key.key_id))
         try:

@@ -68,7 +68,7 @@ def _operation(route: Route, named: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path[3:])}",
-        "security": _READ if route.method == "GET" else _SIGNED,
+        "security": [] if route.asserted else _READ if route.method == "GET" else _SIGNED,
         "x-permission": route.permission.value,
         "responses": _responses(route, named),
     }

@@ -3,10 +3,13 @@
 import re
 from typing import Final
 
-from strongroom.api import audit, beneficiaries, payouts, runs
+from strongroom.api import approvals, audit, beneficiaries, payouts, runs
 from strongroom.api.call import Route
 from strongroom.api.payouts import read_nothing
 from strongroom.api.schemas import (
+    ApprovalAnswer,
+    ApprovalList,
+    AssertionBody,
     AuditEntries,
     BalanceList,
     BeneficiaryAnswer,
@@ -79,6 +82,11 @@ ROUTES: Final = (
           SealBody, RunAnswer, "Seal a run: count, totals and root", 201, keyed=True),
     Route("POST", "/v1/payout-runs/{run}/cancel", May.PAYOUTS_CANCEL, runs.read_cancel, runs.cancel,
           CancelBody, RunAnswer, "Ask that what isn't planned yet of a run shall not go out", 202, keyed=True),
+    Route("GET", "/v1/approvals", May.APPROVALS_READ, approvals.read_list, approvals.find,
+          None, ApprovalList, "What waits for people, in the signer's own words", query=_PAGES),
+    Route("POST", "/v1/approvals/{request}/assertions", May.APPROVALS_GIVE, approvals.read_assertion, approvals.give,
+          AssertionBody, ApprovalAnswer, "Approve: a passkey's assertion over the request", 201, asserted=True,
+          body_maximum=approvals.ASSERTION_BODY_MAXIMUM),
     Route("GET", "/v1/balances", May.BALANCES_READ, read_nothing, audit.balances,
           None, BalanceList, "The ledger's accounts"),
     Route("GET", "/v1/audit/checkpoint", May.AUDIT_READ, read_nothing, audit.checkpoint,
@@ -96,7 +104,7 @@ PUBLIC: Final = frozenset({"/livez", "/readyz", "/openapi.json"})
 
 _EXACT = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
 _PATTERNS = [
-    (route, re.compile(re.sub(r"\{\w+\}", "([A-Za-z0-9_]{1,40})", route.path)))
+    (route, re.compile(re.sub(r"\{\w+\}", "([A-Za-z0-9_]{1,64})", route.path)))
     for route in ROUTES
     if "{" in route.path
 ]

@@ -14,6 +14,8 @@ class SignIn(StrEnum):
 
     CLIENT_SIGNATURE = "client_signature"
     BEARER = "bearer"
+    ASSERTION = "assertion"
+    """A person's passkey, over exactly what this one call is about."""
 
 
 class Permission(StrEnum):
@@ -29,6 +31,8 @@ class Permission(StrEnum):
     BALANCES_READ = "balances:read"
     LIMITS_READ = "limits:read"
     AUDIT_READ = "audit:read"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_GIVE = "approvals:give"
 
 
 MOVES_MONEY: Final = frozenset({Permission.PAYOUTS_CREATE})
@@ -42,12 +46,14 @@ _READ_ONLY: Final = frozenset(
         Permission.BALANCES_READ,
         Permission.LIMITS_READ,
         Permission.AUDIT_READ,
+        Permission.APPROVALS_READ,
     }
 )
 
 CARRIES: Final[dict[SignIn, frozenset[Permission]]] = {
-    SignIn.CLIENT_SIGNATURE: frozenset(Permission),
+    SignIn.CLIENT_SIGNATURE: frozenset(Permission) - {Permission.APPROVALS_GIVE},
     SignIn.BEARER: _READ_ONLY,
+    SignIn.ASSERTION: frozenset({Permission.APPROVALS_GIVE}),
 }
 
 

@@ -62,7 +62,7 @@ def hear(record: bytes, record_type: str, given: PersonAssertion, standing: Stan
 
 def take_assertions(fields: Fields, name: str) -> tuple[PersonAssertion, ...]:
     """A list of assertions as `assertion_document` writes them. Raises: DocumentError."""
-    return tuple(_take_assertion(each) for each in fields.each(name, 0, ASSERTIONS_MAXIMUM))
+    return tuple(take_assertion(each) for each in fields.each(name, 0, ASSERTIONS_MAXIMUM))
 
 
 def assertion_document(given: PersonAssertion) -> dict[str, JsonValue]:
@@ -75,7 +75,8 @@ def assertion_document(given: PersonAssertion) -> dict[str, JsonValue]:
     }
 
 
-def _take_assertion(fields: Fields) -> PersonAssertion:
+def take_assertion(fields: Fields) -> PersonAssertion:
+    """One assertion. Raises: DocumentError."""
     taken = PersonAssertion(
         fields.parsed("person", parse_person_id),
         take_bytes(fields, "credential", 1, CREDENTIAL_ID_MAXIMUM),

@@ -1,0 +1,88 @@
+"""Calls for approvers' tools: what waits for people, and their assertions over the signer's own bytes.
+
+An assertion signs itself in: it is a passkey's over exactly these bytes, by a person in the roster. What is checked
+here keeps nonsense out of the record; the signer checks all of it again and counts.
+"""
+
+import json
+from typing import Final
+
+from strongroom.api.call import Call, Reply
+from strongroom.api.paging import page, read_page
+from strongroom.api.reading import read_body, read_object, refuse
+from strongroom.api.schemas import ApprovalAnswer, ApprovalList, AssertionBody
+from strongroom.api.service import Service
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.errors import Code, InvariantError
+from strongroom.domain.ids import ClientId, KeyId
+from strongroom.domain.instant import format_instant
+from strongroom.domain.permissions import Permission, SignIn
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion, hear, take_assertion
+from strongroom.protocol.genesis import parse_genesis
+from strongroom.protocol.standing import open_standing
+from strongroom.protocol.webauthn import WebauthnError
+from strongroom.store import approvals
+from strongroom.store.approvals import StoredApproval
+from strongroom.store.organisations import ClientKey
+
+ASSERTION_BODY_MAXIMUM: Final = 65_536
+
+
+async def sign_in(service: Service, request_hash: str, body: bytes) -> ClientKey:
+    """Who asserts: a person of the roster, for this one call. Raises: RefusalError."""
+    value = read_object(body)
+    read_body(value, AssertionBody)
+    try:
+        given = take_assertion(Fields(value))
+    except DocumentError as fault:
+        raise refuse(Code.INVALID, fault.reason, fault.field) from fault
+    async with service.pool.acquire() as connection:
+        found = await approvals.read(connection, request_hash)
+        if found is None:
+            raise refuse(Code.NOT_FOUND, f"there is no approval request {request_hash}")
+        genesis = parse_genesis(await approvals.read_genesis(connection))
+        standing = open_standing(*await approvals.read_documents(connection, found.organisation), genesis.mode)
+    try:
+        hear(found.request, APPROVAL_REQUEST_TYPE, given, standing, genesis.relying_party)
+    except WebauthnError as fault:
+        raise refuse(Code.SIGNATURE_INVALID, str(fault), fault.field) from fault
+    return ClientKey(
+        KeyId(given.person), ClientId(given.person), found.organisation, SignIn.ASSERTION, b"",
+        frozenset({Permission.APPROVALS_GIVE}), (), False,
+    )
+
+
+def read_assertion(call: Call) -> PersonAssertion:
+    return take_assertion(Fields(call.value))
+
+
+async def give(service: Service, call: Call, given: PersonAssertion) -> Reply:
+    request_hash = call.parameters[0]
+    async with service.pool.acquire() as connection:
+        text = json.dumps(call.value)
+        added = await approvals.give(
+            connection, request_hash, given.person, given.credential.hex(), text, call.now
+        )
+        found = await approvals.read(connection, request_hash)
+    if found is None:
+        raise InvariantError("an approval request is gone")
+    return Reply(201, _answer(found), replayed=not added)
+
+
+def read_list(call: Call) -> tuple[int, int]:
+    return read_page(call.query)
+
+
+async def find(service: Service, call: Call, asked: tuple[int, int]) -> Reply:
+    after, limit = asked
+    async with service.pool.acquire() as connection:
+        found = await approvals.waiting(connection, call.key.organisation, after, limit)
+    return Reply(200, ApprovalList([_answer(each) for each in found], page(found, limit)))
+
+
+def _answer(found: StoredApproval) -> ApprovalAnswer:
+    return ApprovalAnswer(
+        id=found.request_hash, subject=found.subject, request=found.request.decode(), signature=found.signature.hex(),
+        approvals=found.approvals, groups=found.groups, people=list(found.people),
+        created_at=format_instant(found.created_at),
+    )
