@@ -16,6 +16,7 @@ from tests.protocol.people import CLEO
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
+from strongroom.link.main import read_config
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Reason
@@ -206,6 +207,11 @@ def test_over_tls_link_talks_to_the_pinned_guard_alone(world: World, tmp_path: P
             with pytest.raises(TimeoutError):
                 end.exchange(b"x")
         (world.folder / "link.socket").unlink()
+        with linked(world, guard.signer_port, guard_certificate_file=guards[0]) as (end, link):
+            with pytest.raises((OSError, EOFError)):
+                end.exchange(b"x")
+            assert link.process.poll() is None
+        (world.folder / "link.socket").unlink()
         with linked(world, guard.signer_port, guard_certificate_file=guards[0], **own) as (end, _):
             signer = enrolled(world, end, guard)
             for _ in range(5):
@@ -227,6 +233,8 @@ def test_a_configuration_that_cant_be_used_is_said(tmp_path: Path, text: str | N
     file = tmp_path / "link.json"
     if text is not None:
         file.write_text(text)
+    with pytest.raises((OSError, ValueError)):
+        read_config(file)
     with Process("strongroom.link.main", file) as link:
         assert link.wait() == 1
         assert reason in link.log

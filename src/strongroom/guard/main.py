@@ -79,6 +79,7 @@ class Listeners:
                 self.end(fault)
             except OSError as fault:
                 LOG.info("a connection broke: %s", fault)
+                writer.transport.abort()  # what isn't sent yet would hold it open
             finally:
                 writer.close()
 
