@@ -53,6 +53,8 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
         memory = Memory(Path(config.last_checkpoint_file))
         verify, last = _verifier(config, key), memory.recall()
         signed = None if last is None else verify(last)
+        if signed is not None:
+            LOG.info("%d leaves were signed, says %s", signed[0], memory.file)
         sequencer = await Sequencer.start(connection, _signer(config, key, memory), verify, signed)
         LOG.info("the audit log has %d leaves", sequencer.frontier.size)
         while not stop.is_set():
@@ -144,6 +146,7 @@ def main() -> int:
         return 1
     except InvariantError as fault:
         LOG.error("the audit log isn't what was signed, so nothing more is: %s", fault)
+        LOG.error("where an older database was put back on purpose, a person moves the last checkpoint's file away")
         return 1
     return 0
 
