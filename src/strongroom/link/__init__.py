@@ -1,1 +1,1 @@
-"""Relays frames between signer and guard. They are signed, so it can neither read anything into them nor change them."""
+"""Relays frames between signer and guard. They are signed, so it can neither add to them nor change them."""
