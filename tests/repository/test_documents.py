@@ -198,6 +198,7 @@ def test_a_process_that_is_said_to_run_is_started_by_the_sandbox() -> None:
     rows = table_with("ARCHITECTURE.md", "process", "holds", "can't", "state")
     supervisor = (ROOT / "src/strongroom/sandbox/supervisor.py").read_text()
     started = set(re.findall(r'self\._product\(\s*"(\w+)"', supervisor))
+    started |= set(re.findall(r"trusted\.(\w+)_child\(", supervisor))
     running = {code(row["process"])[0] for row in rows if row["state"].startswith("runs")}
     assert running
     assert running <= started
