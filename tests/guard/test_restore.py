@@ -298,11 +298,25 @@ def test_only_the_genesis_that_the_operator_named_is_enrolled(world: World, tmp_
     late = Signer(world, guard.witness.answer)
     late.found()
     with pytest.raises(DocumentError, match="can't stand here"):
-        late.sync(first=1)
-    with pytest.raises(DocumentError, match="begin with a genesis"):
-        late.sync(first=2)
+        late.sync(entries=(late.entries[1],), journal=Head(1, late.head.head))
     assert guard.witness.head.length == 0
     assert late.sync().is_cosigned
+
+
+def test_an_empty_guard_asks_for_all(world: World) -> None:
+    """Whoever speaks is told only that guard has nothing; whatever else it asks, it has no answer."""
+    guard = world.open()
+    signer = Signer(world, guard.witness.answer)
+    signer.found()
+    for first in (1, 2):
+        answer = signer.sync(first=first)
+        assert (answer.is_cosigned, answer.reason, answer.journal) == (
+            False, Reason.UNRECONCILED, Head(0, EMPTY_HEAD)
+        )
+        assert (answer.lease, answer.lease_ms, answer.control_entries) == (Lease.NONE, 0, ())
+    with pytest.raises(DocumentError):
+        signer.fetch(0)
+    assert signer.sync(first=0).is_cosigned
 
 
 def test_a_genesis_for_another_guard_isnt_enrolled(world: World) -> None:
@@ -319,5 +333,5 @@ def test_an_empty_guard_takes_no_offer_from_the_middle(world: World) -> None:
     signer = Signer(world, guard.witness.answer)
     signer.found()
     genesis = signer.entries[0]
-    assert signer.sync(entries=(genesis,)).reason is Reason.BEHIND
+    assert signer.sync(entries=(genesis,)).reason is Reason.UNRECONCILED
     assert guard.witness.head.length == 0

@@ -77,7 +77,12 @@ class Witness:
 
     def answer(self, frame: bytes) -> bytes:
         """A signed answer to the signer's frame. Raises: DocumentError, EntryError; JournalError."""
-        standings = self._log.standings if self._log.standings.genesis is not None else self._offered(frame)
+        standings = self._log.standings
+        if standings.genesis is None:
+            offered = wire.parse_sync(frame[64:])
+            if not offered.entries or offered.journal.length > len(offered.entries):
+                return self._signed(self._answer(offered, Reason.UNRECONCILED))
+            standings = self._offered(offered)
         key = standings.genesis.statement_key if standings.genesis is not None else b""
         with suppress(DocumentError):
             return self._fetched(wire.open_frame(key, frame, wire.FETCH_TYPE))
@@ -87,15 +92,20 @@ class Witness:
             VerifyKey(key).verify(statement, sync.head_signature)
         except BadSignatureError as fault:
             raise DocumentError("head_signature", "isn't the signer's over this head") from fault
-        answer = wire.encode_sync_answer(self._synced(sync))
-        return wire.sign_frame(self._key, answer, wire.SYNC_ANSWER_TYPE)
+        return self._signed(self._answer(sync, self._decide(sync)))
 
-    def _offered(self, frame: bytes) -> Standings:
-        """Before there is a genesis, the one that is offered names the signer, if it is what the operator named."""
-        standings = self._standings_after(wire.parse_sync(frame[64:]).entries[:1])
+    def _offered(self, sync: Sync) -> Standings:
+        """Before there is a genesis, the one that is offered names the signer, if it is what the operator named.
+
+        Whoever offers less is only told, whoever it is, that guard has nothing: so the signer offers all.
+        """
+        standings = self._standings_after(sync.entries[:1])
         if standings.genesis is None or standings.genesis.guard_key != bytes(self._key.verify_key):
             raise DocumentError("entries", "don't begin with a genesis that names this guard's key")
         return standings
+
+    def _signed(self, answer: SyncAnswer) -> bytes:
+        return wire.sign_frame(self._key, wire.encode_sync_answer(answer), wire.SYNC_ANSWER_TYPE)
 
     def _fetched(self, raw: bytes) -> bytes:
         """Nothing, if guard's copy may not be the newest: from such nobody is brought forward."""
@@ -105,8 +115,7 @@ class Witness:
         answer = wire.encode_fetch_answer(FetchAnswer(nonce, mark.journal, mark.signature, entries))
         return wire.sign_frame(self._key, answer, wire.FETCH_ANSWER_TYPE)
 
-    def _synced(self, sync: Sync) -> SyncAnswer:
-        reason = self._decide(sync)
+    def _answer(self, sync: Sync, reason: Reason) -> SyncAnswer:
         lease = self.lease() if reason in _AGREE else Lease.NONE
         lease_ms = 0 if lease is Lease.NONE else wire.LEASE_MAXIMUM_MS
         missing = self._log.after(sync.control) if self._log.holds(sync.control) else ()
