@@ -9,6 +9,8 @@ from typing import Final
 
 from strongroom.domain.instant import Instant
 
+LOOKS_MAXIMUM: Final = 50
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,18 +32,34 @@ def facts(data: Path) -> dict[str, object]:
 
 
 def tree_cpu_s(root: int) -> float:
-    """Processor seconds of a process, its ended children that were waited for, and all living descendants."""
+    """Processor seconds of a process, its ended children that were waited for, and all living descendants.
+
+    A child that ends while we look could be counted twice or not at all: so we look until nothing moves.
+    """
+    pids, total = _tree(root)
+    for _ in range(LOOKS_MAXIMUM):
+        time.sleep(0.005)
+        again, total = _tree(root)
+        if again == pids:
+            break
+        pids = again
+    return total
+
+
+def _tree(root: int) -> tuple[set[int], float]:
     children: dict[int, list[int]] = {}
     used: dict[int, tuple[float, float]] = {}
     for pid, parent, own, reaped in _processes():
         children.setdefault(parent, []).append(pid)
         used[pid] = (own, reaped)
+    found: set[int] = set()
     total, left = 0.0, [root]
     while left:
         pid = left.pop()
+        found.add(pid)
         total += sum(used.get(pid, (0.0, 0.0)))
         left += children.get(pid, [])
-    return total
+    return found, total
 
 
 def _processes() -> Iterable[tuple[int, int, float, float]]:
