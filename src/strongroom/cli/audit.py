@@ -20,15 +20,19 @@ SAY_EVERY = 50_000
 
 
 @app.command
-def export(file: Path, /, *, data: Data = None) -> int:
+def export(file: Path, /, *, data: Data = None, as_json: Json = False) -> int:
     """Write the whole log, up to its newest checkpoint, to FILE."""
     sandbox = document(data)
     try:
         lines = asyncio.run(_write(file, sandbox["database_url"], f"strongroom/{sandbox['deployment']}"))
     except (NothingToExportError, SessionError, *FAULTS) as fault:
         raise Stop(Exit.FAILED, str(fault)) from fault
-    say(f"{lines} lines in {file}")
-    say(f"verify it anywhere: strongroom audit verify {file} --key {sandbox['checkpoint_public_key']}")
+    key = sandbox["checkpoint_public_key"]
+    text = f"{lines} lines in {file}\nverify it anywhere: strongroom audit verify {file} --key {key}"
+    if as_json:
+        show({"file": str(file), "lines": lines, "checkpoint_public_key": key}, True, "")
+    else:
+        say(text)
     return Exit.DONE
 
 

@@ -1,17 +1,20 @@
 """Commands about single payouts."""
 
 import time
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, fields, show, table
-from strongroom.cli.session import Data, Json, client, document, speaking
+from strongroom.cli.session import LIMIT_DEFAULT, PAGE_MAXIMUM, Data, Json, Limit, client, document, speaking
 
 app = cyclopts.App(name="payout", help="Ask for payouts and look at them.")
 
 CLIENT = "payouts"
+
+MadeWith = Annotated[str, Parameter(help="The key that it was made with")]
 
 
 @app.command
@@ -22,9 +25,11 @@ def create(
     asset: Annotated[str, Parameter(help="BTC, USDC, USDT, EUR, or a CAIP-19 name")],
     amount: Annotated[str, Parameter(help="Base units, such as 1250000 for 1.25 USDC")],
     external_id: Annotated[str, Parameter(help="Your own name for this debt")],
-    idempotency_key: str | None = None,
-    remittance_information: str | None = None,
-    on_hold: str | None = None,
+    idempotency_key: Annotated[str | None, Parameter(help="Your own: the same again is the same payout")] = None,
+    remittance_information: Annotated[str | None, Parameter(help="What the payee reads, up to 140 characters")] = None,
+    on_hold: Annotated[
+        Literal["hold", "refuse"] | None, Parameter(help="What can't go out now: hold it (the default), or refuse it")
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> int:
@@ -42,7 +47,12 @@ def create(
 @app.command
 @speaking
 def preview(
-    *, beneficiary: str, asset: str, amount: str, external_id: str | None = None, data: Data = None,
+    *,
+    beneficiary: Annotated[str, Parameter(help="Who would be paid: ben_…")],
+    asset: Annotated[str, Parameter(help="BTC, USDC, USDT, EUR, or a CAIP-19 name")],
+    amount: Annotated[str, Parameter(help="Base units, such as 1250000 for 1.25 USDC")],
+    external_id: Annotated[str | None, Parameter(help="Your own name for this debt")] = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> int:
     """See what would happen to a payout; nothing is stored."""
@@ -65,17 +75,21 @@ def preview(
     return Exit.DONE
 
 
+app.command("strongroom.cli.run:import_file", name="import", help="The same as `run import`")
+
+
 @app.command(name="list")
 @speaking
 def find(
     *, beneficiary: str | None = None, external_id: str | None = None, run: str | None = None,
-    state: str | None = None, limit: int = 50, data: Data = None, as_json: Json = False,
+    state: str | None = None, limit: Limit = LIMIT_DEFAULT, data: Data = None, as_json: Json = False,
 ) -> int:
     """List payouts, the oldest first."""
     filters = {"beneficiary": beneficiary, "external_id": external_id, "run": run, "state": state}
     with client(document(data), CLIENT) as api:
+        filters["limit"] = str(min(limit, PAGE_MAXIMUM))
         rows = api.payouts.list(**{name: value for name, value in filters.items() if value is not None})
-        found = [row for row, _ in zip(rows, range(limit), strict=False)]
+        found = list(islice(rows, limit))
     columns = ("id", "state", "hold", "amount", "asset", "external id", "created")
     lines = [
         (row["id"], row["state"], (row["hold"] or {}).get("reason"), row["amount"], _short(row["asset"]),
@@ -102,7 +116,7 @@ def get(payout: str, /, *, data: Data = None, as_json: Json = False) -> int:
 
 @app.command
 @speaking
-def cancel(payout: str, /, *, idempotency_key: str, data: Data = None, as_json: Json = False) -> int:
+def cancel(payout: str, /, *, idempotency_key: MadeWith, data: Data = None, as_json: Json = False) -> int:
     """Ask that a payout shall not go out; needs the key that it was made with."""
     with client(document(data), CLIENT) as api:
         found = api.payouts.cancel(payout, idempotency_key=idempotency_key)

@@ -1,6 +1,5 @@
 """Commands that bring a sandbox up and down, and look at it."""
 
-import json
 import time
 from dataclasses import asdict
 from typing import Annotated, Final
@@ -55,13 +54,16 @@ def up(
     return Exit.DONE
 
 
-def down(*, data: Data = None) -> int:
+def down(*, data: Data = None, as_json: Json = False) -> int:
     """Stop a sandbox and all that it started."""
     try:
         stopped = commands.down(folder(data), say)
     except commands.SandboxFault as fault:
         raise Stop(Exit.FAILED, str(fault)) from fault
-    say("stopped" if stopped else "nothing runs")
+    if as_json:
+        show({"stopped": stopped}, True, "")
+    else:
+        say("stopped" if stopped else "nothing runs")
     return Exit.DONE
 
 
@@ -94,14 +96,17 @@ def doctor(*, data: Data = None, ports: Ports = PORTS_DEFAULT, as_json: Json = F
 
 @app.command
 def organisation(
-    *, data: Data = None, name: Annotated[str, Parameter("--name", help="How it is called")] = "Example Rides"
+    *,
+    data: Data = None,
+    name: Annotated[str, Parameter("--name", help="How it is called")] = "Example Rides",
+    as_json: Annotated[bool, Parameter("--json", negative="", help="Always JSON, as sandbox.json is")] = True,
 ) -> int:
     """Make a fresh organisation with clients, people, wallets and budgets of its own; prints it like sandbox.json."""
     try:
         made = commands.organisation(folder(data), name)
     except commands.SandboxFault as fault:
         raise Stop(Exit.UNREACHABLE, str(fault)) from fault
-    print(json.dumps(made, indent=1))
+    show(made, as_json, "")
     return Exit.DONE
 
 

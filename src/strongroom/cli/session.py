@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from strongroom.cli.output import Exit, Stop
 from strongroom.sdk import ApiError, Client, MismatchError, TransportError
@@ -16,6 +16,12 @@ DATA_DEFAULT: Final = Path(".sandbox")
 
 Data = Annotated[Path | None, Parameter("--data", help="The sandbox's folder; STRONGROOM_DATA, else ./.sandbox")]
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON")]
+
+Limit = Annotated[int, Parameter("--limit", validator=validators.Number(gte=1), help="How many rows at most")]
+
+LIMIT_DEFAULT: Final = 50
+PAGE_MAXIMUM: Final = 200
+"""The most that the API gives in one page."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -41,14 +47,24 @@ def document(data: Path | None) -> dict[str, Any]:
 
 def client(sandbox: dict[str, Any], name: str) -> Client:
     """A client of the sandbox's organisation, by its name in sandbox.json. Raises: Stop."""
+    known = private_key(sandbox, name)
+    return Client(
+        sandbox["api_url"], sandbox["deployment"], sandbox["organisation"], known["client_id"], known["key_id"],
+        known["private_key"],
+    )
+
+
+def private_key(sandbox: dict[str, Any], name: str) -> dict[str, Any]:
+    """A client's entry in sandbox.json, with its `private_key`. Raises: Stop."""
     known = sandbox["clients"].get(name)
     if known is None or "private_key_file" not in known:
         signing = [each for each, keys in sandbox["clients"].items() if "private_key_file" in keys]
-        raise Stop(Exit.USAGE, f"there is no client {name!r}; there are {', '.join(signing)}")
-    seed = bytes.fromhex(Path(known["private_key_file"]).read_text().strip())
-    return Client(
-        sandbox["api_url"], sandbox["deployment"], sandbox["organisation"], known["client_id"], known["key_id"], seed
-    )
+        raise Stop(Exit.USAGE, f"--client: there is no client {name!r} that signs; there are {', '.join(signing)}")
+    file = Path(known["private_key_file"])
+    try:
+        return {**known, "private_key": bytes.fromhex(file.read_text().strip())}
+    except (OSError, ValueError) as fault:
+        raise Stop(Exit.FAILED, f"the key of {name} in {file} can't be read: {fault}") from fault
 
 
 def speaking(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
@@ -59,13 +75,26 @@ def speaking(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
         try:
             return command(*arguments, **options)
         except ApiError as fault:
-            code = Exit.NOT_FOUND if fault.status == 404 else Exit.REFUSED
-            raise Stop(Exit.UNREACHABLE if fault.status >= 500 else code, str(fault)) from fault
+            raise Stop(_code(fault), str(fault)) from fault
         except TransportError as fault:
-            raise Stop(Exit.UNREACHABLE, f"can't reach the API: {fault}") from fault
+            again = "" if fault.idempotency_key is None else (
+                "; whether it was taken isn't known: the same command with "
+                f"--idempotency-key {fault.idempotency_key} asks for nothing twice"
+            )
+            raise Stop(Exit.UNREACHABLE, f"can't reach the API: {fault}{again}") from fault
         except MismatchError as fault:
-            raise Stop(Exit.NOT_VERIFIED, str(fault)) from fault
+            raise Stop(Exit.NOT_VERIFIED, f"the API's answer isn't to be believed: {fault}") from fault
         except (TypeError, ValueError) as fault:
+            if os.environ.get("STRONGROOM_TRACE"):
+                raise
             raise Stop(Exit.USAGE, str(fault)) from fault
 
     return run
+
+
+def _code(fault: ApiError) -> Exit:
+    if fault.status in (502, 503, 504):
+        return Exit.UNREACHABLE
+    if fault.status >= 500:
+        return Exit.FAILED
+    return Exit.NOT_FOUND if fault.code == "not_found" else Exit.REFUSED
