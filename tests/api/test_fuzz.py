@@ -34,7 +34,7 @@ def to(world: Organisation) -> dict[str, Any]:
     return world.declared()
 
 
-def well_answered(answer: httpx.Response) -> None:
+def check_answered(answer: httpx.Response) -> None:
     assert answer.status_code in REFUSALS | {200, 201, 202}, answer.text
     assert answer.headers["request-id"].startswith("req_")
     if answer.status_code >= 400:
@@ -68,7 +68,7 @@ def test_a_body_with_any_value_in_any_place_is_answered(
     where[place] = data.draw(VALUES)
     client = world.declarer if "beneficiaries" in path else world.payer
     raw = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "surrogatepass")
-    well_answered(client.post(path, raw, fresh_key()))
+    check_answered(client.post(path, raw, fresh_key()))
 
 
 @SETTINGS
@@ -76,16 +76,16 @@ def test_a_body_with_any_value_in_any_place_is_answered(
 def test_a_body_of_any_bytes_is_answered(
     world: Organisation, to: dict[str, Any], raw: bytes, content_type: str
 ) -> None:
-    well_answered(world.payer.post("/v1/payout-runs/preview", raw, None, content_type))
+    check_answered(world.payer.post("/v1/payout-runs/preview", raw, None, content_type))
     good = json.dumps(payout(to)).encode()
-    well_answered(world.payer.post("/v1/payouts", good[:-len(raw) or None] + raw, fresh_key()))
+    check_answered(world.payer.post("/v1/payouts", good[:-len(raw) or None] + raw, fresh_key()))
 
 
 @SETTINGS
 @given(query=st.text(st.characters(codec="ascii", exclude_characters=" #\x7f", min_codepoint=33), max_size=40))
 def test_any_query_is_answered(world: Organisation, query: str) -> None:
     for path in ("/v1/payouts", "/v1/audit/entries"):
-        well_answered(world.payer.get(path, query))
+        check_answered(world.payer.get(path, query))
 
 
 @settings(SETTINGS, max_examples=60)
