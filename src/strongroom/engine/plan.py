@@ -24,6 +24,7 @@ from strongroom.store.engine import DuePayout, StoredAttempt
 
 LOG = logging.getLogger("strongroom.engine")
 FUNDS_WAIT_MS: Final = 5_000
+OTHER_BYTES_MAXIMUM: Final = 8
 GAP: Final = 20
 """Addresses looked at beyond the next one for change."""
 PAYOUTS_MAXIMUM: Final = 400
@@ -74,12 +75,12 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
         )
         return False
     coins, fee = chosen
-    attempt, fee = _build(organisation, network, payouts, coins, fee, wallet)
-    async with bench.connection.transaction():
-        outpoints = [coin.outpoint for coin in coins]
-        await store.keep_plan(bench.connection, attempt, simulated.ASSET, fee, outpoints, now)
-        await store.move(bench.connection, attempt.payouts, State.READY, State.PLANNED, now)
-    return True
+    outpoints = [coin.outpoint for coin in coins]
+    for more in range(OTHER_BYTES_MAXIMUM):  # a unit more for the fee makes other bytes
+        attempt, paid = _build(organisation, network, payouts, coins, fee + more, wallet)
+        if await store.keep_plan(bench.connection, attempt, simulated.ASSET, paid, outpoints, now):
+            return True
+    return False
 
 
 async def _coins(rail: Rail, addresses: Sequence[str]) -> list[Coin]:

@@ -289,12 +289,19 @@ async def keep_receipt(
 
 async def keep_plan(
     connection: Session, attempt: StoredAttempt, asset: str, fee: int, outpoints: Sequence[str], at: Instant
-) -> None:
-    await connection.execute(
-        "SELECT strongroom.engine_plan($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        attempt.chain_transaction, attempt.organisation, attempt.network, asset, attempt.operation, attempt.unsigned,
-        attempt.paths, str(fee), list(attempt.payouts), list(outpoints), at,
-    )
+) -> bool:
+    """Write a plan down, and its payouts as planned; False if these very bytes were planned for other payouts."""
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "SELECT strongroom.engine_plan($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                attempt.chain_transaction, attempt.organisation, attempt.network, asset, attempt.operation,
+                attempt.unsigned, attempt.paths, str(fee), list(attempt.payouts), list(outpoints), at,
+            )
+            await move(connection, attempt.payouts, State.READY, State.PLANNED, at)
+    except asyncpg.CheckViolationError:
+        return False
+    return True
 
 
 async def keep_attempt(

@@ -253,10 +253,21 @@ CREATE FUNCTION strongroom.engine_plan(
 BEGIN
     INSERT INTO attempts VALUES (
         chain_transaction, organisation, network, asset, operation, unsigned, paths, fee::numeric, at, NULL, 'planned',
-        at);
+        at)
+        ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE SET state = 'planned', updated_at = excluded.updated_at
+        WHERE attempts.state = 'dropped';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% was planned already', chain_transaction USING ERRCODE = 'check_violation';
+    END IF;
     INSERT INTO attempt_payouts SELECT engine_plan.chain_transaction, id, ordinal
-        FROM unnest(payout) WITH ORDINALITY AS each (id, ordinal);
-    INSERT INTO attempt_coins SELECT engine_plan.chain_transaction, unnest(outpoint);
+        FROM unnest(payout) WITH ORDINALITY AS each (id, ordinal) ON CONFLICT DO NOTHING;
+    INSERT INTO attempt_coins SELECT engine_plan.chain_transaction, unnest(outpoint) ON CONFLICT DO NOTHING;
+    -- The same bytes could pay others of the same address and amount: then they must be other bytes.
+    IF payout <> (SELECT array_agg(p.payout ORDER BY p.position) FROM attempt_payouts p
+        WHERE p.chain_transaction = engine_plan.chain_transaction)
+    THEN
+        RAISE EXCEPTION '% was planned for other payouts', chain_transaction USING ERRCODE = 'check_violation';
+    END IF;
 END $$;
 
 -- How far an attempt is; `signed` once, with the bytes.
