@@ -182,7 +182,7 @@ def _make_people(keys: Path) -> tuple[tuple[Person, ...], list[dict[str, Any]]]:
         )
         document.append(
             {
-                "name": name, "roles": list(roles), "groups": list(groups), "login": login,
+                "id": people[-1].id, "name": name, "roles": list(roles), "groups": list(groups), "login": login,
                 "software_key_file": str(file),
             }
         )

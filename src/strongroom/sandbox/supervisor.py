@@ -197,6 +197,8 @@ class Supervisor:
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {
             "deployment": deployment_id(genesis), "checkpoint_public_key": key.hex(),
+            "statement_public_key": statement_key.hex(),
+            "relying_party": {"id": station.id, "origin": next(iter(station.origins))},
             **made.document,
         }
         write_private(self.data / "deployment.json", json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,182 @@
+"""Approving and stopping: what people say, signed with their passkeys over the signer's own bytes.
+
+What is shown is read from the verbatim request that the signer signed, after its signature held; nothing is taken from
+the API's word. Freezes go to guard's own listener, and not by the road that they should stop.
+"""
+
+import json
+import secrets
+import time
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
+
+import httpx
+from cyclopts import Parameter
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from strongroom.cli.output import Exit, Stop, fields, say, show, table
+from strongroom.cli.passkey import SoftwarePasskey, software_passkey
+from strongroom.cli.session import Data, Json, client, document, speaking
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import MINUTE_MS, Instant
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+
+TIMEOUT_S: Final = 10
+RECORD_LIFE_MS: Final = 5 * MINUTE_MS
+
+As = Annotated[
+    list[str] | None, Parameter("--as", negative="", help="Who signs: a login of sandbox.json; more than one if needed")
+]
+
+Scope = Annotated[str, Parameter(help="organisation, or asset:…, network:…, client:…, beneficiary:…")]
+
+
+@speaking
+def approve(
+    subject: Annotated[str | None, Parameter(help="A payout or run; without it, what waits is listed")] = None,
+    /,
+    *,
+    people: As = None,
+    decline: Annotated[bool, Parameter(negative="", help="Say no, for good, through guard")] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Show what waits for people, and approve it with the passkeys of the sandbox's people."""
+    sandbox = document(data)
+    waiting = _waiting(sandbox)
+    if subject is None:
+        rows = [(each["subject"], _worth(each["shown"]), f"{len(each['people'])} of {each['approvals']}")
+                for each in waiting]
+        show(waiting, as_json, table(("subject", "what", "people"), rows))
+        return Exit.DONE
+    signers = _signers(sandbox, people)
+    if decline:
+        return _instruct(sandbox, Action.DECLINE, subject, signers, 0, as_json)
+    found = next((each for each in waiting if each["subject"] == subject), None)
+    if found is None:
+        raise Stop(Exit.NOT_FOUND, f"nothing waits for people as {subject}")
+    if not as_json:
+        say(_shown(found["shown"]))
+    answer: Any = None
+    for signer in signers:
+        given = assertion_document(signer.asserts(found["request"].encode(), APPROVAL_REQUEST_TYPE))
+        answer = _post(f"{sandbox['api_url']}/v1/approvals/{found['id']}/assertions", given)
+        say(f"approved by {signer.name}: {len(answer['people'])} of {answer['approvals']}")
+    people_of = f"{len(answer['people'])} of {answer['approvals']}"
+    show(answer, as_json, fields([("subject", subject), ("people", people_of)]))
+    return Exit.DONE if len(answer["people"]) >= answer["approvals"] else Exit.WAITS
+
+
+@speaking
+def freeze(
+    *,
+    scope: Scope = "organisation",
+    people: As = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Stop payments at once, through guard; one officer is enough."""
+    sandbox = document(data)
+    return _instruct(sandbox, Action.FREEZE, scope, _signers(sandbox, people), 0, as_json)
+
+
+@speaking
+def unfreeze(
+    *,
+    scope: Scope = "organisation",
+    people: As = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Let payments go on; needs the quorum of the group that governs: --as one --as another."""
+    sandbox = document(data)
+    standing = _get(f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
+    epoch = standing.get("freeze_epoch", 0)
+    return _instruct(sandbox, Action.UNFREEZE, scope, _signers(sandbox, people), epoch, as_json)
+
+
+def _signers(sandbox: dict[str, Any], people: Sequence[str] | None) -> list[SoftwarePasskey]:
+    if not people:
+        logins = ", ".join(f"{each['login']} ({', '.join(each['roles'])})" for each in sandbox["people"])
+        raise Stop(Exit.USAGE, f"--as: say who signs; there are {logins}")
+    return [software_passkey(sandbox, login) for login in people]
+
+
+def _waiting(sandbox: dict[str, Any]) -> list[dict[str, Any]]:
+    """What waits, each with `shown`: the request as the signer wrote it. Raises: Stop if its signature doesn't hold."""
+    found: list[dict[str, Any]] = []
+    with client(sandbox, "payouts") as api:
+        for each in api.pages("/v1/approvals", {"limit": "200"}):
+            raw = each["request"].encode()
+            try:
+                key = VerifyKey(bytes.fromhex(sandbox["statement_public_key"]))
+                key.verify(record_hash(APPROVAL_REQUEST_TYPE, raw), bytes.fromhex(each["signature"]))
+            except (BadSignatureError, ValueError) as fault:
+                raise Stop(Exit.NOT_VERIFIED, f"the request for {each['subject']} isn't the signer's") from fault
+            found.append({**each, "shown": json.loads(raw)})
+    return found
+
+
+def _worth(shown: dict[str, Any]) -> str:
+    if shown["kind"] == "payout":
+        return f"{shown['amount']} of {shown['asset']} to {shown['destination']['name']}"
+    totals = ", ".join(f"{minor} of {asset}" for asset, minor in shown["totals"].items())
+    return f"{shown['count']} payouts, {totals}"
+
+
+def _shown(shown: dict[str, Any]) -> str:
+    """All that the request says that is for a person to judge."""
+    to = shown.get("destination", {})
+    return fields([
+        ("what", _worth(shown)), ("to", to.get("address")), ("on", to.get("network")),
+        ("class", to.get("class")), ("external id", shown.get("external_id")), ("asked for by", shown["client"]),
+        ("root", shown.get("root")), ("needs", f"{shown['approvals']} people of {shown['groups']} groups"),
+        ("ticket", shown["ticket"]),
+    ])
+
+
+def _instruct(
+    sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[SoftwarePasskey], epoch: int,
+    as_json: bool,
+) -> int:
+    """Sign an instruction and give it to guard."""
+    now = time.time_ns() // 1_000_000
+    organisation = OrganisationId(sandbox["organisation"])
+    record = Negative(
+        action, Instant(now + RECORD_LIFE_MS), epoch, subject, organisation, secrets.token_bytes(32).hex()
+    ).encode()
+    body = {
+        "organisation": organisation, "record": b64encode(record).decode(),
+        "assertions": [assertion_document(each.asserts(record, NEGATIVE_TYPE)) for each in signers],
+    }
+    answer = _post(f"{sandbox['guard_url']}/v1/negatives", body)
+    show(
+        {"action": action.value, "object": subject, **answer}, as_json,
+        fields([("guard keeps", action.value), ("of", subject), ("as instruction", answer["control_length"])]),
+    )
+    return Exit.DONE
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:
+    return _answered(url, lambda: httpx.post(url, json=body, timeout=TIMEOUT_S, trust_env=False))
+
+
+def _get(url: str) -> Any:
+    return _answered(url, lambda: httpx.get(url, timeout=TIMEOUT_S, trust_env=False))
+
+
+def _answered(url: str, ask: Callable[[], httpx.Response]) -> Any:
+    """Raises: Stop."""
+    try:
+        answer = ask()
+    except httpx.HTTPError as fault:
+        raise Stop(Exit.UNREACHABLE, f"{url} doesn't answer: {fault}") from fault
+    if answer.is_success:
+        return answer.json()
+    problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    code = Exit.NOT_FOUND if answer.status_code == 404 else Exit.REFUSED
+    raise Stop(code, problem.get("detail") or f"{url} answered {answer.status_code}")
