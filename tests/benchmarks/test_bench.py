@@ -14,12 +14,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvloop
-
-from benchmarks import intake_http, opponent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import TABLES, Ground, prepared_ground
 from benchmarks.intake_in_process import measure_intake
 from benchmarks.rows import RowsError, check_rows, expected_rows
+
+from benchmarks import intake_http, opponent
 from strongroom.store.session import connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,8 +55,10 @@ async def _sizes(ground: Ground, database: str) -> dict[str, float]:
     """The mean size of a row of each table, in bytes, without those that were there before."""
     connection = await asyncpg.connect(ground.owner_dsn(database))
     try:
-        newest = {"evidence": "method = 'POST' AND path = '/v1/payouts'", "audit_leaves": "leaf LIKE '%payout-recorded%'",
-                  "outbox": "topic = 'payout.created'", "ledger_postings": "kind = 'pending'"}
+        newest = {
+            "evidence": "path = '/v1/payouts'", "audit_leaves": "leaf LIKE '%payout-recorded%'",
+            "outbox": "topic = 'payout.created'", "ledger_postings": "kind = 'pending'",
+        }
         return {
             table: float(await connection.fetchval(
                 f"SELECT avg(pg_column_size(t.*)) FROM strongroom.{table} t WHERE {newest.get(table, 'true')}"
@@ -151,7 +153,7 @@ def test_a_quick_pass_gives_every_figure(tmp_path: Path) -> None:
     for name, figure in figures.items():
         assert math.isfinite(figure["value"]), name
         assert figure["value"] > 0, name
-        assert figure["unit"] and figure["against"] and figure["runs"], name
+        assert all(figure[part] for part in ("unit", "against", "runs")), name
         assert name in done.stdout
     assert str(ROOT) not in output.read_text()
 
