@@ -14,7 +14,7 @@ from typing import Any
 
 from strongroom.sdk import ApiError, Client
 
-SETTLED_WITHIN_S = 20
+SETTLED_WITHIN_S = 60
 SIMULATED = ("SIM", "sim:sandbox", "sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm", "1250000000")
 EVM = ("USDC", "eip155:31337", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "12500000")
 """Asset, network, address, and 12.50 in base units."""

@@ -39,7 +39,7 @@ strongroom payout create --idempotency-key first-payout --beneficiary "$benefici
     --external-id 'trip 4711' --json > "$scratch/payout.json"
 payout=$(field id "$scratch/payout.json")
 tries=0
-while [ "$asset" = SIM ] && [ $tries -lt 40 ]; do
+while [ "$asset" = SIM ] && [ $tries -lt 80 ]; do
     strongroom payout show "$payout" --json > "$scratch/payout.json"
     [ "$(field state "$scratch/payout.json")" != settled ] || break
     tries=$((tries + 1))
