@@ -51,3 +51,21 @@ async def check_books(owner: asyncpg.Connection, limit_minor: int) -> None:
         "WHERE counted AND approvals = 0 GROUP BY organisation"
     )
     assert all(row["used"] <= limit_minor for row in counted), counted
+
+
+async def check_exact(owner: asyncpg.Connection, organisation: str, limit_minor: int, wallet_minor: int) -> None:
+    """Each payout was counted if and only if it fitted into the limit and the wallet, in the order of the log.
+
+    For stories of one day, in which nothing needs people.
+    """
+    used = reserved = 0
+    for row in await owner.fetch(
+        "SELECT id, reference_minor, amount, counted, limit_name FROM strongroom.payouts WHERE organisation = $1 "
+        "ORDER BY leaf", organisation,
+    ):
+        reference, amount = int(row["reference_minor"]), int(row["amount"])
+        has_room, has_funds = used + reference <= limit_minor, reserved + amount <= wallet_minor
+        assert row["counted"] is (has_room and has_funds), row
+        assert (row["limit_name"] is None) is has_room, row
+        if row["counted"]:
+            used, reserved = used + reference, reserved + amount

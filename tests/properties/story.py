@@ -26,7 +26,7 @@ CENT = 10_000
 """Base units of the test's asset that are worth a cent."""
 
 LIMIT_CENTS = 1_000
-WALLET_CENTS = 1_500
+WALLET_CENTS = 950
 TRIES_MAXIMUM = 100
 ADDRESSES = tuple(f"0x{number:040x}" for number in (0xA, 0xA, 0xB))
 """The first two beneficiaries are paid at one address."""
@@ -48,11 +48,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Step:
-    """Asked at once; the clock moves before, and the connection is cut at a message of this step."""
+    """Asked at once; before, the clock moves and perhaps another writer takes over; the connection is cut at a message
+    of this step."""
 
     asks: tuple[Pay | Run, ...]
     pause_ms: int
     cut: tuple[Cut, int] | None
+    restart: bool = False
 
 
 pay = st.builds(
@@ -69,6 +71,7 @@ def steps(*, with_cuts: bool) -> st.SearchStrategy[list[Step]]:
             asks=st.lists(st.one_of(pay, pay, pay, run), min_size=1, max_size=5).map(tuple),
             pause_ms=st.sampled_from((0, 0, 1, 60_000)),
             cut=st.one_of(st.none(), cut) if with_cuts else st.none(),
+            restart=st.booleans(),
         ),
         min_size=1, max_size=5,
     )
@@ -77,7 +80,10 @@ def steps(*, with_cuts: bool) -> st.SearchStrategy[list[Step]]:
 class Teller:
     """Asks intake and remembers every answer, as the clients of one organisation would."""
 
-    def __init__(self, intake: Intake, organisation: Organisation, clock: Clock, proxy: Proxy | None) -> None:
+    def __init__(
+        self, dsn: str, intake: Intake, organisation: Organisation, clock: Clock, proxy: Proxy | None
+    ) -> None:
+        self.dsn = dsn
         self.intake = intake
         self.organisation = organisation
         self.clock = clock
@@ -88,6 +94,9 @@ class Teller:
     async def tell(self, steps: list[Step]) -> None:
         for step in steps:
             self.clock.now += step.pause_ms
+            if step.restart:
+                await self.intake.stop()
+                self.intake = await Intake.start(self.dsn, self.clock)
             if self.proxy is not None and step.cut is not None:
                 self.proxy.cut_at(*step.cut)
             await asyncio.gather(*(self._ask(each) for each in step.asks))
@@ -147,17 +156,16 @@ async def teller(
         port = await proxy.start()
         dsn = f"postgresql://strongroom_api:{ROLE_PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/{database.name}"
     try:
-        intake = await Intake.start(dsn, clock)
+        told = Teller(dsn, await Intake.start(dsn, clock), organisation, clock, proxy)
         try:
-            told = Teller(intake, organisation, clock, proxy)
             told.payees = [
-                await declared(intake, organisation, f"payee {number}", address)
+                await declared(told.intake, organisation, f"payee {number}", address)
                 for number, address in enumerate(ADDRESSES)
             ]
             clock.now += 5_000
             yield told
         finally:
-            await intake.stop()
+            await told.intake.stop()
     finally:
         if proxy is not None:
             await proxy.stop()

@@ -12,14 +12,26 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from tests.conftest import Database
 from tests.domain.policy_document import limit
-from tests.properties.books import check_books
+from tests.properties.books import check_books, check_exact
 from tests.properties.proxy import Cut
-from tests.properties.story import CENT, LIMIT_CENTS, Pay, Run, Step, Teller, owner_of, steps, teller
+from tests.properties.story import (
+    CENT,
+    LIMIT_CENTS,
+    WALLET_CENTS,
+    Pay,
+    Run,
+    Step,
+    Teller,
+    owner_of,
+    steps,
+    teller,
+)
 from tests.store.organisation import pays
 
 from strongroom.domain.errors import Refusal
 from strongroom.domain.payout import HoldReason
 from strongroom.store.intake import Intake
+from strongroom.store.intake_payout import Batch
 from strongroom.store.record import PayoutRecord, Recorded
 
 FULL = os.environ.get("STRONGROOM_FAULTS") == "full"
@@ -47,6 +59,14 @@ async def check(told: Teller, database: Database, limit_cents: int = LIMIT_CENTS
         await owner.close()
 
 
+async def exact(told: Teller, database: Database) -> None:
+    owner = await owner_of(database)
+    try:
+        await check_exact(owner, told.organisation.id, LIMIT_CENTS, WALLET_CENTS * CENT)
+    finally:
+        await owner.close()
+
+
 @settings(max_examples=25 * MANY, **_ANY)
 @given(story=steps(with_cuts=False))
 @example(story=[Step((Run(0, (Pay(0, 0, 0, 1), Pay(1, 1, 0, 1))),), 0, None)])  # one debt, one address, two names
@@ -57,6 +77,7 @@ def test_no_order_of_requests_makes_two_payouts_of_one_key_or_debt(database: Dat
             await told.tell(story)
             await told.tell(story)  # and everything again, as after a lost answer
             await check(told, database)
+            await exact(told, database)
 
     asyncio.run(go())
 
@@ -71,6 +92,7 @@ def test_no_cut_of_the_connection_loses_or_doubles_a_payout(database: Database, 
             await told.tell(story)
             await told.tell([Step(step.asks, 0, None) for step in story])
             await check(told, database)
+            await exact(told, database)
 
     asyncio.run(go())
 
@@ -117,8 +139,6 @@ def test_sixty_four_at_once_at_a_limit_with_room_for_ten_count_exactly_ten(
             )
             await owner.close()
             assert counted == 10
-            if restart:
-                await told.intake.stop()
 
     asyncio.run(go())
 
@@ -136,5 +156,22 @@ def test_every_cut_is_survived_by_the_next_request(database: Database, where: Cu
                 assert told.proxy.cuts == cuts + 1, f"nothing was cut at message {message}"
             assert len(told.recorded) == 16
             await check(told, database)
+
+    asyncio.run(go())
+
+
+def test_a_writer_that_does_not_give_room_back_is_caught(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control: a run that was refused at its second item keeps the room of its first."""
+    monkeypatch.setattr(Batch, "take_back", lambda _: None)
+
+    async def go() -> None:
+        async with teller(database, cuttable=False) as told:
+            await told.tell([
+                Step((Run(0, (Pay(0, 0, 0, 400), Pay(1, 1, 0, 400))),), 0, None),
+                Step((Pay(2, 2, 1, 400), Pay(3, 2, 2, 400)), 0, None),
+            ])
+            await check(told, database)
+            with pytest.raises(AssertionError):
+                await exact(told, database)
 
     asyncio.run(go())
