@@ -88,12 +88,12 @@ def test_postgres_killed_under_it_is_503_until_it_is_back(tmp_path: Path) -> Non
         cluster = Cluster(Path(folder))
         cluster.start()
         try:
-            _with_a_cluster_of_its_own(cluster, tmp_path)
+            _check_with_a_cluster_of_its_own(cluster, tmp_path)
         finally:
             cluster.kill()
 
 
-def _with_a_cluster_of_its_own(cluster: Cluster, folder: Path) -> None:
+def _check_with_a_cluster_of_its_own(cluster: Cluster, folder: Path) -> None:
     asyncio.run(_prepare(cluster))
     api = ApiProcess(folder, cluster.dsn("strongroom_api", ROLE_PASSWORD, DATABASE)).start()
     try:
