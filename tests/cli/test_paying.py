@@ -14,7 +14,7 @@ from tests.cli.conftest import ADDRESS, NETWORK, Sandbox
 from tests.sdk.hostile import Told, answering
 
 NEEDS_APPROVAL = "30000000000"
-"""300 USD in the simulated coin: it waits for people, who can't approve yet."""
+"""300 USD in the simulated coin: it waits for people."""
 
 Asked = list[str]
 PayeeFile = Callable[..., Path]
@@ -131,7 +131,7 @@ def test_a_file_is_imported_as_one_sealed_run_and_followed_to_its_end(
 
 
 def test_what_waits_exits_with_7_and_says_so(sandbox: Sandbox, payee_file: PayeeFile) -> None:
-    """An amount that people must approve, and there is no way to approve yet."""
+    """An amount that people must approve, and nobody does."""
     big = payee_file(f"Big Example,{NETWORK},{ADDRESS},SIM,{NEEDS_APPROVAL},big {time.time_ns()}")
     done = sandbox("run", "import", str(big))
     assert done.code == 7, done
