@@ -5,6 +5,7 @@ again; the bound is nothing: no lease and no cosignature until the operator reco
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -335,3 +336,10 @@ def test_an_empty_guard_takes_no_offer_from_the_middle(world: World) -> None:
     genesis = signer.entries[0]
     assert signer.sync(entries=(genesis,)).reason is Reason.UNRECONCILED
     assert guard.witness.head.length == 0
+
+
+def test_a_marker_that_cant_be_written_is_a_broken_disk(run: Run) -> None:
+    os.close(run.guard.witness._marker._file)
+    run.signer.write(Kind.RESUMED)
+    with pytest.raises(JournalError, match="marker"):
+        run.signer.sync()
