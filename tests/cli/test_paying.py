@@ -191,7 +191,7 @@ def test_an_interrupted_import_says_what_was_sent(sandbox: Sandbox, payee_file: 
 
 
 def test_a_terminal_gets_a_progress_bar(sandbox: Sandbox, payee_file: PayeeFile, rosa: dict[str, Any]) -> None:
-    file = payee_file(f"{rosa['id']},SIM,5,bar {time.time_ns()}", header="beneficiary,asset,amount,external_id")
+    file = payee_file(f"{rosa['id']},SIM,1000,bar {time.time_ns()}", header="beneficiary,asset,amount,external_id")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [PROGRAM, "run", "import", str(file), "--data", str(sandbox.data)], stdin=subprocess.DEVNULL,
