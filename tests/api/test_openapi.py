@@ -198,3 +198,18 @@ def test_the_schema_refuses_what_the_api_refuses(schemas: Schemas, objects: tupl
         assert schemas.faults(body, schema) != [], changes
         answer = world.payer.post("/v1/payouts", body, fresh_key())
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), answer.text
+
+
+def test_no_pattern_lets_a_newline_by_at_the_end(schemas: Schemas) -> None:
+    """Python's `$` matches before a last newline; a pattern that ends in it alone would take `k\\n` for `k`."""
+    patterns: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            patterns.update(each for name, each in value.items() if name == "pattern" and isinstance(each, str))
+        for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(each)
+
+    walk(schemas.whole["components"]["schemas"])
+    assert len(patterns) >= 8
+    assert [pattern for pattern in sorted(patterns) if not pattern.endswith(r"$(?!\n)")] == []

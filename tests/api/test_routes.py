@@ -65,7 +65,7 @@ def test_every_write_that_is_recorded_needs_an_idempotency_key() -> None:
     assert keyed == {
         call for call in TABLE if call.startswith("POST") and not call.endswith("/preview") and call not in ASSERTED
     }
-    assert ASSERTED == {f"{route.method} {route.path}" for route in ROUTES if route.asserted}
+    assert {f"{route.method} {route.path}" for route in ROUTES if route.asserted} == ASSERTED
 
 
 class Objects:

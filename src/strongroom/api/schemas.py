@@ -12,7 +12,7 @@ _TIME: Final = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 AmountText = Annotated[str, msgspec.Meta(pattern=_AMOUNT, description="Base units, at most 2^256-1")]
 TimeText = Annotated[str, msgspec.Meta(pattern=_TIME, description="RFC 3339, UTC")]
-HexText = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})+$", max_length=16_384)]
+HexText = Annotated[str, msgspec.Meta(pattern=rf"^([0-9a-f]{{2}})+{_END}", max_length=16_384)]
 Hash = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 AssetText = Annotated[str, msgspec.Meta(min_length=1, max_length=120, description="CAIP-19, or iso4217:EUR")]
 Network = Annotated[str, msgspec.Meta(min_length=1, max_length=60, description="CAIP-2, or sepa")]
@@ -320,7 +320,7 @@ class ConsistencyAnswer(Answer):
 class AssertionBody(Body):
     """A WebAuthn assertion over an approval request, its parts in hex."""
 
-    person: Annotated[str, msgspec.Meta(pattern="^pe_[a-z2-7]{26}$")]
+    person: Annotated[str, msgspec.Meta(pattern=rf"^pe_[a-z2-7]{{26}}{_END}")]
     credential: HexText
     client_data: HexText
     authenticator_data: HexText
