@@ -13,16 +13,13 @@ import ssl
 import sys
 import time
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM
 
-LOG: Final = logging.getLogger("strongroom.link")
-TIMEOUT_S: Final = 10
-AGAIN_S: Final = 0.2
-_LENGTH: Final = 4
+LOG = logging.getLogger("strongroom.link")
+TIMEOUT_S, AGAIN_S, LENGTH = 10, 0.2, 4
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -46,21 +43,18 @@ def read_config(file: Path) -> Config:
 
 def relay(config: Config) -> None:
     """One pair of connections, until either ends. Raises: OSError, EOFError."""
-    with (
-        socket.create_connection((config.guard_host, config.guard_port), TIMEOUT_S) as plain,
-        _secured(config, plain) as guard, socket.socket(socket.AF_UNIX) as signer,
-    ):
+    plain = socket.create_connection((config.guard_host, config.guard_port), TIMEOUT_S)
+    with plain, secured(config, plain) as guard, socket.socket(socket.AF_UNIX) as signer:
         signer.settimeout(TIMEOUT_S)
         signer.connect(config.signer_socket)
-        while True:
-            # Guard speaks only when it is asked: what comes before is its end.
-            if guard in select.select([signer, guard], [], [])[0]:
-                raise EOFError("guard's connection ended")
-            _pass_on(signer, guard)
-            _pass_on(guard, signer)
+        # Guard speaks only when it is asked: what comes before is its end.
+        while guard not in select.select([signer, guard], [], [])[0]:
+            guard.sendall(receive(signer))
+            signer.sendall(receive(guard))
+        raise EOFError("guard's connection ended")
 
 
-def _secured(config: Config, plain: socket.socket) -> socket.socket:
+def secured(config: Config, plain: socket.socket) -> socket.socket:
     if config.guard_certificate_file is None:
         return plain
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -71,21 +65,19 @@ def _secured(config: Config, plain: socket.socket) -> socket.socket:
     return context.wrap_socket(plain)
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    length = int.from_bytes(_receive(source, _LENGTH))
-    if not 1 <= length <= FRAME_MAXIMUM:
-        raise EOFError(f"a frame of {length} bytes")
-    target.sendall(length.to_bytes(_LENGTH) + _receive(source, length))
-
-
-def _receive(source: socket.socket, length: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < length:
-        part = source.recv(min(length - len(parts), 2**16))
+def receive(source: socket.socket) -> bytes:
+    """A frame with its length before it."""
+    frame, length = bytearray(), LENGTH
+    while len(frame) < length:
+        part = source.recv(min(length - len(frame), 2**16))
         if not part:
             raise EOFError("a connection ended")
-        parts += part
-    return bytes(parts)
+        frame += part
+        if len(frame) == LENGTH:
+            length += int.from_bytes(frame)
+            if not LENGTH < length <= LENGTH + FRAME_MAXIMUM:
+                raise EOFError(f"a frame of {length - LENGTH} bytes")
+    return bytes(frame)
 
 
 def main() -> int:
