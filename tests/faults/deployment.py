@@ -1,16 +1,10 @@
-"""A deployment that can be killed: a PostgreSQL cluster of its own, the real API and watch, and fresh organisations.
-
-Ports are taken below those that the kernel gives to outgoing connections, so that a process that was killed finds
-its port free when it comes back.
-"""
+"""A deployment that can be killed: a PostgreSQL cluster of its own, the real API and watch, and fresh organisations."""
 
 import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -23,6 +17,7 @@ from typing import Any
 import asyncpg
 import httpx
 from nacl.signing import SigningKey
+from tests.ports import PortBlock, port_block
 
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import encode
@@ -39,7 +34,6 @@ ORIGIN = f"strongroom/{DEPLOYMENT}"
 NETWORK = EVM
 USDC = f"{EVM}/erc20:0x5FbDB2315678afecb367f032d93F642f64180aa3"
 ASSETS = {"BTC": f"{BITCOIN}/slip44:0", "USDC": USDC}
-FIRST_PORT, LAST_PORT = 23_000, 23_999
 READY_TIMEOUT_S = 60
 PASSWORDS = {"strongroom_api": "for tests only", "strongroom_watch": "for tests only"}
 
@@ -54,16 +48,6 @@ class Clients:
     limit_cents: int
 
 
-def free_port() -> int:
-    for port in random.sample(range(FIRST_PORT, LAST_PORT), 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise AssertionError(f"no port is free from {FIRST_PORT} to {LAST_PORT}")
-
-
 def now() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
 
@@ -71,9 +55,10 @@ def now() -> Instant:
 class Deployment:
     """Made by `deployment()`. `api` and `watch` may be killed and started at any time."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, ports: PortBlock, settings: Mapping[str, str]) -> None:
         self.folder = folder
-        self.cluster = Cluster(folder / "postgres", free_port(), settings)
+        self.ports = ports
+        self.cluster = Cluster(folder / "postgres", ports.take(), settings)
         self.checkpoint_key = SigningKey.generate()
         (folder / "checkpoint.key").write_text(bytes(self.checkpoint_key).hex())
         self.api = self.make_api("api")
@@ -89,10 +74,11 @@ class Deployment:
 
     def make_api(self, name: str) -> Child:
         """An API process with a port and a configuration of its own; not started."""
-        listen = f"127.0.0.1:{free_port()}"
+        port, metrics_port = self.ports.take(), self.ports.take()
+        listen = f"127.0.0.1:{port}"
         config = {
             "listen": listen, "authority": listen, "database_url": self.dsn("api"), "deployment": DEPLOYMENT,
-            "metrics_listen": f"127.0.0.1:{free_port()}", "per_address_per_second": 100_000,
+            "metrics_listen": f"127.0.0.1:{metrics_port}", "per_address_per_second": 100_000,
             "per_key_per_second": 100_000,
         }
         return self._process(name, config, "api")
@@ -171,9 +157,9 @@ class Deployment:
 @contextmanager
 def deployment(**settings: str) -> Iterator[Deployment]:
     """Running, with these settings of PostgreSQL, and gone afterwards whatever happened."""
-    with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as name:
+    with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as name, port_block() as ports:
         Path(name).chmod(0o755)
-        made = Deployment(Path(name), settings)
+        made = Deployment(Path(name), ports, settings)
         try:
             made.cluster.start()
             asyncio.run(_prepare(made.cluster.owner_dsn))

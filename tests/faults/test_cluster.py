@@ -5,7 +5,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.faults.deployment import descendants, free_port
+from tests.faults.deployment import descendants
+from tests.ports import port_block
 
 from strongroom.sandbox.process import Known
 from strongroom.store.postgres import Cluster
@@ -15,10 +16,7 @@ from strongroom.store.postgres import Cluster
 def test_kill_ends_a_backend_that_is_in_the_middle_of_a_statement(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(0o755)
-    cluster = Cluster(tmp_path / "postgres", free_port())
-    cluster.start()
-
-    async def busy() -> None:
+    async def busy(cluster: Cluster) -> None:
         connection = await asyncpg.connect(cluster.owner_dsn)
         working = asyncio.create_task(connection.execute("DO 'BEGIN LOOP NULL; END LOOP; END'"))
         await asyncio.sleep(0.3)
@@ -30,8 +28,11 @@ def test_kill_ends_a_backend_that_is_in_the_middle_of_a_statement(tmp_path: Path
         with pytest.raises((asyncpg.PostgresError, OSError)):
             await working
 
-    try:
-        asyncio.run(busy())
-        cluster.start()
-    finally:
-        cluster.kill()
+    with port_block() as ports:
+        cluster = Cluster(tmp_path / "postgres", ports.take())
+        try:
+            cluster.start()
+            asyncio.run(busy(cluster))
+            cluster.start()
+        finally:
+            cluster.kill()

@@ -30,11 +30,10 @@ def test_a_writer_that_was_thought_dead_records_nothing_after_another_took_over(
     chance = random.Random(SEED)
     with deployment() as made:
         memory = Memory(made.add_organisation(RICH_CENTS))
-        for number in range(ROUNDS):
-            name = f"second-{number}"
-            second = made.make_api(name)
+        second = made.make_api("second")
+        for _ in range(ROUNDS):
             try:
-                asyncio.run(take_over(made, memory, chance, second, made.url_of(name)))
+                asyncio.run(take_over(made, memory, chance, second, made.url_of("second")))
             finally:
                 second.stop()
             made.wait_ready()  # the first is the only one again, and comes back by itself

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -13,19 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from strongroom.sandbox.ports import Ports, PortTakenError
+from tests.ports import port_block
 
-FIRST_PORT, LAST_PORT = 23_000, 23_960
 COMMAND_TIMEOUT_S = 120
-
-
-def free_base() -> int:
-    """The first of twenty ports of which none is taken."""
-    for base in random.sample(range(FIRST_PORT, LAST_PORT, 20), 40):
-        with contextlib.suppress(PortTakenError):
-            Ports(base).check()
-            return base
-    raise AssertionError("no ports are free")
 
 
 class Box:
@@ -100,9 +89,11 @@ def processes_of(folder: Path) -> dict[int, str]:
 @contextmanager
 def box() -> Iterator[Box]:
     """A folder that other users can reach, and nothing in it that runs afterwards."""
-    with tempfile.TemporaryDirectory(prefix="strongroom-sandbox-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="strongroom-sandbox-", ignore_cleanup_errors=True) as name, (
+        port_block()
+    ) as ports:
         Path(name).chmod(0o755)
-        made = Box(Path(name) / "data", free_base())
+        made = Box(Path(name) / "data", ports.base)
         try:
             yield made
         finally:

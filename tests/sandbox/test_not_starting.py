@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.sandbox.box import Box, box, fake_program, free_base, path_with
+from tests.ports import port_block
+from tests.sandbox.box import Box, box, fake_program, path_with
 from tests.sandbox.conftest import SIMULATED
 
 from strongroom.sandbox import parts
@@ -124,8 +125,9 @@ def test_an_unknown_rail_is_refused_with_those_that_exist(tmp_path: Path) -> Non
 
 
 def test_the_doctor_looks_at_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    made = Box(tmp_path / "far" / "below" / "data", free_base())
-    doctor = made.run("doctor", "--ports", str(made.base))
+    with port_block() as ports:
+        made = Box(tmp_path / "far" / "below" / "data", ports.base)
+        doctor = made.run("doctor", "--ports", str(made.base))
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert "disk" in doctor.stdout
     assert not (tmp_path / "far").exists()
