@@ -24,7 +24,7 @@ def up(
     data: Data = None,
     ports: Ports = PORTS_DEFAULT,
     detach: Annotated[bool, Parameter("--detach", negative="", help="Return when it is ready")] = False,
-    rails: Annotated[str, Parameter("--rails", help="bitcoin,evm,bank or simulated")] = "bitcoin,evm,bank",
+    rails: Annotated[str, Parameter("--rails", help="bitcoin,evm,bank or simulated")] = "bitcoin,evm,bank,simulated",
     as_json: Json = False,
 ) -> int:
     """Start PostgreSQL, a Bitcoin node, an EVM node, watch and the API on this machine."""
