@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def eventually(what: str, holds: Any, within_s: float = 20) -> None:
+def eventually(what: str, holds: Any, within_s: float = 40, said: Sequence[str] = ()) -> None:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if holds():
             return
         time.sleep(0.1)
-    raise AssertionError(f"not within {within_s} s: {what}")
+    raise AssertionError(f"not within {within_s} s: {what}; last said: {said[-1:]}")

@@ -23,11 +23,14 @@ def export(sandbox: Sandbox, rosa: dict[str, Any], tmp_path_factory: pytest.Temp
         assert done.code == 0, done.err
     file = tmp_path_factory.mktemp("audit") / "log.jsonl"
 
+    said: list[str] = []
+
     def is_long_enough() -> bool:
         found = sandbox("audit", "export", str(file), "--json")
+        said.append(found.out + found.err)
         return found.code == 0 and found.json()["lines"] >= 5
 
-    eventually("the log's checkpoint covers what was asked", is_long_enough)
+    eventually("the log's checkpoint covers what was asked", is_long_enough, said=said)
     return file
 
 
