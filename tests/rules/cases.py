@@ -6,6 +6,8 @@ says. That a wrong one is refused by the tag under which it stands, and by no ot
 
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -16,30 +18,36 @@ from tests.signer.world import (
     COOLING_MS,
     DAN,
     DECLARE_KEY,
+    DECLARER,
     EVE,
     ORGANISATION,
     PAY_KEY,
     PAYER,
     TESS,
+    AskRefused,
     Human,
+    Keys,
     World,
     limit,
     payee,
     policy_document,
 )
 
-from strongroom.domain.ids import IdempotencyKey
+from strongroom.domain.ids import IdempotencyKey, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.permissions import Permission
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
-from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.genesis import FoundingOrganisation
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import run_id
 from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
 from strongroom.protocol.negative import Action
-from strongroom.protocol.roster import ROSTER_TYPE, Roster
+from strongroom.protocol.roster import ROSTER_TYPE, Group, Person, Roster, RosterClient, RosterKey, roster_hash
 from strongroom.protocol.run_tree import item_leaf, run_root
-from strongroom.protocol.signer_wire import Ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.signer.desk import ADMIN
 from strongroom.signer.rules import Rule
 
 STRANGER = SigningKey(b"\7" * 32)
@@ -224,6 +232,32 @@ def two_of_one_debt(replaced: bool, dead: bool) -> Act:
     return act
 
 
+def successors(*, dead: bool, count: int) -> Act:
+    """Of one payout, each to another destination, so that no external id is owed twice to one place."""
+
+    def act(world: World) -> None:
+        records = [world.cooled() for _ in range(count + 1)]
+        first = world.intent(records[0], 1_000, external_id="trip")
+        if dead:
+            world.guard.instruct(Action.CANCEL, first, CLEO)
+        world.sign([world.intent(records[0], 1_000)] if dead else [first])
+        for record in records[1:]:
+            world.sign([world.intent(record, 1_000, external_id="trip", replaces=first)])
+
+    return act
+
+
+def successors_at_once(world: World) -> None:
+    records = [world.cooled() for _ in range(3)]
+    first = world.intent(records[0], 1_000)
+    world.guard.instruct(Action.CANCEL, first, CLEO)
+    world.sign([world.intent(records[0], 1_000)])
+    world.take(Ask.INTENTS, [
+        world.payout_evidence(world.payout_body(record, 1_000, replaces=first), f"successor-{number}")
+        for number, record in enumerate(records[1:])
+    ])
+
+
 # Never twice.
 
 
@@ -274,11 +308,13 @@ def twice_in_one(world: World) -> None:
 class Run:
     """A sealed run, and its items with their proofs."""
 
-    def __init__(self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None) -> None:
+    def __init__(
+        self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None, key: str = "run"
+    ) -> None:
         self.world = world
         self.records = [record or world.beneficiary() for _ in minors]
         world.pass_by(COOLING_MS + OLD_MS)
-        self.id = run_id(ORGANISATION, PAYER, IdempotencyKey("run"))
+        self.id = run_id(ORGANISATION, PAYER, IdempotencyKey(key))
         self.items = [
             {"idempotency_key": f"item-{index}", **world.payout_body(record, minor)}
             for index, (record, minor) in enumerate(zip(self.records, minors, strict=True))
@@ -313,7 +349,7 @@ class Run:
         }
 
     def pay(self, *indexes: int, people: tuple[Human, ...] = (), items: list[Any] | None = None) -> bytes:
-        raw, _ = self.world.transaction([self.outputs[index] for index in indexes])
+        self.last = raw = self.world.transaction([self.outputs[index] for index in indexes])[0]
         given = [self.world.approved(self.id, *people)] if people else []
         return self.world.sign([], raw=raw, items=items or [self.item(index) for index in indexes], approvals=given)
 
@@ -335,6 +371,11 @@ def item_at_another_place(world: World) -> None:
     run.pay(0, items=[{**run.item(1), "leaf": run.item(0)["leaf"]}])
 
 
+def proof_not_hex(world: World) -> None:
+    run = Run(world, [5_000, 5_000]).sealed()
+    run.pay(0, items=[{**run.item(0), "proof": [["zz"]]}])
+
+
 def item_of_another_amount(world: World) -> None:
     run = Run(world, [5_000, 5_000]).sealed()
     leaf = item_leaf({**run.items[0], "amount": "9000"}, run.id, 0)
@@ -346,6 +387,25 @@ def more_than_sealed(world: World) -> None:
     run = Run(world, [5_000, 6_000], totals=5_500).sealed()
     run.pay(0)
     run.pay(1)
+
+
+def signed_before(instruct: Callable[[World, Any], None], *, run_key: str = "run") -> Act:
+    """An item was signed; another run names its payout for somebody else, and would sign it again."""
+
+    def act(world: World) -> None:
+        first = Run(world, [5_000]).sealed()
+        first.pay(0)
+        other = Run(world, [5_000], key="other")
+        coin = simulated.parse_unsigned(first.last).inputs[0]
+        instruct(world, first.records[0])
+        raw, _ = world.transaction(first.outputs, coins=[coin], fee=900)
+        world.sign([], operation="bump", raw=raw, items=[other.sealed().item(0)])
+
+    return act
+
+
+def freeze_its_payee(world: World, record: Any) -> None:
+    world.guard.instruct(Action.FREEZE, f"beneficiary:{record.beneficiary}", CLEO)
 
 
 def run_of_much(*people: Human) -> Act:
@@ -406,6 +466,15 @@ def approved_before(change: Callable[[World, str], None]) -> Act:
         world.sign([payout], approvals=[approved])
 
     return act
+
+
+def cancelled_while_signing(world: World) -> None:
+    """The instruction comes after the decision: that spend ends, and no later one is made."""
+    payout = world.intent(world.cooled(), 1_000)
+    world.guard.before_spend = lambda: world.guard.instruct(Action.CANCEL, payout, CLEO)
+    with suppress(AskRefused):
+        world.sign([payout])
+    world.sign([payout])
 
 
 def refrozen(world: World, _: str) -> None:
@@ -557,6 +626,108 @@ def changed(*people: Human, version: int = 2, wait_ms: int = 5_000, vetoed: bool
     return act
 
 
+def roster_changed(make: Callable[[Roster], dict[str, Any]]) -> Act:
+    """Two officers want the roster to be changed in this way."""
+
+    def act(world: World) -> None:
+        propose_roster(world, **make(world.payments.standing.roster))
+
+    return act
+
+
+def propose_roster(world: World, **changes: Any) -> None:
+    standing = world.payments.standing
+    new = replace(
+        standing.roster, version=standing.roster.version + 1, previous=standing.roster_hash, **changes
+    ).encode()
+    given = [assertion_document(each.asserts(new, ROSTER_TYPE)) for each in (CLEO, DAN)]
+    world.ask(Ask.CHANGE, document="roster", raw=b64encode(new).decode(), assertions=given)
+
+
+def with_clients(change: Callable[[RosterClient], RosterClient | None]) -> Callable[[Roster], dict[str, Any]]:
+    def make(roster: Roster) -> dict[str, Any]:
+        return {"clients": tuple(new for each in roster.clients if (new := change(each)) is not None)}
+
+    return make
+
+
+def without_payer(client: RosterClient) -> RosterClient | None:
+    return None if client.id == PAYER else client
+
+
+def payers_key_is_the_declarers(client: RosterClient) -> RosterClient | None:
+    """After the payer left: what was its key would speak for the other."""
+    return replace(client, keys=(*client.keys, payers_key(name=KeyId("ak_" + "q" * 26))))
+
+
+def payers_key(name: KeyId = PAY_KEY) -> RosterKey:
+    return RosterKey(name, bytes(Keys().payer.verify_key), (Permission.PAYOUTS_CREATE,))
+
+
+def key_of_one_who_left(world: World) -> None:
+    propose_roster(world, **with_clients(without_payer)(world.payments.standing.roster))
+    world.pass_by(5_000)
+    world.desk.idle()
+    assert [each.id for each in world.payments.standing.roster.clients] == [DECLARER]
+    propose_roster(world, **with_clients(payers_key_is_the_declarers)(world.payments.standing.roster))
+
+
+def name_for_another_key(client: RosterClient) -> RosterClient | None:
+    return replace(client, keys=tuple(replace(key, public_key=bytes(31) + bytes([place]))
+                                      for place, key in enumerate(client.keys, len(client.custodians))))
+
+
+def without_officers(roster: Roster) -> dict[str, Any]:
+    people = tuple(replace(each, groups=tuple(set(each.groups) - {"officers"})) for each in roster.people)
+    return {"people": people, "groups": tuple(each for each in roster.groups if each.name != "officers")}
+
+
+def officers_without_keys(roster: Roster) -> dict[str, Any]:
+    people = tuple(replace(each, credentials=()) if each.id == DAN.id else each for each in roster.people)
+    return {"people": people}
+
+
+def roster_too_long(world: World) -> None:
+    """People in so many groups of such long names that a roster of them is longer than an entry may be."""
+    names = tuple(f"{number:0250}" for number in range(20))
+
+    def make(roster: Roster) -> dict[str, Any]:
+        letters = [first + second for first in "abcdefghijklm" for second in "abcdefghijklm"]
+        crowd = tuple(Person(PersonId("pe_" + each * 13), "Somebody", (), names, ()) for each in letters)
+        return {"people": roster.people + crowd, "groups": roster.groups + tuple(Group(name, 1) for name in names)}
+
+    roster_changed(make)(world)
+
+
+def vetoed_while_told(world: World) -> None:
+    """The veto is there when guard is asked whether all were told."""
+    digest = roster_hash(roster_without_tess(world))
+    exchange, steps = world.guard.exchange, [
+        lambda: world.guard.instruct(Action.FREEZE, "client:cl_" + "z" * 26, CLEO),
+        lambda: world.guard.instruct(Action.VETO, digest, ADA),
+    ]
+
+    def meddled(frame: bytes) -> bytes:
+        if steps:
+            steps.pop(0)()
+        return exchange(frame)
+
+    world.guard.exchange = meddled  # type: ignore[method-assign] # between two frames of one agreement
+    changed(CLEO, DAN)(world)
+
+
+def let_in_otherwise(world: World) -> None:
+    """Genesis names the hashes of an organisation that isn't here yet."""
+    named = FoundingOrganisation(OrganisationId("org_" + "b" * 26), "ab" * 32, "cd" * 32)
+    world.book._genesis = replace(world.book.genesis, organisations=(named,))
+    people = replace(world.payments.standing.roster, organisation=named.organisation)
+    documents = {"policy": encode(policy_document(organisation=named.organisation)), "roster": people.encode()}
+    frame = write_ask(Ask.ORGANISATION, {name: b64encode(raw).decode() for name, raw in documents.items()})
+    answer = read_answer(world.desk.answer(ADMIN, frame))
+    assert isinstance(answer, RefusedAnswer)
+    raise AskRefused(answer.rule, answer.reason)
+
+
 def roster_without_tess(world: World, version: int = 2) -> bytes:
     before = world.payments.standing.roster
     people = tuple(each for each in before.people if each.id != TESS.id)
@@ -590,6 +761,8 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("unfrozen", frozen("organisation", unfrozen=True)),
         ],
         [
+            ("whom it was signed for, if shown as another's", signed_before(freeze_its_payee)),
+        ] + [
             (scope, frozen(scope))
             for scope in (
                 "organisation",
@@ -616,6 +789,8 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("a cancel that pays", raw_ask(operation="cancel")),
             ("an unknown field", raw_ask(message="00")),
             ("a raw hash", raw_ask(transaction=None)),
+            ("a proof that isn't hex", proof_not_hex),
+            ("more than an entry of the journal takes", roster_too_long),
         ],
     ),
     Rule.INTENT_SIGNED: (
@@ -649,17 +824,24 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
         [
             ("cancelled by an officer", instructed(Action.CANCEL, CLEO)),
+            ("cancelled between decision and cosignature", cancelled_while_signing),
             ("declined", instructed(Action.DECLINE, ADA)),
             ("expired", with_time("expires_at", 5_000, 5_000)),
             ("before its time", with_time("not_before", 5_000)),
         ],
     ),
     Rule.DEBT_ONCE: (
-        [("in place of a dead one", two_of_one_debt(True, True))],
+        [
+            ("in place of a dead one", two_of_one_debt(True, True)),
+            ("in place of a dead one, elsewhere", successors(dead=True, count=1)),
+        ],
         [
             ("twice", two_of_one_debt(False, False)),
             ("of a dead one, not saying so", two_of_one_debt(False, True)),
             ("in place of a living one", two_of_one_debt(True, False)),
+            ("in place of a signed one, elsewhere", successors(dead=False, count=1)),
+            ("a second successor", successors(dead=True, count=2)),
+            ("two successors at once", successors_at_once),
         ],
     ),
     Rule.PAYOUT_ONCE: (
@@ -774,6 +956,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("a unit more", bytes_with(lambda world, payout: [(world.output(payout)[0], SMALL + 1)])),
             ("a unit less", bytes_with(lambda world, payout: [(world.output(payout)[0], SMALL - 1)])),
             ("to somebody else", bytes_with(lambda world, payout: [(payee("attacker"), SMALL)])),
+            ("dust that was asked for", lambda world: world.sign([world.intent(world.cooled(), 545)])),
             ("a sweep elsewhere", sweep(payee("attacker")), SWEEPING),
             ("a sweep that no policy has", sweep(TREASURY)),
         ],
@@ -803,6 +986,12 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("two approvers", changed(ADA, BEN)),
             ("one officer twice", changed(CLEO, CLEO)),
             ("a version left out", changed(CLEO, DAN, version=3)),
+            ("a key of one who left", key_of_one_who_left),
+            ("a key's name for another key", roster_changed(with_clients(name_for_another_key))),
+            ("nobody could change it back", roster_changed(without_officers)),
+            ("nobody could sign to change it back", roster_changed(officers_without_keys)),
+            ("vetoed while its members were told", vetoed_while_told),
+            ("an organisation other than genesis names", let_in_otherwise),
         ],
     ),
 }

@@ -172,6 +172,8 @@ def payout_request(
     minor = int(body.amount)
     if minor > AMOUNT_MAXIMUM:
         raise refuse(Code.AMOUNT_OUT_OF_RANGE, "must be at most 2^256-1 base units", "amount")
+    if body.asset == simulated.ASSET and minor < simulated.DUST_MINOR:
+        raise refuse(Code.AMOUNT_OUT_OF_RANGE, f"is dust: no node relays less than {simulated.DUST_MINOR}", "amount")
     return PayoutRequest(
         id=payout_id(organisation, client, key),
         idempotency_key=key,

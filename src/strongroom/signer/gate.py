@@ -22,7 +22,7 @@ from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import FEES, Book, Paid, Payments, sums_of
 from strongroom.signer.chain_bytes import ChainTransaction, read_transaction
-from strongroom.signer.due import Due, Item, check_debt, check_destination, due_now
+from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
 
 CHANGE_OUTPUTS_MAXIMUM: Final = 4
@@ -142,15 +142,14 @@ def weigh(payments: Payments, dues: Sequence[Due], clock: Reading) -> list[Weigh
     policy, tiers = payments.standing.policy, payments.standing.policy.tiers
     weighed: list[Weighed] = []
     to_place: dict[Hashable, int] = {}
-    debts: set[Hashable] = set()
+    debts: set[tuple[str, ...]] = set()
     for due in dues:
         known = check_destination(payments, due, clock)
         check_debt(payments, due.intent, known)
         place = (known.record.network, known.record.address)
-        debt = (due.intent.client, place, due.intent.external_id)
-        if debt in debts:
+        if not debts.isdisjoint(debts_of(due.intent, known)):
             refuse(Rule.DEBT_ONCE, f"{due.intent.external_id!r} stands in the request twice")
-        debts.add(debt)
+        debts.update(debts_of(due.intent, known))
         reference_minor = _reference_minor(policy, due, known.record.network)
         to_place[place] = to_place.get(place, 0) + reference_minor
         spent = payments.windows.used((LimitScope.DESTINATION, Counts.ALL, place), DAY_MS, clock.at_least)
@@ -196,8 +195,9 @@ def _paid(policy: Policy, weighed: Weighed, clock: Reading) -> Paid:
     is_young = clock.at_least - weighed.destination.seen < policy.young_for_ms
     return Paid(
         intent.id, intent.client, due.key, intent.beneficiary, intent.amount.asset, intent.amount.minor, record.network,
-        record.address, intent.external_id, due.subject if due.totals else "", weighed.reference_minor,
-        weighed.tier.approvals > 0, is_young or record.destination_class is DestinationClass.DECLARED,
+        record.address, intent.external_id, intent.replaces or "", due.subject if due.totals else "",
+        weighed.reference_minor, weighed.tier.approvals > 0,
+        is_young or record.destination_class is DestinationClass.DECLARED,
     )
 
 
@@ -249,6 +249,8 @@ def _check_outputs(
         place = due.place
         if place[0] != asked.network or due.asset != transaction.asset or output != (place[1], due.minor):
             refuse(Rule.BYTES_OUTPUTS, f"the output for {due.payout} isn't what its client signed")
+        if output[1] < transaction.dust_minor:
+            refuse(Rule.BYTES_OUTPUTS, f"{due.payout} is dust, which no node relays: all with it would be stuck")
     rest = transaction.outputs[len(dues) :]
     if len(transaction.outputs) < len(dues):
         refuse(Rule.BYTES_OUTPUTS, "an item has no output")
