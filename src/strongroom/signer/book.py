@@ -32,6 +32,7 @@ from strongroom.protocol.standing import PROPOSER_BARRED_MS, Standing, open_stan
 from strongroom.signer.clock import Start
 
 INTENT_WIDTH: Final = 12
+PAID_WIDTH: Final = 14
 _YES: Final = "yes"
 SPANS: Final = (HOUR_MS, DAY_MS)
 FEES: Final = "fees"
@@ -91,6 +92,7 @@ class Paid:
     network: str
     address: str
     external_id: str
+    replaces: str
     run: str
     reference_minor: int
     is_attended: bool
@@ -99,8 +101,8 @@ class Paid:
     def row(self) -> list[JsonValue]:
         return [
             self.payout, self.client, self.key, self.beneficiary, self.asset, str(self.amount), self.network,
-            self.address, self.external_id, self.run, str(self.reference_minor), _mark(self.is_attended),
-            _mark(self.is_young),
+            self.address, self.external_id, self.replaces, self.run, str(self.reference_minor),
+            _mark(self.is_attended), _mark(self.is_young),
         ]
 
 
@@ -138,8 +140,12 @@ class Payments:
     """Destination digest to the payouts on it that are neither signed nor dead."""
     debts: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     """Client, network, address and external id, to the payout that owes it."""
+    replaced: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Client and dead payout, to the one payout that stands in its place."""
     dead: set[str] = field(default_factory=set)
     """Payouts and runs that were cancelled or declined."""
+    taken_back: set[str] = field(default_factory=set)
+    """Payouts that were cancelled or declined when an attempt stood already; dead if none of theirs was signed."""
     tickets: dict[str, Ticket] = field(default_factory=dict)
     paid: dict[str, Paid] = field(default_factory=dict)
     run_spent: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -152,6 +158,12 @@ class Payments:
     """Network to the index of the next change address."""
     pending: dict[str, Pending] = field(default_factory=dict)
     windows: Windows = field(default_factory=Windows)
+    enrolled: dict[KeyId, tuple[ClientId, bytes]] = field(default_factory=dict)
+    """Every client's key that ever stood in a roster: its name and bytes are one client's for ever."""
+
+    def enrol(self) -> None:
+        for client in self.standing.roster.clients:
+            self.enrolled.update((key.id, (client.id, key.public_key)) for key in client.keys)
 
     def in_force(self, beneficiary: str, now: Instant) -> KnownDestination | None:
         """The newest version that has cooled off and that no open payout on an older one holds back."""
@@ -232,6 +244,7 @@ def _organisation(book: Book, fields: Fields, _: Reading) -> None:
     if standing.organisation in book.organisations:
         raise InvariantError(f"{standing.organisation} stands in the journal twice")
     book.organisations[standing.organisation] = Payments(standing)
+    book.organisations[standing.organisation].enrol()
 
 
 def _resumed(book: Book, fields: Fields, clock: Reading) -> None:
@@ -254,7 +267,9 @@ def _intents(book: Book, fields: Fields, _: Reading) -> None:
         known = _read_intent(row)
         intent = known.intent
         payments.intents[intent.id] = known
-        payments.open_on.setdefault(intent.destination_digest, set()).add(intent.id)
+        if intent.id not in payments.dead:
+            payments.open_on.setdefault(intent.destination_digest, set()).add(intent.id)
+        _replace(payments, intent.client, intent.replaces, intent.id)
         record = payments.destinations[intent.destination_digest].record
         payments.debts[intent.client, record.network, record.address, intent.external_id] = intent.id
 
@@ -281,7 +296,7 @@ def _request(book: Book, fields: Fields, _: Reading) -> None:
 
 def _spend(book: Book, fields: Fields, clock: Reading) -> None:
     payments = book.payments(fields)
-    items = [_read_paid(row) for row in fields.rows("items", 13)]
+    items = [_read_paid(row) for row in fields.rows("items", PAID_WIDTH)]
     attempt = Attempt(
         fields.text("transaction"), fields.text("operation"), fields.text("network"),
         tuple(PayoutId(row[0]) for row in fields.rows("payouts", 1)),
@@ -298,6 +313,7 @@ def _spend(book: Book, fields: Fields, clock: Reading) -> None:
         if paid.run:
             payments.run_spent[paid.run, paid.asset] = payments.run_spent.get((paid.run, paid.asset), 0) + paid.amount
         payments.debts[paid.client, paid.network, paid.address, paid.external_id] = paid.payout
+        _replace(payments, paid.client, paid.replaces, paid.payout)
         known = payments.intents.get(paid.payout)
         if known is not None:
             payments.open_on[known.intent.destination_digest].discard(paid.payout)
@@ -319,7 +335,9 @@ def _abandoned(book: Book, fields: Fields, _: Reading) -> None:
             if paid.run:
                 payments.run_spent[paid.run, paid.asset] -= paid.amount
             known = payments.intents.get(payout)
-            if known is not None:
+            if payout in payments.taken_back:
+                _bury(payments, payout)
+            elif known is not None:
                 payments.open_on[known.intent.destination_digest].add(payout)
     for outpoint in attempt.inputs:
         payments.spenders[outpoint].remove(attempt.transaction)
@@ -336,6 +354,18 @@ def _bury(payments: Payments, subject: str) -> None:
         payments.open_on[known.intent.destination_digest].discard(subject)
 
 
+def _take_back(payments: Payments, subject: str) -> None:
+    if payments.attempts_of.get(subject):
+        payments.taken_back.add(subject)
+    else:
+        _bury(payments, subject)
+
+
+def _replace(payments: Payments, client: str, replaced: str | None, payout: str) -> None:
+    if replaced:
+        payments.replaced[client, replaced] = payout
+
+
 def _control(book: Book, fields: Fields, clock: Reading) -> None:
     """The next entry of guard's control log. Without an instruction it was void: it didn't hold."""
     raw = b64decode(fields.text("entry", 2**20))
@@ -346,8 +376,8 @@ def _control(book: Book, fields: Fields, clock: Reading) -> None:
     people = frozenset(PersonId(row[0]) for row in fields.rows("people", 1))
     instruction = Instruction(Action(fields.text("action")), fields.text("object"), fields.text("record_id"), people)
     apply(instruction, payments.standing, clock.at_least)
-    if instruction.action in (Action.CANCEL, Action.DECLINE) and not payments.attempts_of.get(instruction.object):
-        _bury(payments, instruction.object)
+    if instruction.action in (Action.CANCEL, Action.DECLINE):
+        _take_back(payments, instruction.object)
     if instruction.action is Action.VETO:
         payments.pending.pop(instruction.object, None)
 
@@ -376,6 +406,7 @@ def _ended(book: Book, fields: Fields, clock: Reading) -> None:
         standing.roster, standing.roster_hash = parse_roster(pending.raw, book.genesis.mode), digest
         until = Instant(clock.at_least + PROPOSER_BARRED_MS)
         standing.barred.update(dict.fromkeys(pending.people, until))
+        payments.enrol()
 
 
 def intent_row(digest: str, key: KeyId, intent: PayoutIntent) -> list[JsonValue]:
@@ -402,11 +433,12 @@ def _mark(is_so: bool) -> str:
 
 def _read_paid(row: list[str]) -> Paid:
     (
-        payout, client, key, beneficiary, asset, amount, network, address, external_id, run, reference, attended, young,
+        payout, client, key, beneficiary, asset, amount, network, address, external_id, replaces, run, reference,
+        attended, young,
     ) = row
     return Paid(
         PayoutId(payout), ClientId(client), KeyId(key), BeneficiaryId(beneficiary), asset, int(amount), network,
-        address, external_id, run, int(reference), attended == _YES, young == _YES,
+        address, external_id, replaces, run, int(reference), attended == _YES, young == _YES,
     )
 
 

@@ -8,7 +8,7 @@ from base64 import b64encode
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.policy import POLICY_TYPE, parse_policy
+from strongroom.domain.policy import POLICY_TYPE, Policy, parse_policy
 from strongroom.protocol.approval import hear, take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.client_request import take_base64
@@ -34,8 +34,10 @@ def let_in(notary: Notary, fields: Fields) -> JsonValue:
         if (known.standing.policy_hash, known.standing.roster_hash) != (standing.policy_hash, standing.roster_hash):
             refuse(Rule.CHANGE_QUORUM, f"{standing.organisation} is here already; it changes by its quorum")
         return {"organisation": standing.organisation}
-    if standing.roster.organisation != standing.organisation:
-        refuse(Rule.CHANGE_QUORUM, "policy and roster are of different organisations")
+    for named in notary.book.genesis.organisations:
+        hashes = (standing.policy_hash, standing.roster_hash)
+        if named.organisation == standing.organisation and (named.policy, named.roster) != hashes:
+            refuse(Rule.CHANGE_QUORUM, f"genesis names another policy or roster for {standing.organisation}")
     body: dict[str, JsonValue] = {"policy": b64encode(policy).decode(), "roster": b64encode(roster).decode()}
     notary.write(Kind.ORGANISATION, body, notary.reading())
     notary.commit()
@@ -49,7 +51,7 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     given = take_assertions(fields, "assertions")
     fields.close()
     clock, standing = notary.reading(), payments.standing
-    digest = _follows(document, raw, standing, notary)
+    digest = _follows(document, raw, payments, notary)
     record_type = ROSTER_TYPE if document == ROSTER else POLICY_TYPE
     try:
         heard = [hear(raw, record_type, each, standing, notary.book.genesis.relying_party) for each in given]
@@ -67,7 +69,10 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
         notary.commit()
     notary.agree()
     change: dict[str, JsonValue] = {"change": digest, "organisation": standing.organisation}
-    if payments.pending[digest].noticed is None:
+    pending = payments.pending.get(digest)
+    if pending is None:
+        refuse(Rule.CHANGE_QUORUM, "it was vetoed")
+    if pending.noticed is None:
         notary.write(Kind.NOTICED, change, notary.reading())
         notary.commit()
     return {**change, "delay_ms": standing.policy.governance.delay_ms}
@@ -92,11 +97,13 @@ def _is_next(document: str, raw: bytes, standing: Standing) -> bool:
     return parse_object(raw).get("previous") == before
 
 
-def _follows(document: str, raw: bytes, standing: Standing, notary: Notary) -> str:
+def _follows(document: str, raw: bytes, payments: Payments, notary: Notary) -> str:
     """The hash of a document that may follow the one in force. Raises: Refused, DocumentError."""
+    standing = payments.standing
     if document == ROSTER:
         roster = parse_roster(raw, notary.book.genesis.mode)
-        _check_keys(roster, standing.roster)
+        _check_keys(roster, payments)
+        _check_governed(standing.policy, roster)
         organisation, digest = roster.organisation, roster_hash(raw)
         version = standing.roster.version + 1 == roster.version
     elif document == POLICY:
@@ -104,6 +111,7 @@ def _follows(document: str, raw: bytes, standing: Standing, notary: Notary) -> s
             policy = parse_policy(parse_object(raw))
         except CanonicalError as fault:
             raise DocumentError(fault.field, fault.reason) from fault
+        _check_governed(policy, standing.roster)
         organisation, digest = policy.organisation, policy_hash(raw)
         version = standing.policy.version + 1 == policy.version
     else:
@@ -113,10 +121,19 @@ def _follows(document: str, raw: bytes, standing: Standing, notary: Notary) -> s
     return digest
 
 
-def _check_keys(new: Roster, old: Roster) -> None:
-    """A public key speaks for one client for ever. Raises: Refused."""
-    owners = {key.public_key: client.id for client in old.clients for key in client.keys}
+def _check_keys(new: Roster, payments: Payments) -> None:
+    """A key and its name speak for one client for ever, also after they left the roster. Raises: Refused."""
+    names = {public_key: name for name, (_, public_key) in payments.enrolled.items()}
     for client in new.clients:
         for key in client.keys:
-            if owners.get(key.public_key, client.id) != client.id:
-                refuse(Rule.CHANGE_QUORUM, f"the key {key.id} was another client's")
+            mine = (client.id, key.public_key)
+            if payments.enrolled.get(key.id, mine) != mine or names.get(key.public_key, key.id) != key.id:
+                refuse(Rule.CHANGE_QUORUM, f"the key {key.id}, or its name, was enrolled before as another")
+
+
+def _check_governed(policy: Policy, roster: Roster) -> None:
+    """What nobody could change or unfreeze any more is no change that a quorum can want. Raises: Refused."""
+    group = next((each for each in roster.groups if each.name == policy.governance.group), None)
+    able = sum(policy.governance.group in each.groups and bool(each.credentials) for each in roster.people)
+    if group is None or able < group.threshold:
+        refuse(Rule.CHANGE_QUORUM, f"no quorum of {policy.governance.group} would be left")

@@ -32,6 +32,7 @@ from strongroom.signer.sign_simulated import SimulatedWallet
 ADDRESSES_MAXIMUM: Final = 1_000
 PATH_MAXIMUM: Final = 2**31 - 1
 APPROVALS_MAXIMUM: Final = 2_000
+PROOF_MAXIMUM: Final = 64
 ENGINE: Final = "engine"
 ADMIN: Final = "admin"
 _CHANNELS: Final = {
@@ -202,10 +203,17 @@ def _read_item(fields: Fields) -> Item:
     if fields.has("payout"):
         item = Item(payout=fields.text("payout"))
     else:
-        proof = tuple(bytes.fromhex(row[0]) for row in fields.rows("proof", 1, 64))
-        item = Item(run=fields.text("run"), leaf=take_base64(fields.take("leaf"), fields.path("leaf")), proof=proof)
+        leaf = take_base64(fields.take("leaf"), fields.path("leaf"))
+        item = Item(run=fields.text("run"), leaf=leaf, proof=_read_proof(fields))
     fields.close()
     return item
+
+
+def _read_proof(fields: Fields) -> tuple[bytes, ...]:
+    try:
+        return tuple(bytes.fromhex(row[0]) for row in fields.rows("proof", 1, PROOF_MAXIMUM))
+    except ValueError as fault:
+        raise DocumentError(fields.path("proof"), "must be hashes in hex") from fault
 
 
 _ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {

@@ -65,18 +65,17 @@ class Due:
     @property
     def scopes(self) -> frozenset[str]:
         """What a freeze could name to stop it."""
-        intent = self.intent
-        return frozenset(
-            {f"asset:{intent.amount.asset}", f"client:{intent.client}", f"beneficiary:{intent.beneficiary}"}
-        )
+        whose = self.intent if self.before is None else self.before
+        return frozenset({f"asset:{self.asset}", f"client:{whose.client}", f"beneficiary:{whose.beneficiary}"})
 
 
 def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
     """Raises: Refused if nobody asked for it, or it isn't alive any more."""
     found = _run_item(payments, item) if item.run else _single(payments, item.payout)
     intent = found.intent
-    if payments.standing.client_of(found.key, Permission.PAYOUTS_CREATE) is None:
-        refuse(Rule.INTENT_SCOPE, f"{intent.id}: the key {found.key} may not pay any more")
+    keys = {found.key} if found.before is None else {found.key, found.before.key}
+    if any(payments.standing.client_of(key, Permission.PAYOUTS_CREATE) is None for key in keys):
+        refuse(Rule.INTENT_SCOPE, f"{intent.id}: the key that asked for it may not pay any more")
     if found.before is not None:
         return found
     if intent.id in payments.dead or found.subject in payments.dead:
@@ -89,11 +88,26 @@ def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
 
 
 def check_debt(payments: Payments, intent: PayoutIntent, destination: KnownDestination) -> None:
-    """An external id is paid once by a client to a destination; again only in place of one that is dead."""
+    """An external id is paid once by a client to a destination; again only in place of one that is dead.
+
+    What is replaced is dead wherever it would have been paid, and has one successor.
+    """
     record = destination.record
+    replaces = intent.replaces
+    if replaces is not None and replaces not in payments.dead:
+        refuse(Rule.DEBT_ONCE, f"{intent.id}: {replaces}, which it replaces, may still be paid")
+    if replaces is not None and payments.replaced.get((intent.client, replaces), intent.id) != intent.id:
+        refuse(Rule.DEBT_ONCE, f"{intent.id}: another payout stands in the place of {replaces} already")
     owed = payments.debts.get((intent.client, record.network, record.address, intent.external_id))
-    if owed not in (None, intent.id) and (intent.replaces != owed or owed not in payments.dead):
+    if owed not in (None, intent.id) and owed != replaces:
         refuse(Rule.DEBT_ONCE, f"{intent.id}: {owed} owes {intent.external_id!r} already")
+
+
+def debts_of(intent: PayoutIntent, destination: KnownDestination) -> list[tuple[str, ...]]:
+    """What two payouts that come at once may not have in common: a debt, or what they replace."""
+    record = destination.record
+    debts: list[tuple[str, ...]] = [(intent.client, record.network, record.address, intent.external_id)]
+    return debts if intent.replaces is None else [*debts, (intent.client, intent.replaces)]
 
 
 def check_destination(payments: Payments, due: Due, clock: Reading) -> KnownDestination:

@@ -14,7 +14,7 @@ from strongroom.journal.journal import Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.control import check_control, read_control
-from strongroom.protocol.entry import Kind, Reading, write_entry
+from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
 from strongroom.protocol.guard_wire import Head, Lease, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
@@ -61,9 +61,15 @@ class Notary:
         return self._lease if self._boot_ns() < self._lease_ends_ns else Lease.NONE
 
     def write(self, kind: Kind, body: dict[str, JsonValue], clock: Reading) -> None:
+        """Applied before it is written: what the book can't take ends the process, and never stands in the journal.
+
+        Raises: Refused for more than an entry may be long.
+        """
         entry = write_entry(kind, clock, body)
-        self._journal.append(entry)
+        if len(entry) > ENTRY_MAXIMUM:
+            refuse(Rule.OPERATION_KNOWN, f"{kind.value} of {len(entry)} bytes are too much for one entry")
         self.book.apply(entry)
+        self._journal.append(entry)
 
     def commit(self) -> None:
         """What was written lasts when this returns. Nothing that depends on it may be said before."""
@@ -123,6 +129,8 @@ class Notary:
             raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
         if answer.nonce != nonce:
             refuse(Rule.GUARD_AGREES, "guard answered another question")
+        if answer.is_cosigned and answer.journal != journal:
+            refuse(Rule.GUARD_AGREES, "guard cosigned a head that it wasn't offered")
         self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * _MILLISECOND_NS
         if answer.is_cosigned:
             self._guard_length = answer.journal.length

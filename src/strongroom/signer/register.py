@@ -5,7 +5,7 @@ another one for the same payout is refused for ever.
 """
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import BeneficiaryId, ClientId, IdError, RunId
@@ -20,11 +20,13 @@ from strongroom.protocol.identifier import beneficiary_id, run_id
 from strongroom.protocol.intent import PayoutIntent, read_beneficiary, read_destination, read_payout, read_seal
 from strongroom.protocol.run_tree import Seal, SealError, check_seal, item_leaf, run_root
 from strongroom.signer.book import Payments, intent_row
-from strongroom.signer.due import check_debt
+from strongroom.signer.due import check_debt, debts_of
 from strongroom.signer.notary import Notary
 from strongroom.signer.rules import Refused, Rule, refuse
 
 AHEAD_MAXIMUM_MS = MINUTE_MS
+ROWS_MAXIMUM = 250
+"""Of one entry of the journal."""
 _SCOPES = {
     Ask.PAYOUT: Permission.PAYOUTS_CREATE, Ask.RUN: Permission.PAYOUTS_CREATE, Ask.SEAL: Permission.PAYOUTS_CREATE,
     Ask.BENEFICIARY: Permission.BENEFICIARIES_CREATE, Ask.DESTINATION: Permission.BENEFICIARIES_CREATE,
@@ -53,10 +55,8 @@ def register_destinations(notary: Notary, payments: Payments, evidence: list[Cli
         return {"digest": digest}
 
     rows = [_row(take, each) for each in evidence]
-    if new:
-        body: list[JsonValue] = [[b64encode(raw).decode(), client] for raw, client in new.values()]
-        notary.write(Kind.DESTINATIONS, {"destinations": body, "organisation": payments.standing.organisation}, clock)
-        notary.commit()
+    kept: list[JsonValue] = [[b64encode(raw).decode(), client] for raw, client in new.values()]
+    _keep(notary, payments, Kind.DESTINATIONS, kept, clock)
     return rows
 
 
@@ -64,7 +64,7 @@ def register_intents(notary: Notary, payments: Payments, evidence: list[ClientEv
     """Payouts of their own. A row: `payout`, or the refusal."""
     clock = notary.reading()
     new: dict[str, tuple[ClientRequest, PayoutIntent]] = {}
-    debts: set[tuple[str, str, str]] = set()
+    debts: set[tuple[str, ...]] = set()
 
     def take(each: ClientEvidence) -> Row:
         request, client = _verified(payments, each, notary.book.deployment, clock, Ask.PAYOUT)
@@ -80,10 +80,8 @@ def register_intents(notary: Notary, payments: Payments, evidence: list[ClientEv
         return {"payout": intent.id}
 
     rows = [_row(take, each) for each in evidence]
-    if new:
-        body: list[JsonValue] = [intent_row(made.digest, made.key_id, intent) for made, intent in new.values()]
-        notary.write(Kind.INTENTS, {"intents": body, "organisation": payments.standing.organisation}, clock)
-        notary.commit()
+    kept: list[JsonValue] = [intent_row(made.digest, made.key_id, intent) for made, intent in new.values()]
+    _keep(notary, payments, Kind.INTENTS, kept, clock)
     return rows
 
 
@@ -115,6 +113,15 @@ def register_run(notary: Notary, payments: Payments, evidence: ClientEvidence) -
     return {"run": run}
 
 
+def _keep(notary: Notary, payments: Payments, kind: Kind, rows: Sequence[JsonValue], clock: Reading) -> None:
+    """In as few entries as take them; the longest rows that there can be fit."""
+    for first in range(0, len(rows), ROWS_MAXIMUM):
+        part = list(rows[first : first + ROWS_MAXIMUM])
+        notary.write(kind, {kind.value: part, "organisation": payments.standing.organisation}, clock)
+    if rows:
+        notary.commit()
+
+
 def _verified(
     payments: Payments, evidence: ClientEvidence, deployment: str, clock: Reading, *asks: Ask
 ) -> tuple[ClientRequest, ClientId]:
@@ -135,7 +142,7 @@ def _verified(
     return request, found[0].id
 
 
-def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, str, str]], clock: Reading) -> None:
+def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, ...]], clock: Reading) -> None:
     """A payout that wasn't seen before is for a destination in force, and for a debt that nobody pays yet."""
     known = payments.destinations.get(intent.destination_digest)
     if known is None or known.record.beneficiary != intent.beneficiary:
@@ -146,10 +153,9 @@ def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, s
     if intent.id in payments.paid:
         refuse(Rule.INTENT_FIRST, f"{intent.id} was paid as an item of a run")
     check_debt(payments, intent, known)
-    debt = (intent.client, known.record.network + known.record.address, intent.external_id)
-    if debt in debts:
+    if not debts.isdisjoint(debts_of(intent, known)):
         refuse(Rule.DEBT_ONCE, f"{intent.external_id!r} is asked for twice")
-    debts.add(debt)
+    debts.update(debts_of(intent, known))
 
 
 def _destination(payments: Payments, request: ClientRequest, client: ClientId) -> DestinationRecord:

@@ -62,7 +62,10 @@ def make_request(notary: Notary, payments: Payments, subject: str, random: Rando
 
 
 def make_receipt(notary: Notary, payments: Payments, subject: str) -> dict[str, JsonValue]:
-    """The signer's word that a payout or run was never signed and never will be. Raises: Refused."""
+    """The signer's word that a payout was never signed and never will be. Raises: Refused.
+
+    Of a run, that no more of its items will be: `signed_items` of them were, or may have been, and are paid.
+    """
     clock = notary.reading()
     if subject not in payments.dead:
         known = payments.intents.get(subject)
@@ -70,12 +73,13 @@ def make_receipt(notary: Notary, payments: Payments, subject: str) -> dict[str, 
         if expires is None or expires > clock.at_least or payments.attempts_of.get(subject):
             refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
         bury(notary, payments, subject, clock)
-    raw = encode(
-        {
-            "at_ms": clock.wall, "deployment": notary.book.deployment, "object": subject,
-            "organisation": payments.standing.organisation, "type": RECEIPT_TYPE,
-        }
-    )
+    said: dict[str, JsonValue] = {
+        "at_ms": clock.wall, "deployment": notary.book.deployment, "object": subject,
+        "organisation": payments.standing.organisation, "type": RECEIPT_TYPE,
+    }
+    if subject in payments.runs:
+        said["signed_items"] = sum(paid.run == subject for paid in payments.paid.values())
+    raw = encode(said)
     return {"receipt": b64encode(raw).decode(), "signature": notary.statement(raw, RECEIPT_TYPE).hex()}
 
 
