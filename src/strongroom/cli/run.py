@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import cyclopts
 from cyclopts import Parameter
 
+from strongroom.cli.approve import approve_for_the_sandbox
 from strongroom.cli.output import Exit, Stop, bar, fields, progress, say, show, table
 from strongroom.cli.session import Data, Json, client, document, speaking
 from strongroom.domain.instant import format_instant, parse_instant
@@ -44,6 +45,9 @@ def import_file(
         str | None, Parameter(help="Else made from the file: the same file is the same run")
     ] = None,
     follow: Annotated[bool, Parameter(negative="--no-follow", help="Or only send the run, and exit with 7")] = True,
+    approve: Annotated[
+        bool, Parameter(negative="--no-approve", help="With the sandbox's software passkeys; or exit with 7")
+    ] = True,
     data: Data = None,
     as_json: Json = False,
 ) -> int:
@@ -64,7 +68,7 @@ def import_file(
             step = "whether the run was taken isn't known; the same command again asks for nothing twice"
             run = payer.runs.create(items, idempotency_key=idempotency_key or key, external_id=external_id)
             step = f"the run {run['id']} was taken"
-            payouts = _follow(payer, run["id"], len(rows), follow)
+            payouts = _follow(payer, run["id"], len(rows), follow, sandbox if approve else None)
             run = payer.runs.get(run["id"])
     except KeyboardInterrupt as fault:
         raise Stop(Exit.FAILED, f"interrupted: {step}") from fault
@@ -98,8 +102,14 @@ def cancel(run: str, /, *, idempotency_key: MadeWith, data: Data = None, as_json
     return Exit.DONE
 
 
-def _follow(payer: Client, run: str, count: int, on: bool) -> list[dict[str, Any]]:
-    """The payouts of a run, once all have ended, or nothing of it has moved for a while."""
+def _follow(
+    payer: Client, run: str, count: int, on: bool, approving: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    """The payouts of a run, once all have ended, or nothing of it has moved for a while.
+
+    `approving` is the sandbox whose people approve what waits for them; None leaves that to people.
+    """
+    asked: set[str] = set()
     began = moved = time.monotonic()
     before: list[tuple[Any, ...]] = []
     with bar(count, "payouts settled") as show_bar:
@@ -110,6 +120,8 @@ def _follow(payer: Client, run: str, count: int, on: bool) -> list[dict[str, Any
             now = time.monotonic()
             moved = moved if states == before else now
             before = states
+            if approving is not None and any(state == "awaiting_approval" for state, _ in states):
+                approve_for_the_sandbox(approving, run, asked)
             left = {state for state, _ in states if state != "settled" and state not in UNPAID_ENDS}
             patience_s = WAITING_QUIET_S if left <= WAITING else QUIET_S
             if not left or not on or now - moved >= patience_s or now - began >= FOLLOW_MAXIMUM_S:
