@@ -1,5 +1,6 @@
 """Guard's copy of the journal: what it cosigns, what it refuses, and that nothing refused is kept."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_entries_that_dont_end_in_the_signed_head_are_a_fork(guard: OpenGuard, s
     offered = signer.offer()
     signer.write(Kind.RESUMED, 5)
     answer = signer.sync(entries=(*offered.entries, offered.entries[0]))
+    assert (answer.is_cosigned, answer.reason) == (False, Reason.FORK)
+
+
+def test_what_overlaps_must_be_the_same_even_under_the_right_head(guard: OpenGuard, signer: Signer) -> None:
+    signer.write(Kind.RESUMED)
+    entries = [*signer.entries]
+    entries[1] = entries[0]
+    answer = signer.sync(entries=tuple(entries))
     assert (answer.is_cosigned, answer.reason) == (False, Reason.FORK)
 
 
@@ -387,3 +396,50 @@ def test_two_organisations_stand_apart(tmp_path: Path) -> None:
     signer.apply_control(signer.sync())
     assert signer.sync().is_cosigned
     assert guard.log.current[OTHER].freeze_epoch == 1
+
+
+@pytest.fixture
+def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is written and made last, in order: a kill can't show a missing sync, as the page cache survives it."""
+    calls: list[tuple[str, str]] = []
+
+    def recorded(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(file: int, *arguments: Any) -> Any:
+            calls.append((name, Path(os.readlink(f"/proc/self/fd/{file}")).name))
+            return real(file, *arguments)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("write", "pwrite", "fsync", "fdatasync"):
+        recorded(name)
+    return calls
+
+
+def test_entries_last_before_the_marker_and_the_marker_before_the_answer(
+    guard: OpenGuard, signer: Signer, disk_calls: list[tuple[str, str]]
+) -> None:
+    signer.write(Kind.RESUMED)
+    signer.spend()
+    assert signer.sync().is_cosigned
+    assert disk_calls == [
+        ("write", "journal"), ("write", "journal"), ("fdatasync", "journal"), ("pwrite", "marker"), ("fsync", "marker"),
+    ]
+
+
+def test_an_instruction_lasts_before_it_is_accepted(
+    world: World, guard: OpenGuard, signer: Signer, disk_calls: list[tuple[str, str]]
+) -> None:
+    guard.keep(world.negative(Action.FREEZE, "organisation", CLEO))
+    assert disk_calls == [
+        ("write", "control"), ("fdatasync", "control"), ("pwrite", "marker"), ("fsync", "marker"),
+    ]
+
+
+def test_notices_last_before_the_change_is_cosigned(
+    guard: OpenGuard, signer: Signer, disk_calls: list[tuple[str, str]]
+) -> None:
+    change(signer, "policy", policy(version=2, previous="ab" * 32))
+    assert signer.sync().is_cosigned
+    assert disk_calls[-1] == ("fsync", "notices.jsonl")
