@@ -44,6 +44,8 @@ class Asked:
     answer: dict[str, Any] | None = None
     tries: int = 0
     replays: int = 0
+    was_lost: bool = False
+    """It was recorded, and its answer never came."""
 
 
 @dataclass
@@ -67,13 +69,16 @@ class Memory:
 class Load:
     """Sends until it is told to stop. Each client is a task; all share one memory."""
 
-    def __init__(self, url: str, memory: Memory, chance: random.Random) -> None:
-        self.url = url
+    def __init__(self, url: str, memory: Memory, chance: random.Random, through: str | None = None) -> None:
+        """`through` is a proxy's URL that leads to `url`, which is what is signed for."""
+        self.url = through or url
         self.authority = url.removeprefix("http://")
         self.memory = memory
         self.chance = chance
         self.stop = asyncio.Event()
-        self._http = httpx.AsyncClient(timeout=40, trust_env=False, limits=httpx.Limits(max_connections=64))
+        self._http = httpx.AsyncClient(
+            timeout=40, trust_env=False, limits=httpx.Limits(max_connections=64), headers={"Host": self.authority}
+        )
         self._numbers = itertools.count(1)
         self._run = secrets.token_hex(4)
         self._payees: list[dict[str, Any]] = [
@@ -122,7 +127,7 @@ class Load:
         if asked.tries == 1 and replayed:
             raise BrokenPromiseError(f"{asked.key} was sent once, and the answer is a replay")
         if asked.answer is None:
-            asked.answer = body
+            asked.answer, asked.was_lost = body, replayed
         elif asked.answer != body:
             raise BrokenPromiseError(f"{asked.key}: first {asked.answer}, then {body}")
         elif not replayed and asked.replays == 0 and asked.tries < 3:

@@ -1,6 +1,7 @@
 """The launcher's kill is the end of all of PostgreSQL's processes, as a power cut is; not of the first alone."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -13,9 +14,7 @@ from strongroom.store.postgres import Cluster
 
 
 @pytest.mark.faults
-def test_kill_ends_a_backend_that_is_in_the_middle_of_a_statement(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+def test_kill_ends_a_backend_that_is_in_the_middle_of_a_statement() -> None:
     async def busy(cluster: Cluster) -> None:
         connection = await asyncpg.connect(cluster.owner_dsn)
         working = asyncio.create_task(connection.execute("DO 'BEGIN LOOP NULL; END LOOP; END'"))
@@ -28,8 +27,9 @@ def test_kill_ends_a_backend_that_is_in_the_middle_of_a_statement(tmp_path: Path
         with pytest.raises((asyncpg.PostgresError, OSError)):
             await working
 
-    with port_block() as ports:
-        cluster = Cluster(tmp_path / "postgres", ports.take())
+    with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as folder, port_block() as ports:
+        Path(folder).chmod(0o755)
+        cluster = Cluster(Path(folder) / "postgres", ports.take())
         try:
             cluster.start()
             asyncio.run(busy(cluster))

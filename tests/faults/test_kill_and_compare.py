@@ -102,7 +102,8 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost_and_nothing_is_there_tw
             asyncio.run(settle(made, memory, chance))
         answered = sum(len(memory.answered) for memory in memories)
         seen = sum(len(memory.notes) for memory in memories)
-        print(f"{answered} answered, {unknown} of unknown outcome, {seen} checkpoints seen")
+        lost = sum(each.was_lost for memory in memories for each in memory.asked)
+        print(f"{answered} answered, {unknown} unknown for a while, {lost} of them recorded, {seen} checkpoints seen")
         assert unknown > 0
         assert answered > 10 * ROUNDS
         assert seen > ROUNDS

@@ -71,7 +71,7 @@ async def take_over(made: Deployment, memory: Memory, chance: random.Random, sec
         assert {each.key for each in memory.answered if each not in known} <= recorded
         assert len(memory.unknown) > 0
         assert first.poll() is None, made.log_of("api")
-        assert not await is_ready(made.url)
+        assert await readiness(made) == 503
         await after.settle()
         assert await owner.fetchval(NEWEST_EPOCH) == epoch
     finally:
@@ -91,6 +91,10 @@ def second_gives_up(second: Child) -> bool:
     return second.process.wait(30) == 1
 
 
-async def is_ready(url: str) -> bool:
+async def readiness(made: Deployment) -> int:
+    """Of the first API, which must still be there."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        return (await client.get(f"{url}/readyz")).status_code == 200
+        try:
+            return (await client.get(f"{made.url}/readyz")).status_code
+        except httpx.TransportError as fault:
+            raise AssertionError(made.log_of("api")) from fault
