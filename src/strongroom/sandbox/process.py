@@ -4,9 +4,12 @@ A pid alone names nobody for long; with the time at which the kernel started it,
 user of its own when we are root and the program can be reached by others; otherwise it says "not isolated".
 """
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -19,7 +22,9 @@ STOP_TIMEOUT_S: Final = 20
 FIRST_USER: Final = 64_200
 """Numbers of users that exist nowhere else: a process needs no name to be apart from others."""
 
-_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 1, 8, 47
+_AMBIENT_RAISE: Final = 2
+_CAPABILITY_VERSION, _CAPABILITY_LOCK = 0x20080522, 14  # linux/capability.h
 
 
 class ProcessError(Exception):
@@ -73,6 +78,8 @@ class Child:
     inherited: Sequence[int] = ()
     rewound: int | None = None
     """A descriptor among those inherited that is read from its beginning at every start."""
+    locks_memory: bool = False
+    """Whether it keeps all of its memory from being swapped out: only root can allow that."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -82,10 +89,21 @@ class Child:
             self.process = subprocess.Popen(
                 list(self.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment},
-                user=self.user, group=self.user, extra_groups=None if self.user is None else [],
                 start_new_session=True, umask=0o077, pass_fds=tuple(self.inherited),
-                preexec_fn=die_with_parent,  # noqa: PLW1509 one prctl; it takes no lock
+                preexec_fn=self._become,  # noqa: PLW1509 a few system calls; they take no lock
             )
+
+    def _become(self) -> None:
+        """In the child: what only root may give it, then its user, and last what a change of user undoes."""
+        if self.locks_memory:
+            _lift_memory_limit()
+        if self.user is not None:
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+            if self.locks_memory:
+                _keep_memory_lock()
+        die_with_parent()
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -140,6 +158,20 @@ def wait_until_gone(known: Known, seconds: float) -> bool:
 def private_log(file: Path) -> IO[bytes]:
     """A log to append to, that only its owner may read."""
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _lift_memory_limit() -> None:
+    """Root of a container may lack this right, and can still hand down the capability to lock memory beyond it."""
+    with contextlib.suppress(OSError, ValueError):  # the process itself says what it lacks, and judges
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ctypes.CDLL(None).prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+
+
+def _keep_memory_lock() -> None:
+    """Of root's capabilities this one and no other, over the next exec; nothing, if root had none."""
+    library, only = ctypes.CDLL(None), 1 << _CAPABILITY_LOCK
+    library.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), struct.pack("=6I", only, only, only, 0, 0, 0))
+    library.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAPABILITY_LOCK, 0, 0)
 
 
 def die_with_parent() -> None:

@@ -283,12 +283,13 @@ class Supervisor:
 
     def _child(
         self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None,
-        *, inherited: Sequence[int] = (), rewound: int | None = None,
+        *, inherited: Sequence[int] = (), rewound: int | None = None, locks_memory: bool = False,
     ) -> Child:
         folder = self._folder(name)
         _give(folder, user)
         child = Child(
-            name, command, self.data / f"{name}.log", user, environment or {}, inherited=inherited, rewound=rewound
+            name, command, self.data / f"{name}.log", user, environment or {}, inherited=inherited, rewound=rewound,
+            locks_memory=locks_memory,
         )
         child.start()
         self.children.append(child)

@@ -1,7 +1,8 @@
 """The trusted half of a sandbox: signer, guard, the link between them, and the engine that asks.
 
-Each is a process with a user and a folder of its own. The signer gets listening sockets and an opened age identity
-from here and opens nothing else; they live as long as the supervisor, so that a signer that is started again has them.
+Each is a process with a user and a folder of its own, the signer and its ceremony in an environment of their own too.
+The signer gets listening sockets and an opened age identity from here and opens nothing else; they live as long as the
+supervisor, so that a signer that is started again has them.
 """
 
 import json
@@ -9,7 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from base64 import b64encode
@@ -26,6 +26,7 @@ from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.sandbox.environment import NoEnvironmentError, signer_command
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of
 
@@ -115,8 +116,9 @@ def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Ch
     write_private(file, json.dumps(config, sort_keys=True) + "\n")
     if user is not None:
         os.chown(file, user, user)
-    command = [sys.executable, "-I", "-m", "strongroom.signer.main", str(file)]
-    return make("signer", command, user, inherited=(identity, *descriptors.values()), rewound=identity)
+    command = _in_signer_environment("strongroom.signer.main", str(file))
+    inherited = (identity, *descriptors.values())
+    return make("signer", command, user, inherited=inherited, rewound=identity, locks_memory=True)
 
 
 def guard_config(data: Path, folder: Path, signer_port: int, officers_port: int, genesis: bytes) -> dict[str, object]:
@@ -182,13 +184,18 @@ def chain_genesis(url: str, child: Child) -> str:
 
 
 def _ceremony(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-I", "-m", "strongroom.signer.ceremony", *arguments], capture_output=True, text=True,
-        timeout=CEREMONY_TIMEOUT_S, check=False,
-    )
+    command = _in_signer_environment("strongroom.signer.ceremony", *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CEREMONY_TIMEOUT_S, check=False)
     if done.returncode != 0:
         raise TrustedError(f"the ceremony failed: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def _in_signer_environment(module: str, *arguments: str) -> list[str]:
+    try:
+        return signer_command(module, *arguments)
+    except NoEnvironmentError as fault:
+        raise TrustedError(str(fault)) from fault
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
