@@ -9,31 +9,44 @@ import os
 import socket
 import sys
 import time
-from typing import Final
+from typing import Final, NoReturn
 
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401 the library loads it late, when nothing opens any more
 
-from strongroom.journal.journal import FileDisk, Journal
+from strongroom.domain.document import DocumentError
+from strongroom.journal.journal import FileDisk, Journal, JournalError
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.signer_wire import FRAME_MAXIMUM
 from strongroom.signer.clock import boot_ns
-from strongroom.signer.config import Config, read_config, read_file
+from strongroom.signer.config import Config, ConfigError, read_config, read_file
 from strongroom.signer.desk import ADMIN, ENGINE, Desk
 from strongroom.signer.guard_link import LinkError, SocketLink
-from strongroom.signer.hardening import lock_down
-from strongroom.signer.keys import KEY_FILE_MAXIMUM, KeyStore, open_key_file
+from strongroom.signer.hardening import HardeningError, lock_down
+from strongroom.signer.keys import KEY_FILE_MAXIMUM, KeyFileError, KeyStore, open_key_file
 from strongroom.signer.notary import Notary
 from strongroom.signer.server import Channel, Server
 from strongroom.signer.sign_simulated import SimulatedWallet
-from strongroom.signer.start import Opening
+from strongroom.signer.start import Opening, StartError
 
 KEY_FILE: Final = "keys.age"
 RETRY_S: Final = 1
+FAULTS: Final = (OSError, ConfigError, DocumentError, HardeningError, JournalError, KeyFileError, StartError)
+"""What can be wrong with what it is given, or with where it runs; the operator needs the sentence and no trace."""
 
 
-def main() -> None:
-    config = read_config(sys.argv[1])
+def main() -> NoReturn:
+    try:
+        server = _begin(sys.argv[1])
+    except FAULTS as fault:
+        _say(f"can't begin: {fault}")
+        sys.exit(1)
+    server.run()
+
+
+def _begin(path: str) -> Server:
+    """All of it, locked down. Raises: FAULTS."""
+    config = read_config(path)
     keys = _open_keys(config)
     link = SocketLink(socket.socket(fileno=config.link))
     opening = Opening(Journal.load(FileDisk(config.folder)), keys, link, os.urandom)
@@ -44,7 +57,7 @@ def main() -> None:
     for missing in lock_down(config.folder, is_production=notary.book.genesis.mode is Mode.PRODUCTION):
         _say(f"not locked down: {missing}")
     _say(f"ready at {notary.head.length} entries")
-    server.run()
+    return server
 
 
 def _open_keys(config: Config) -> KeyStore:
