@@ -1,32 +1,55 @@
-"""`serve PROCESS`: becomes one of the product's processes."""
+"""`serve PROCESS`: becomes one of the product's processes.
+
+The signer runs in its own environment and in no other: nothing of the command line comes along.
+"""
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, Stop
+from strongroom.sandbox.environment import NoEnvironmentError, signer_command
 
 BUILT: Final = ("api", "engine", "guard", "link", "signer", "watch")
-LATER: Final = ("console", "station", "courier")
+LATER: Final = ("console", "courier", "station")
 
 
 def serve(
-    process: Annotated[str, Parameter(help=", ".join(BUILT))],
+    process: Annotated[str, Parameter(help=f"{', '.join(BUILT)}; later {', '.join(LATER)}")],
     /,
     *,
     config: Annotated[Path, Parameter("--config", help="The process's own configuration, a JSON file")],
-) -> int:
-    """Run one process of the product in the foreground."""
+    reconcile: Annotated[
+        bool, Parameter("--reconcile", negative="", help="guard only, after a restore: take the signer's journal, end")
+    ] = False,
+) -> NoReturn:
+    """Become one process of the product, in the foreground. What it says goes to standard error.
+
+    Ends as the process ends: 0 when it was told to, 1 with a sentence when it can't go on.
+    """
     if process in LATER:
         raise Stop(Exit.FAILED, f"{process} isn't built yet; this version has {', '.join(BUILT)}")
     if process not in BUILT:
         raise Stop(Exit.USAGE, f"there is no process {process!r}; there are {', '.join(BUILT)}")
+    if reconcile and process != "guard":
+        raise Stop(Exit.USAGE, f"--reconcile is for guard, and {process} has no copy of a journal to take")
+    if not config.is_file():
+        raise Stop(Exit.NOT_FOUND, f"--config: there is no file {config}")
+    try:
+        command, environment = _command(process, config.absolute(), reconcile)
+    except NoEnvironmentError as fault:
+        raise Stop(Exit.FAILED, str(fault)) from fault
     sys.stdout.flush()
+    os.execve(command[0], command, environment)  # noqa: S606 no shell is wanted
+
+
+def _command(process: str, config: Path, reconcile: bool) -> tuple[list[str], dict[str, str]]:
+    """What to become, and with which variables: the signer gets none. Raises: NoEnvironmentError."""
     module = f"strongroom.{process}.main"
-    command = [sys.executable, "-m", module, "--config", str(config)]
-    if process == "signer":  # alone in its interpreter: nothing of the command line or the environment comes along
-        command = [sys.executable, "-I", "-m", module, str(config)]
-    os.execv(sys.executable, command)  # noqa: S606 no shell is wanted
+    if process == "signer":
+        return signer_command(module, str(config)), {"LC_ALL": "C.UTF-8"}
+    more = ["--reconcile"] if reconcile else []
+    return [sys.executable, "-m", module, "--config", str(config), *more], dict(os.environ)
