@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.guard.world import OpenGuard, Signer, World
-from tests.protocol.people import CLEO
+from tests.guard.world import OpenGuard, Signer, World, b64
+from tests.protocol.people import CLEO, ORGANISATION, policy, roster
 
+from strongroom.domain.document import DocumentError
 from strongroom.guard.control_log import holds
 from strongroom.guard.marker import Marker
 from strongroom.journal.journal import Journal
+from strongroom.protocol.canonical import encode
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.guard_wire import SYNC_TYPE, Head, Lease, Reason
+from strongroom.protocol.guard_wire import FETCH_TYPE, SYNC_TYPE, Head, Lease, Reason, sign_frame
+from strongroom.protocol.journal_chain import EntryError, head_after
 from strongroom.protocol.negative import Action
 
 
@@ -152,3 +155,49 @@ def test_what_was_cosigned_stays_and_an_honest_signer_goes_on(steps: list[str]) 
         assert story.cosigned[-1] == story.signer.head == story.guard.witness.head
         assert list(story.signer.fetch(0).entries) == story.signer.entries
         story.guard.close()
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers(-1, 9) | st.text(max_size=4) | st.lists(st.lists(st.text(max_size=3)))
+    | st.sampled_from(
+        ["", "e30=", b64(policy()), b64(roster().encode()), ORGANISATION, "policy", "roster", "freeze", "ab" * 32]
+    )
+)
+NAMES = (
+    "genesis", "policy", "roster", "entry", "action", "object", "record_id", "people", "organisation", "document",
+    "raw", "change", "is_in_force", "transaction", "operation",
+)
+ENTRIES = st.binary(max_size=30) | st.builds(
+    lambda kind, clock, body: encode({**body, "clock": clock, "type": f"strongroom/journal/{kind.value}/v1"}),
+    st.sampled_from(Kind), st.just([1, 2, 3]) | st.lists(st.integers(-1, 9), max_size=4),
+    st.dictionaries(st.sampled_from(NAMES), VALUES),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ENTRIES, max_size=4), st.binary(max_size=80))
+def test_whatever_the_signer_signs_guard_answers_or_refuses_and_goes_on(entries: list[bytes], raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        guard = world.open()
+        signer = Signer(world, guard.witness.answer)
+        signer.found()
+        assert signer.sync().is_cosigned
+        before = list(signer.entries)
+        try:
+            journal = Head(len(before) + len(entries), head_after(signer.head.head, entries))
+            cosigned = signer.sync(entries=tuple(entries), journal=journal).is_cosigned
+        except (DocumentError, EntryError):
+            cosigned = False
+        for record_type in (SYNC_TYPE, FETCH_TYPE):
+            with pytest.raises(DocumentError):
+                guard.witness.answer(sign_frame(world.statement_key, raw, record_type))
+        signer.entries = before + entries * cosigned
+        guard.close()
+        again = world.open()
+        assert again.witness.head == signer.head
+        signer.exchange = again.witness.answer
+        signer.guard = len(signer.entries)
+        signer.write(Kind.RESUMED)
+        assert signer.sync().is_cosigned
+        again.close()
