@@ -1,4 +1,4 @@
-"""What the pure rooms load, seen from a fresh interpreter: import-linter doesn't follow what libraries do."""
+"""What the pure rooms and the signer load, seen from a fresh interpreter: import-linter doesn't follow libraries."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools.signer_modules import LIST, PYTHON, is_standard, listed, loaded, text
 
 ROOT = Path(__file__).parents[2]
 NEVER = ("socket", "ssl", "asyncio", "http", "urllib.request", "subprocess", "sqlite3", "asyncpg", "httpx", "uvicorn")
@@ -25,3 +26,82 @@ def test_a_pure_room_loads_nothing_that_talks(room: str) -> None:
     )
     loaded = set(json.loads(done.stdout))
     assert not loaded.intersection(NEVER)
+
+
+SIGNER = ROOT / ".venv-signer/bin/python"
+"""Made by bin/strongroom, which every target of make starts first."""
+SIGNER_NEVER = {
+    # Networks: of `socket` only what it inherits is used, which hardening and tests/signer/test_outside.py hold it to.
+    "urllib", "http", "ssl", "_ssl", "asyncio", "_asyncio", "ftplib", "smtplib", "xmlrpc", "socketserver",
+    # Programs and processes, and code from data.
+    "subprocess", "_posixsubprocess", "multiprocessing", "concurrent", "pty", "pickle", "_pickle", "shelve",
+    "email", "sqlite3", "_sqlite3", "tempfile", "logging", "runpy", "distutils",
+    # What is of the other processes, of developing, or was installed to install.
+    "httpx", "httpcore", "asyncpg", "uvicorn", "httptools", "uvloop", "msgspec", "cyclopts", "rich", "limits", "pytest",
+    "hypothesis", "pip", "setuptools", "pkg_resources", "_distutils_hack", "fido2", "cffi", "pycparser",
+}
+SIGNER_ROOMS = {"signer", "journal", "domain", "protocol", "formats"}
+
+
+def faults_of(names: set[str]) -> list[str]:
+    """What the signer may never load, whatever the list says."""
+    found = [name for name in names if name.partition(".")[0] in SIGNER_NEVER]
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "strongroom" and len(parts) > 1 and parts[1] not in SIGNER_ROOMS:
+            found.append(name)
+    return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def signer_loads() -> set[str]:
+    return set(loaded(SIGNER))
+
+
+def test_the_signer_loads_exactly_what_is_listed(signer_loads: set[str]) -> None:
+    told = listed()
+    if PYTHON not in LIST.read_text():  # the standard library's own modules differ from version to version
+        told = {name for name in told if not is_standard(name)}
+        signer_loads = {name for name in signer_loads if not is_standard(name)}
+    new, gone = signer_loads - told, told - signer_loads - {"sitecustomize"}
+    assert (new, gone) == (set(), set()), "if that is wanted: .venv/bin/python tools/signer_modules.py"
+
+
+def test_the_list_is_as_its_tool_writes_it() -> None:
+    if PYTHON in LIST.read_text():
+        assert LIST.read_text() == text(listed())
+    assert len(listed()) > 200
+
+
+def test_the_signer_loads_nothing_that_talks_runs_programs_or_is_for_another_process(signer_loads: set[str]) -> None:
+    assert faults_of(signer_loads | listed()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["urllib.request", "asyncio", "subprocess", "msgspec", "strongroom.store", "strongroom.guard.main", "_ssl"]
+)
+def test_what_may_not_be_loaded_is_found(name: str, signer_loads: set[str]) -> None:
+    assert faults_of(signer_loads | {name}) == [name]
+
+
+def test_the_environment_of_the_others_would_be_seen_as_another() -> None:
+    """The positive control: the same look at the other environment finds what must not be in the signer's."""
+    found = subprocess.run(
+        [sys.executable, "-I", "-c", "import sys, strongroom.guard.main; print(*sys.modules)"],
+        capture_output=True, text=True, check=True, cwd="/",
+    ).stdout.split()
+    assert {"asyncio", "ssl", "msgspec", "strongroom.guard.main"} <= set(faults_of(set(found)))
+
+
+@pytest.mark.parametrize("package", ["httpx", "asyncpg", "uvicorn", "msgspec", "cyclopts", "pytest", "pip"])
+def test_the_signers_environment_does_not_even_have_it(package: str) -> None:
+    program = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is not None)"
+    assert subprocess.run([str(SIGNER), "-I", "-c", program], check=False, cwd="/").returncode == 0
+
+
+def test_the_signers_environment_runs_no_code_of_a_library_at_its_start() -> None:
+    """A line of a .pth file that begins with import is run at every start of Python."""
+    packages = next((SIGNER.parents[1] / "lib").glob("python3.*/site-packages"))
+    files = sorted(packages.glob("*.pth"))
+    assert [file.name for file in files] == ["strongroom.pth"]
+    assert files[0].read_text().split() == [str(ROOT / "src")]
