@@ -256,11 +256,12 @@ def test_a_request_outside_of_the_narrow_form_is_refused(
 def test_more_requests_in_a_second_than_allowed_are_refused(world: World) -> None:
     with GuardProcess(world, requests_per_second=2) as guard:
         guard.ready()
-        time.sleep(1 - time.time() % 1)
-        statuses = [guard.call("GET", "/v1/status")[0] for _ in range(4)]
-        assert statuses == [200, 200, 429, 429]
-        time.sleep(1 - time.time() % 1)
-        assert guard.call("GET", "/v1/status")[0] == 200
+        began = time.time()
+        statuses = [guard.call("GET", "/v1/status")[0] for _ in range(20)]
+        assert statuses[0] == 200
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) <= 2 * (time.time() - began + 2)
+        assert eventually(lambda: guard.call("GET", "/v1/status")[0] == 200)
 
 
 def test_two_guards_on_one_store_are_one_too_many(world: World, guard: GuardProcess) -> None:
