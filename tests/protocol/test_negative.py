@@ -53,6 +53,7 @@ from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 PARTY = RelyingParty(RELYING_PARTY_ID, {ORIGIN})
 DEPLOYMENT = "d" * 16
 CLOCK = Reading(NOW, NOW, NOW)
+CANCEL = PAYER.cancels("key-1", DEPLOYMENT)
 DOCUMENT: dict[str, Any] = {
     "action": "freeze", "expires_ms": NOW + 1, "freeze_epoch": 0, "object": "organisation",
     "organisation": ORGANISATION, "record_id": "ab" * 32, "type": NEGATIVE_TYPE,
@@ -291,6 +292,8 @@ def run_cancel() -> ClientEvidence:
         (PAYER.cancels("key-1", DEPLOYMENT, body=b'{"idempotency_key":" "}'), "idempotency_key"),
         (PAYER.cancels("key-1", DEPLOYMENT, body=b'{"idempotency_key":"key-1","x":1}'), "x"),
         (ClientEvidence(b"", bytes(64), b"{}"), "signature base"),
+        (replace(CANCEL, base=CANCEL.base.replace(b": POST", b": PUT")), "must be a POST"),
+        (replace(CANCEL, body=CANCEL.body + b" "), "Content-Digest"),
     ],
 )
 def test_a_clients_request_that_doesnt_hold_says_why(
@@ -326,18 +329,15 @@ def test_bytes_from_strangers_instruct_nobody(raw: bytes) -> None:
         check(STANDING, raw, CLEO)
 
 
-GOOD = PAYER.cancels("key-1", DEPLOYMENT)
-
-
 @given(st.data())
 def test_only_its_own_errors_escape_a_clients_instruction(data: st.DataObject) -> None:
     part = data.draw(st.sampled_from(["base", "signature", "body"]))
-    raw = bytearray(getattr(GOOD, part))
+    raw = bytearray(getattr(CANCEL, part))
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    changed = replace(GOOD, **{part: bytes(raw)})
+    changed = replace(CANCEL, **{part: bytes(raw)})
     try:
         check_client(changed, STANDING, DEPLOYMENT)
     except INSTRUCTION_FAULTS:
         return
-    assert changed == GOOD
+    assert changed == CANCEL
