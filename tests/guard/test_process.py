@@ -1,10 +1,12 @@
 """Guard as a process: its sockets, its kills, its restores, and what strangers get from it."""
 
 import os
+import random
 import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +110,33 @@ def test_killed_between_persisting_and_answering_it_cosigns_the_same_sync_once(
         assert (first.is_cosigned, second.is_cosigned) == (True, True)
         assert first.journal == second.journal == signer.head
         assert list(signer.fetch(0).entries) == signer.entries
+
+
+KILLS = 100 if os.environ.get("STRONGROOM_FAULTS") == "full" else 6
+
+
+def test_killed_at_any_moment_it_forgets_nothing_that_it_cosigned(world: World) -> None:
+    """Each offer that wasn't answered is made again to the next process; guard's chain stays the signer's."""
+    signer, cosigned, chance = Signer(world, lambda frame: b""), 0, random.Random(7)
+    signer.found()
+    for _ in range(KILLS):
+        with GuardProcess(world) as guard, Wire.to(guard.ready().signer_port) as wire:
+            signer.exchange = wire.exchange
+            killer = threading.Timer(chance.uniform(0, 0.2), guard.process.kill)
+            killer.start()
+            try:
+                while True:
+                    assert signer.sync().is_cosigned
+                    cosigned += 1
+                    signer.write(Kind.RESUMED)
+            except (OSError, EOFError):
+                killer.join()
+    with GuardProcess(world) as guard, Wire.to(guard.ready().signer_port) as wire:
+        signer.exchange = wire.exchange
+        assert signer.sync().is_cosigned
+        assert guard.beat() == "all"
+        assert list(signer.fetch(0).entries)[: len(signer.entries)] == signer.entries[:4_096]
+    assert cosigned >= KILLS
 
 
 def test_a_restored_guard_gives_no_lease_until_its_operator_reconciles(world: World, tmp_path: Path) -> None:
