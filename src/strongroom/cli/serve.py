@@ -5,13 +5,14 @@ The signer runs in its own environment and in no other: nothing of the command l
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, Stop
-from strongroom.sandbox.environment import NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, signer_command
 
 BUILT: Final = ("api", "engine", "guard", "link", "signer", "watch")
 LATER: Final = ("console", "courier", "station")
@@ -46,10 +47,10 @@ def serve(
     os.execve(command[0], command, environment)  # noqa: S606 no shell is wanted
 
 
-def _command(process: str, config: Path, reconcile: bool) -> tuple[list[str], dict[str, str]]:
-    """What to become, and with which variables: the signer gets none. Raises: NoEnvironmentError."""
+def _command(process: str, config: Path, reconcile: bool) -> tuple[list[str], Mapping[str, str]]:
+    """What to become, and with which variables: the signer gets none of ours. Raises: NoEnvironmentError."""
     module = f"strongroom.{process}.main"
     if process == "signer":
-        return signer_command(module, str(config)), {"LC_ALL": "C.UTF-8"}
+        return signer_command(module, str(config)), VARIABLES
     more = ["--reconcile"] if reconcile else []
-    return [sys.executable, "-m", module, "--config", str(config), *more], dict(os.environ)
+    return [sys.executable, "-m", module, "--config", str(config), *more], os.environ

@@ -12,6 +12,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDER: Final = ".venv-signer"
 REMEMBERED: Final = "requirements.sha256"
+VARIABLES: Final = {"HOME": "/", "LC_ALL": "C.UTF-8"}
+"""All that the signer is given. Without a home Python asks who its user is, and for that the C library loads whatever
+nsswitch.conf names, some of which talks to services."""
 _REQUIREMENTS: Final = "requirements/signer.txt"
 _ADVICE: Final = "any command of bin/strongroom makes it"
 

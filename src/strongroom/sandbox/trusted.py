@@ -26,7 +26,7 @@ from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
-from strongroom.sandbox.environment import NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, signer_command
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of
 
@@ -118,7 +118,7 @@ def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Ch
         os.chown(file, user, user)
     command = _in_signer_environment("strongroom.signer.main", str(file))
     inherited = (identity, *descriptors.values())
-    return make("signer", command, user, inherited=inherited, rewound=identity, locks_memory=True)
+    return make("signer", command, user, VARIABLES, inherited=inherited, rewound=identity, locks_memory=True)
 
 
 def guard_config(data: Path, folder: Path, signer_port: int, officers_port: int, genesis: bytes) -> dict[str, object]:
@@ -185,7 +185,9 @@ def chain_genesis(url: str, child: Child) -> str:
 
 def _ceremony(*arguments: str) -> str:
     command = _in_signer_environment("strongroom.signer.ceremony", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CEREMONY_TIMEOUT_S, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=CEREMONY_TIMEOUT_S, check=False, env=VARIABLES
+    )
     if done.returncode != 0:
         raise TrustedError(f"the ceremony failed: {done.stderr.strip()}")
     return done.stdout.strip()
