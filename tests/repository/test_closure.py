@@ -18,7 +18,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-@pytest.mark.parametrize("room", ["domain", "protocol", "formats"])
+@pytest.mark.parametrize("room", ["domain", "protocol", "formats", "advice"])
 def test_a_pure_room_loads_nothing_that_talks(room: str) -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-c", PROGRAM, str(ROOT / "src/strongroom" / room), room],

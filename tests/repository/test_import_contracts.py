@@ -17,7 +17,7 @@ FAULTS = [
     ("layers", "unlisted/__init__.py", ""),
     *(("pure", f"{room}/fault.py", f"import {module}") for room, module in (
         ("domain", "os"), ("domain", "time"), ("protocol", "socket"), ("protocol", "secrets"), ("formats", "pathlib"),
-        ("formats", "asyncpg"), ("domain", "random"), ("protocol", "asyncio"), ("formats", "httpx"),
+        ("formats", "asyncpg"), ("domain", "random"), ("protocol", "asyncio"), ("formats", "httpx"), ("advice", "time"),
     )),
     *(("signer", "signer/fault.py", f"import {module}") for module in (
         "strongroom.store", "asyncpg", "httpx", "urllib.request", "http", "asyncio", "pickle", "subprocess", "email",

@@ -1,0 +1,63 @@
+"""A thief who holds a client's keys, has all the time, and spends through the real gate whatever it lets pass."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.signer.world import COOLING_MS, AskRefused, World, payee, policy_document
+
+from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.protocol.destination_record import DestinationRecord
+
+UNIT = 1_000
+"""Base units that are worth one minor unit here, so that the smallest piece is no dust."""
+POWERS = tuple(2**power for power in range(8, -1, -1))
+HOURS = 26
+STEP_MS = HOUR_MS + 40_000
+"""A sliding hour is over after an hour and the length of a bucket."""
+
+
+def thief_policy(**changes: Any) -> dict[str, Any]:
+    """Small numbers, so that every piece can be tried."""
+    document: dict[str, Any] = policy_document(risk={"above_reference_minor": "1", "young_for_ms": 0}, **changes)
+    document["assets"][0]["ceiling"] = {"units": str(UNIT), "reference_minor": "1"}
+    return document
+
+
+class Thief:
+    """`taken` is what was signed: when, and its worth."""
+
+    def __init__(self, folder: Path, policy: dict[str, Any], addresses: int) -> None:
+        self.world = World(folder, policy)
+        self.places = [self.world.beneficiary(address=payee(f"thief {each}")) for each in range(addresses)]
+        self.world.pass_by(COOLING_MS)
+        self.taken: list[tuple[Instant, int]] = []
+
+    def spend_all(self) -> int:
+        """Fill whatever has room, each hour if a limit is of an hour; the most that went out in any 24 hours."""
+        spans = {each.span_ms for each in self.world.payments.standing.policy.limits}
+        for _ in range(HOURS if HOUR_MS in spans else 2):
+            for place in self.places:
+                self.fill(place)
+            self.world.pass_by(STEP_MS)
+        return self.most()
+
+    def fill(self, place: DestinationRecord) -> None:
+        """By halves: what is left of any limit is a sum of these pieces, each taken once."""
+        for piece in POWERS:
+            if self.try_piece(place, piece):
+                self.taken.append((Instant(self.world.times.wall_ms), piece))
+
+    def try_piece(self, place: DestinationRecord, piece: int) -> bool:
+        payout = self.world.intent(place, piece * UNIT)
+        try:
+            self.world.sign([payout])
+        except AskRefused as refused:
+            if not refused.rule.startswith(("limit-", "approval-")):
+                raise
+            return False
+        return True
+
+    def most(self) -> int:
+        return max(
+            (sum(worth for at, worth in self.taken if end - DAY_MS < at <= end) for end, _ in self.taken), default=0
+        )
