@@ -15,6 +15,7 @@ API, WATCH, ENGINE = "api", "watch", "engine"
 
 # table: (who may read it, who may insert). Nobody may update, delete or truncate anything.
 MATRIX: dict[str, tuple[set[str], set[str]]] = {
+    "alarms": ({WATCH}, {WATCH}),
     "approval_assertions": ({API, ENGINE}, set()),
     "approval_requests": ({API, ENGINE}, set()),
     "attempt_coins": ({ENGINE}, set()),
@@ -46,6 +47,8 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "payouts": ({API, ENGINE}, set()),
     "policies": ({API, ENGINE, WATCH}, set()),
     "receipts": ({API, ENGINE}, set()),
+    "reconciliations": ({WATCH}, {WATCH}),
+    "refusals": ({ENGINE}, set()),
     "registrations": ({API, ENGINE}, set()),
     "reservations": ({ENGINE}, set()),
     "rosters": ({API}, set()),
@@ -53,6 +56,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "run_items": ({API, ENGINE}, set()),
     "run_seals": ({API, ENGINE}, set()),
     "runs": ({API, ENGINE}, set()),
+    "wallet_addresses": ({ENGINE, WATCH}, set()),
 }
 LAST_COLUMN = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1
@@ -140,7 +144,7 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         )
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
-        assert {name for role, name in granted if role == WATCH} == {"audit_lock"}
+        assert {name for role, name in granted if role == WATCH} == {"audit_lock", "watch_surplus"}
         assert all(name.startswith("intake_") or name == "approve" for role, name in granted if role == API)
         assert all(name.startswith("engine_") for role, name in granted if role == ENGINE)
         assert {role for role, _ in granted} == {API, ENGINE, WATCH}

@@ -1,18 +1,25 @@
-"""What every step of the engine works with: the record, the signer, the rails, the clock."""
+"""What every step of the engine works with: the record, the signer, the rails, the screen, the clock."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import MINUTE_MS, SECOND_MS, Instant
 from strongroom.domain.payout import HoldReason
+from strongroom.domain.policy import Policy
+from strongroom.engine.screening import NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient
 from strongroom.protocol.signer_wire import RefusedAnswer
 from strongroom.rails.port import Rail
+from strongroom.store import engine as store
+from strongroom.store.engine import Reason
 from strongroom.store.session import Connection
 
 SOON_MS: Final = SECOND_MS
 LATER_MS: Final = MINUTE_MS
+DOUBLINGS_MAXIMUM: Final = 10
+WAIT_MAXIMUM_MS: Final = 10 * MINUTE_MS
 
 # What a refusal of the signer means for a payout: why it waits. What isn't listed is looked at by people.
 _HOLDS: Final = {
@@ -21,6 +28,7 @@ _HOLDS: Final = {
     "limit-fees": HoldReason.FEE, "bytes-fee": HoldReason.FEE, "lease-fresh": HoldReason.ALARM,
     "guard-agrees": HoldReason.ALARM,
 }
+# What passes by itself or by people within moments: it is asked again every second.
 _SOON: Final = frozenset({"destination-cooled", "not-frozen", "lease-fresh", "guard-agrees"})
 
 
@@ -30,9 +38,30 @@ class Bench:
     signer: SignerClient
     rails: Mapping[str, Rail]
     clock: Callable[[], Instant]
+    screen: Screen = field(default_factory=NoScreen)
+    published: set[tuple[OrganisationId, str]] = field(default_factory=set)
+    """Wallets whose addresses were published since this process started."""
+    _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
+    _policies_read: int = 0
+
+    async def policies(self) -> Mapping[OrganisationId, Policy]:
+        """Those in force, read again every second: they change seldom, and are asked for in every step."""
+        now = self.clock()
+        if not self._policies or now - self._policies_read >= SECOND_MS:
+            self._policies, self._policies_read = await store.policies(self.connection), now
+        return self._policies
 
 
-def hold_of(refused: RefusedAnswer, now: Instant) -> tuple[HoldReason, Instant]:
-    """Why a payout waits that the signer refused, and when to ask again."""
-    wait_ms = SOON_MS if refused.rule in _SOON else LATER_MS
+def hold_of(refused: RefusedAnswer, now: Instant, holds: int) -> tuple[HoldReason, Instant]:
+    """Why a payout waits that the signer refused, and when to ask again: ever later, the more often it was held."""
+    wait_ms = SOON_MS if refused.rule in _SOON else later_ms(holds)
     return _HOLDS.get(refused.rule, HoldReason.SCREENING), Instant(now + wait_ms)
+
+
+def later_ms(tries: int) -> int:
+    """How long to wait after so many tries in vain: a second, and twice as long each time."""
+    return min(SOON_MS << min(tries, DOUBLINGS_MAXIMUM), WAIT_MAXIMUM_MS)
+
+
+def reason_of(refused: RefusedAnswer) -> Reason:
+    return Reason(refused.rule, "signer", refused.reason)

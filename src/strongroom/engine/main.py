@@ -16,6 +16,7 @@ from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.engine.bench import Bench
 from strongroom.engine.config import Config, ConfigError, read_config
 from strongroom.engine.pipeline import advance
+from strongroom.engine.screening import ListScreen, NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
 from strongroom.rails.port import Rail, RailError
 from strongroom.rails.registry import open_rail
@@ -30,6 +31,8 @@ async def engine(config: Config, stop: asyncio.Event) -> None:
     """Until told to stop; what goes away is waited for. Raises: SessionError, RailError for a wrong chain."""
     rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
     signer = SignerClient(config.signer_socket)
+    if config.screening_list is None:
+        LOG.warning("no screening_list is configured: nothing is screened")
     while not stop.is_set():
         try:
             await _work(config, signer, rails, stop)
@@ -45,7 +48,8 @@ async def _work(config: Config, signer: SignerClient, rails: dict[str, Rail], st
     connection = await connect(config.database_url, "strongroom engine")
     try:
         await take_lock(connection)
-        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000))
+        screen: Screen = NoScreen() if config.screening_list is None else ListScreen(Path(config.screening_list))
+        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000), screen)
         while not stop.is_set():
             if not await advance(bench):
                 await _pause(stop, config.interval_ms / SECOND_MS)

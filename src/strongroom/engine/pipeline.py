@@ -13,11 +13,13 @@ from strongroom.engine.plan import plan
 from strongroom.engine.settle import settle
 from strongroom.engine.sign import broadcast, sign
 from strongroom.engine.triage import collect, triage
+from strongroom.engine.wallets import publish
 
 
 async def advance(bench: Bench) -> bool:
     """Every step once, in the order of the road. Whether anything moved: then it is worth going on at once."""
-    moved = await register(bench)  # the signer sees for itself what clients signed
+    moved = await publish(bench)  # where the wallets' coins are, for watch
+    moved |= await register(bench)  # the signer sees for itself what clients signed
     moved |= await triage(bench)  # ended, waiting for its time, for people, for funds, or ready
     moved |= await collect(bench)  # enough people answered
     moved |= await plan(bench)  # coins, fee, change: written down

@@ -1,94 +1,116 @@
 """Puts ready payouts into chain transactions: which coins, which fee, where the change goes. Written down before use.
 
-Coins are chosen and reserved here, in our own record; a node that forgets its locks changes nothing.
+Coins are chosen and reserved here, in our own record, and the fee in the ledger; a node that forgets its locks changes
+nothing. The oldest payouts go first, as many as the coins are enough for.
 """
 
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from strongroom.domain.document import Fields
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import HoldReason, State
-from strongroom.engine.bench import Bench
+from strongroom.engine.bench import LATER_MS, Bench
+from strongroom.engine.triage import FUNDS_WAIT_MS, end, hold
+from strongroom.engine.wallets import Wallet, coins_of, wallet_of
 from strongroom.formats import simulated
-from strongroom.protocol.canonical import JsonValue
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer
-from strongroom.rails.port import ADDRESSES_MAXIMUM, Coin, Rail, RailError
+from strongroom.rails.port import Coin, RailError
 from strongroom.store import engine as store
-from strongroom.store.engine import DuePayout, StoredAttempt
+from strongroom.store.engine import DuePayout, NoFundsError, PlannedBeforeError, Reason, StoredAttempt
 
 LOG = logging.getLogger("strongroom.engine")
-FUNDS_WAIT_MS: Final = 5_000
 OTHER_BYTES_MAXIMUM: Final = 8
-GAP: Final = 20
-"""Addresses looked at beyond the next one for change."""
 PAYOUTS_MAXIMUM: Final = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Wallet:
-    """The wallet's addresses by their path's index, and where change goes next."""
-
-    addresses: Sequence[str]
-    change_next: int
-    generation: int
-
-
 async def plan(bench: Bench) -> bool:
-    """One batch for each organisation and network that has something ready. Whether one was planned."""
+    """One batch for each organisation and network that has something ready. Whether anything moved."""
     waiting: dict[tuple[OrganisationId, str], list[DuePayout]] = defaultdict(list)
     for payout in await store.due_payouts(bench.connection, (State.READY,), bench.clock()):
         waiting[payout.organisation, payout.network].append(payout)
     planned = False
-    under_way = await store.attempts_in(bench.connection, "planned")
+    under_way = await store.planned_wallets(bench.connection) if waiting else frozenset()
     for (organisation, network), payouts in waiting.items():
-        if any(each.organisation == organisation and each.network == network for each in under_way):
+        if (organisation, network) in under_way:
             continue  # change has one next address, so one plan waits for the one before
         planned |= await _plan_batch(bench, organisation, network, payouts[:PAYOUTS_MAXIMUM])
     return planned
 
 
 async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, payouts: list[DuePayout]) -> bool:
-    rail, now = bench.rails[network], bench.clock()
-    wallet = await _wallet(bench, organisation, network)
-    if wallet is None:
-        return False
+    rail = bench.rails.get(network)
+    if rail is None:
+        retry_at = Instant(bench.clock() + LATER_MS)
+        for payout in payouts:
+            reason = Reason("no_rail", "engine", f"nothing pays on {network} here")
+            await hold(bench, payout, HoldReason.RAIL, retry_at, reason)
+        return True
+    wanted = [payout for payout in payouts if not await end(bench, payout)]
+    if not wanted:
+        return True
     try:
-        found = await _coins(rail, wallet.addresses)
+        wallet = await wallet_of(bench, organisation, network)
+        if wallet is None:
+            return False
+        found = await coins_of(rail, wallet)
         rate = await rail.fee_rate()
     except RailError as fault:
         LOG.warning("%s: %s; its payouts stay ready", network, fault)
         return False
     reserved = await store.reserved_coins(bench.connection, organisation)
     free = [coin for coin in found if coin.outpoint not in reserved]
-    chosen = choose(free, sum(payout.amount for payout in payouts), len(payouts), rate)
-    if chosen is None:
-        retry_at = Instant(now + FUNDS_WAIT_MS)
-        await store.move(
-            bench.connection, [each.id for each in payouts], State.READY, State.HELD, now, hold=HoldReason.FUNDS,
-            retry_at=retry_at, reason="no coins",
-        )
-        return False
-    coins, fee = chosen
+    fitting = _fitting(wanted, free, rate)
+    if fitting is None:
+        return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
+    return await _write_down(bench, organisation, network, *fitting, wallet)
+
+
+def _fitting(
+    payouts: Sequence[DuePayout], coins: Sequence[Coin], rate: int
+) -> tuple[list[DuePayout], list[Coin], int] | None:
+    """The oldest payouts, as many as the coins are enough for, with coins and fee. None if not even for one."""
+    has = sum(coin.amount_minor for coin in coins)
+    sums = accumulate(payout.amount for payout in payouts)
+    count = sum(each <= has for each in sums)
+    while count:
+        chosen = choose(coins, sum(payout.amount for payout in payouts[:count]), count, rate)
+        if chosen is not None:
+            return list(payouts[:count]), *chosen
+        count -= 1
+    return None
+
+
+async def _write_down(
+    bench: Bench, organisation: OrganisationId, network: str, payouts: list[DuePayout], coins: list[Coin], fee: int,
+    wallet: Wallet,
+) -> bool:
+    """Whether anything moved. Where the fee doesn't fit, the youngest payout lets go of its money for the others."""
     outpoints = [coin.outpoint for coin in coins]
     for more in range(OTHER_BYTES_MAXIMUM):  # a unit more for the fee makes other bytes
         attempt, paid = _build(organisation, network, payouts, coins, fee + more, wallet)
-        if await store.keep_plan(bench.connection, attempt, simulated.ASSET, paid, outpoints, now):
-            return True
+        try:
+            await store.keep_plan(bench.connection, attempt, simulated.ASSET, paid, outpoints, bench.clock())
+        except PlannedBeforeError:
+            continue
+        except NoFundsError:
+            return await _no_funds(bench, payouts[-1], "the wallet has promised what the fee needs")
+        return True
+    LOG.error("%s: %s: no plan is new; its payouts stay ready", organisation, network)
     return False
 
 
-async def _coins(rail: Rail, addresses: Sequence[str]) -> list[Coin]:
-    """Of any number of addresses, asked about in lots. Raises: RailError."""
-    found: list[Coin] = []
-    for first in range(0, len(addresses), ADDRESSES_MAXIMUM):
-        found += await rail.coins(addresses[first : first + ADDRESSES_MAXIMUM])
-    return found
+async def _no_funds(bench: Bench, payout: DuePayout, detail: str) -> bool:
+    """It is held, and what it reserved may pay for others meanwhile."""
+    now = bench.clock()
+    reason = Reason("no_funds", "engine", detail)
+    async with bench.connection.transaction():
+        await store.release(bench.connection, [payout.id], now)
+        await hold(bench, payout, HoldReason.FUNDS, Instant(now + FUNDS_WAIT_MS), reason)
+    return True
 
 
 def choose(
@@ -132,23 +154,3 @@ def _build(
         json.dumps(paths), tuple(payout.id for payout in payouts),
     )
     return attempt, fee
-
-
-async def _wallet(bench: Bench, organisation: OrganisationId, network: str) -> Wallet | None:
-    body: dict[str, JsonValue] = {"count": GAP, "first": 0, "network": network, "organisation": organisation}
-    answer = await bench.signer.ask(Ask.ADDRESSES, body)
-    if isinstance(answer, RefusedAnswer):
-        return None
-    change_next = Fields(answer).integer("change_next", 0, 2**31)
-    addresses = _texts(Fields(answer).take("addresses"))
-    while (missing := change_next + GAP - len(addresses)) > 0:
-        count = min(missing, ADDRESSES_MAXIMUM)
-        more = await bench.signer.ask(Ask.ADDRESSES, {**body, "count": count, "first": len(addresses)})
-        if isinstance(more, RefusedAnswer):
-            return None
-        addresses += _texts(Fields(more).take("addresses"))
-    return Wallet(addresses, change_next, Fields(answer).integer("generation", 0, 2**31))
-
-
-def _texts(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else []

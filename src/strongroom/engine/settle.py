@@ -1,46 +1,81 @@
-"""Follows what was sent by watch's reports, until it is final; then the ledger says so. A reorg moves it back."""
+"""Follows what was sent by watch's reports, until it is final; then the ledger says so. A reorg moves it back.
 
+What the chain reports of an attempt is news, not proof: it moves a payout along its road and back, and never frees its
+money. An attempt that another chain transaction excludes waits and is looked into; it isn't tried with other bytes.
+"""
+
+import logging
+from typing import Final
+
+from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.payout import State
-from strongroom.engine.bench import Bench
+from strongroom.engine.bench import Bench, later_ms
+from strongroom.engine.sign import RESEND_MAXIMUM_MS, send
 from strongroom.store import engine as store
-from strongroom.store.engine import StoredAttempt
+from strongroom.store.engine import Reason, ReportedAttempt, StoredAttempt
+
+LOG = logging.getLogger("strongroom.engine")
+CONFLICT_WAIT_MS: Final = 10 * SECOND_MS
 
 
 async def settle(bench: Bench) -> bool:
     """Whether anything moved."""
+    policies = await bench.policies()
+    finalities = [wallet.finality_blocks for policy in policies.values() for wallet in policy.wallets.values()]
+    if not finalities:
+        return False
     moved = False
-    policies = await store.policies(bench.connection)
-    for attempt in await store.attempts_in(bench.connection, "broadcast", "confirmed"):
-        report = await store.chain_report(bench.connection, attempt.chain_transaction)
-        if report is None:
-            continue
-        finality = policies[attempt.organisation].wallets[attempt.network].finality_blocks
-        if attempt.state == "broadcast" and report.depth >= 1:
-            await _move(bench, attempt, State.BROADCAST, State.CONFIRMED)
+    for reported in await store.reported_attempts(bench.connection, bench.clock(), min(finalities), max(finalities)):
+        attempt = reported.attempt
+        wallet = policies[attempt.organisation].wallets.get(attempt.network)
+        if wallet is None:
+            continue  # a policy that has lost its wallet settles nothing
+        after = _state(State(attempt.state), reported, wallet.finality_blocks)
+        if after is not None:
+            await _move(bench, attempt, after)
             moved = True
-        elif attempt.state == "confirmed" and report.depth == 0:
-            await _move(bench, attempt, State.CONFIRMED, State.BROADCAST)
-            await _send_again(bench, attempt)
-            moved = True
-        elif attempt.state == "confirmed" and report.depth >= finality:
-            await _move(bench, attempt, State.CONFIRMED, State.SETTLED)
-            moved = True
-        elif attempt.state == "broadcast" and report.status == "unseen":
+        if reported.status == "conflicted":
+            await _look_into(bench, reported)
+        elif reported.status == "unseen":
             await _send_again(bench, attempt)
     return moved
 
 
-async def _move(bench: Bench, attempt: StoredAttempt, before: State, after: State) -> None:
-    now = bench.clock()
+def _state(now: State, reported: ReportedAttempt, finality: int) -> State | None:
+    """Where an attempt belongs by what is reported of it, one move at a time; None if it is there."""
+    if now is State.SIGNED:
+        return State.BROADCAST if reported.status in ("pending", "confirmed") else None
+    if reported.depth == 0:
+        right = State.BROADCAST
+    else:
+        right = State.CONFIRMED if reported.depth < finality or now is State.BROADCAST else State.SETTLED
+    return None if right is now else right
+
+
+async def _move(bench: Bench, attempt: StoredAttempt, after: State) -> None:
+    before, now = State(attempt.state), bench.clock()
+    reason = None
+    if (before, after) in ((State.CONFIRMED, State.BROADCAST), (State.SETTLED, State.BROADCAST),
+                           (State.SETTLED, State.CONFIRMED)):
+        reason = Reason("reorg", "chain", "the block that held it isn't in the chain any more")
+        LOG.error("alarm: %s: %s was %s and a reorg took it back", attempt.network, attempt.chain_transaction, before)
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, after.value, now)
-        await store.move(bench.connection, attempt.payouts, before, after, now)
-        if after is State.SETTLED:
-            await store.post_fee(bench.connection, attempt.chain_transaction, now)
+        await store.move(bench.connection, attempt.payouts, before, after, now, reason=reason)
+
+
+async def _look_into(bench: Bench, reported: ReportedAttempt) -> None:
+    attempt, now = reported.attempt, bench.clock()
+    said = f"excluded by {reported.conflicts_with}"
+    if said != attempt.note:
+        LOG.error("alarm: %s: %s is %s", attempt.network, attempt.chain_transaction, said)
+    if attempt.state != State.SETTLED:
+        await store.try_later(bench.connection, attempt.chain_transaction, Instant(now + CONFLICT_WAIT_MS), said)
+    await store.note(bench.connection, attempt.payouts, Reason("conflicted", "chain", said), now)
 
 
 async def _send_again(bench: Bench, attempt: StoredAttempt) -> None:
-    """The same bytes: they can only be the same payment."""
-    rail = bench.rails.get(attempt.network)
-    if rail is not None and attempt.signed is not None:
-        await rail.broadcast(attempt.signed)
+    """A node that was told forgot it, or a reorg did."""
+    if attempt.network in bench.rails and await send(bench, attempt):
+        later = Instant(bench.clock() + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
+        await store.try_later(bench.connection, attempt.chain_transaction, later, "sent again")

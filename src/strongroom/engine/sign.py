@@ -1,40 +1,62 @@
 """Has planned attempts signed, keeps the signed bytes before anything else is done with them, and sends them out.
 
-A refusal happened before anything was signed: the attempt is dropped and its payouts go back to wait for what the
-rule says. No answer means that it may have been signed: the same bytes are asked for again.
+A refusal of the first question happened before anything was signed: the attempt is dropped and its payouts go back to
+wait for what the rule says. No answer means that it may have been signed: the same bytes are asked for again, and a
+refusal then proves nothing, unless it is by a rule that the signer asks only of what it never signed.
 """
 
 import json
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from typing import Final, assert_never
 
 from strongroom.domain.document import Fields
-from strongroom.domain.instant import HOUR_MS, Instant
+from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.payout import State
-from strongroom.engine.bench import Bench, hold_of
+from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
+from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
-from strongroom.rails.port import Accepted
+from strongroom.rails.port import Accepted, Rejected, Unknown
 from strongroom.store import engine as store
-from strongroom.store.engine import DuePayout, StoredAttempt
+from strongroom.store.engine import DuePayout, Reason, StoredAttempt
 
-_AGAIN = frozenset({"approval-requested", "approval-alive"})
-_MORE = frozenset({"approval-enough", "approval-independent", "approval-terminal", "approval-signed"})
+LOG = logging.getLogger("strongroom.engine")
+RESEND_MAXIMUM_MS: Final = 60 * SECOND_MS
+
+_AGAIN: Final = frozenset({"approval-requested", "approval-alive", "approval-signed"})
+_MORE: Final = frozenset({"approval-enough", "approval-independent", "approval-terminal"})
+# Rules about everything that the signer does now: another batch would hear the same.
+_OF_ALL: Final = frozenset({
+    "lease-fresh", "guard-agrees", "organisation-known", "operation-known", "limit-fees", "bytes-fee", "bytes-read",
+    "bytes-inputs", "bytes-change",
+})
+# Rules that come after "signed before": who hears one of them was never signed.
+_PROVES: Final = _AGAIN | _MORE | frozenset({
+    "payout-once", "debt-once", "destination-known", "destination-cooled", "destination-current", "limit-amount",
+    "limit-tier", "limit-window", "limit-fees", "bytes-outputs", "bytes-change", "bytes-fee",
+})
+_ALL_SCOPES: Final = ("organisation", "asset:", "network:")
 
 
 async def sign(bench: Bench) -> bool:
     """Ask for every planned attempt. Whether one was signed or dropped."""
     done = False
-    for attempt in await store.attempts_in(bench.connection, "planned"):
+    for attempt in await store.attempts_in(bench.connection, "planned", bench.clock()):
         payouts = await store.payouts_of(bench.connection, attempt)
-        answer = await bench.signer.ask(Ask.SIGN, await _question(bench, attempt, payouts))
-        if isinstance(answer, RefusedAnswer):
-            await _drop(bench, attempt, payouts, answer)
+        question = await _question(bench, attempt, payouts)
+        was_asked = await store.asking(bench.connection, attempt.chain_transaction)
+        answer = await bench.signer.ask(Ask.SIGN, question)
+        if not isinstance(answer, RefusedAnswer):
+            await _keep(bench, attempt, b64decode(Fields(answer).text("signed", 2**24)))
+        elif was_asked and answer.rule not in _PROVES:
+            await _wait(bench, attempt, answer)
+            continue
         else:
-            signed = b64decode(Fields(answer).text("signed", 2**24))
-            await _keep(bench, attempt, signed)
+            await _drop(bench, attempt, payouts, answer)
         done = True
     return done
 
@@ -42,17 +64,38 @@ async def sign(bench: Bench) -> bool:
 async def broadcast(bench: Bench) -> bool:
     """Send what is signed. An outcome that isn't known is looked into by sending the same bytes again."""
     sent = False
-    for attempt in await store.attempts_in(bench.connection, "signed"):
-        rail = bench.rails.get(attempt.network)
-        if rail is None or attempt.signed is None:
-            continue
-        if isinstance(await rail.broadcast(attempt.signed), Accepted):
+    for attempt in await store.attempts_in(bench.connection, "signed", bench.clock()):
+        if attempt.network in bench.rails and await send(bench, attempt):
             now = bench.clock()
             async with bench.connection.transaction():
                 await store.keep_attempt(bench.connection, attempt.chain_transaction, "broadcast", now)
                 await store.move(bench.connection, attempt.payouts, State.SIGNED, State.BROADCAST, now)
             sent = True
     return sent
+
+
+async def send(bench: Bench, attempt: StoredAttempt) -> bool:
+    """The same bytes as ever, which can only be the same payment. Whether the node has them; if not, later again."""
+    rail = bench.rails[attempt.network]
+    if attempt.signed is None:
+        raise ValueError(f"{attempt.chain_transaction} has no signed bytes")
+    outcome = await rail.broadcast(attempt.signed)
+    now = bench.clock()
+    retry_at = Instant(now + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
+    match outcome:
+        case Accepted():
+            return True
+        case Unknown(reason):
+            await store.try_later(bench.connection, attempt.chain_transaction, retry_at, f"no answer: {reason}")
+        case Rejected(reason, permanent):
+            said = f"{'refused for good' if permanent else 'refused'}: {reason}"
+            if said != attempt.note:
+                LOG.error("alarm: %s: %s: the node %s", attempt.network, attempt.chain_transaction, said)
+            await store.try_later(bench.connection, attempt.chain_transaction, retry_at, said)
+            await store.note(bench.connection, attempt.payouts, Reason("broadcast_rejected", "node", said), now)
+        case _:
+            assert_never(outcome)
+    return False
 
 
 async def _question(bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout]) -> dict[str, JsonValue]:
@@ -76,39 +119,68 @@ async def _question(bench: Bench, attempt: StoredAttempt, payouts: Sequence[DueP
 
 
 async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
+    """Raises: ValueError if these aren't the bytes that were asked for, signed."""
+    transaction, _ = simulated.parse_signed(signed)
+    if simulated.encode_unsigned(transaction) != attempt.unsigned:
+        raise ValueError(f"the signer signed something else than {attempt.chain_transaction}")
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "signed", now, signed)
         await store.move(bench.connection, attempt.payouts, State.PLANNED, State.SIGNED, now)
 
 
+async def _wait(bench: Bench, attempt: StoredAttempt, refused: RefusedAnswer) -> None:
+    """It may have been signed when there was no answer: it stays planned, and is asked for again."""
+    now = bench.clock()
+    retry_at = Instant(now + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
+    async with bench.connection.transaction():
+        await store.try_later(
+            bench.connection, attempt.chain_transaction, retry_at, f"{refused.rule}: {refused.reason}"
+        )
+        await store.note(bench.connection, attempt.payouts, reason_of(refused), now)
+
+
 async def _drop(
     bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout], refused: RefusedAnswer
 ) -> None:
-    """Nothing was signed. If the rule is about one payout, the others are planned again without it."""
+    """Nothing was signed. Those that the rule is about wait; the others are planned again without them."""
+    named = _meant(payouts, refused)
+    again = {each.subject: each for each in named}.values() if refused.rule in _AGAIN else ()
+    answers = [await ask_people(bench, payout) for payout in again]
+    asked_in_vain = next((answer for answer in answers if isinstance(answer, RefusedAnswer)), None)
     now = bench.clock()
-    named = [payout for payout in payouts if payout.id in refused.reason or payout.subject in refused.reason]
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "dropped", now)
         await store.move(
-            bench.connection, attempt.payouts, State.PLANNED, State.READY, now, reason=f"signer: {refused.rule}"
+            bench.connection, attempt.payouts, State.PLANNED, State.READY, now, reason=reason_of(refused)
         )
-        for payout in named or payouts:
-            await _put_back(bench, payout, refused, now)
-    if refused.rule in _AGAIN:
-        for payout in {each.subject: each for each in named or payouts}.values():
-            await ask_people(bench, payout)
+        for payout in named:
+            await _put_back(bench, payout, asked_in_vain or refused, now)
+
+
+def _meant(payouts: Sequence[DuePayout], refused: RefusedAnswer) -> Sequence[DuePayout]:
+    """Those that a refusal is about. Where it doesn't say, half of them: the smaller batch is asked for next."""
+    reason = refused.reason
+    named = [payout for payout in payouts if payout.id in reason or payout.subject in reason]
+    if refused.rule == "not-frozen":
+        named = [each for each in payouts if f"client:{each.client} " in reason
+                 or f"beneficiary:{each.beneficiary} " in reason]
+        if reason.startswith(_ALL_SCOPES):
+            return payouts
+    if named or refused.rule in _OF_ALL or len(payouts) == 1:
+        return named or payouts
+    return payouts[len(payouts) // 2 :]
 
 
 async def _put_back(bench: Bench, payout: DuePayout, refused: RefusedAnswer, now: Instant) -> None:
     if refused.rule in _AGAIN | _MORE:
         await store.move(
             bench.connection, [payout.id], State.READY, State.AWAITING_APPROVAL, now,
-            retry_at=Instant(now + HOUR_MS), reason=f"{refused.rule}: {refused.reason}",
+            retry_at=Instant(now + HOUR_MS), reason=reason_of(refused),
         )
         return
-    hold, retry_at = hold_of(refused, now)
+    hold, retry_at = hold_of(refused, now, payout.holds)
     await store.move(
         bench.connection, [payout.id], State.READY, State.HELD, now, hold=hold, retry_at=retry_at,
-        reason=f"{refused.rule}: {refused.reason}",
+        reason=reason_of(refused),
     )

@@ -1,46 +1,53 @@
-"""What a payout waits for before it can be planned: its end, its time, people, funds. Each answer is a state.
+"""What a payout waits for before it can be planned: its end, its time, screening, people, funds. All are states.
 
 The signer says whether people are needed, and writes the request that they sign; it says the same again when it is
 asked to sign, so what is believed here costs time and never money.
 """
 
+from typing import Final
+
 from strongroom.domain.document import Fields
-from strongroom.domain.instant import HOUR_MS, Instant
+from strongroom.domain.instant import HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.payout import HoldReason, State
-from strongroom.engine.bench import LATER_MS, SOON_MS, Bench, hold_of
+from strongroom.engine.bench import LATER_MS, SOON_MS, Bench, hold_of, later_ms, reason_of
+from strongroom.engine.screening import Hit, ScreeningError
 from strongroom.engine.signer_client import statement
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
-from strongroom.protocol.canonical import JsonValue, record_hash
+from strongroom.protocol.canonical import JsonValue, parse_object, record_hash
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.store import engine as store
-from strongroom.store.engine import DuePayout
+from strongroom.store.engine import DuePayout, NoFundsError, Reason, StoredRequest
 
-FUNDS_WAIT_MS = 5_000
+FUNDS_WAIT_MS: Final = 5_000
+Asked = dict[str, JsonValue | RefusedAnswer]
 
 
 async def triage(bench: Bench) -> bool:
     """Look at what came in or has waited long enough. Whether anything moved."""
     moved = False
-    asked: dict[str, JsonValue | RefusedAnswer] = {}
+    asked: Asked = {}
     for payout in await store.due_payouts(bench.connection, (State.RECEIVED, State.HELD), bench.clock()):
-        moved |= await _end(bench, payout) or await _look(bench, payout, asked)
+        moved |= await end(bench, payout) or await _look(bench, payout, asked)
     return moved
 
 
 async def collect(bench: Bench) -> bool:
     """Payouts for which enough people have answered are ready; the signer verifies what they said."""
     moved = False
+    asked: Asked = {}
     for payout in await store.due_payouts(bench.connection, (State.AWAITING_APPROVAL,), bench.clock()):
         now = bench.clock()
-        if await _end(bench, payout):
+        if await end(bench, payout):
             moved = True
             continue
         request = await store.newest_request(bench.connection, payout.subject)
-        if request is None or request.people < request.approvals:
-            await store.wait(bench.connection, [payout.id], Instant(now + HOUR_MS))
+        if request is None or (payout.subject not in asked and _expires(request) <= now):
+            moved |= await _ask_once(bench, payout, asked)
+        elif request.people < request.approvals:
+            soon = min(now + HOUR_MS, max(_expires(request), now + SOON_MS))
+            await store.wait(bench.connection, [payout.id], Instant(soon), now)
         else:
-            await _make_ready(bench, payout)
-            moved = True
+            moved |= await _make_ready(bench, payout)
     return moved
 
 
@@ -59,72 +66,120 @@ async def ask_people(bench: Bench, payout: DuePayout) -> JsonValue | RefusedAnsw
     return answer
 
 
-async def _look(bench: Bench, payout: DuePayout, asked: dict[str, JsonValue | RefusedAnswer]) -> bool:
+async def hold(bench: Bench, payout: DuePayout, why: HoldReason, retry_at: Instant, reason: Reason | None) -> bool:
+    """Held from now on, or still. Never news to go on for: always False."""
     now = bench.clock()
-    if payout.network not in bench.rails:
-        await _hold(bench, payout, HoldReason.RAIL, Instant(now + LATER_MS))
-        return False
-    if payout.not_before is not None and payout.not_before > now:
-        await _hold(bench, payout, HoldReason.NOT_BEFORE, payout.not_before)
-        return False
-    if not payout.is_registered:
-        await store.wait(bench.connection, [payout.id], Instant(now + SOON_MS))
-        return False
-    if payout.subject not in asked:
-        asked[payout.subject] = await ask_people(bench, payout)
-    answer = asked[payout.subject]
-    if isinstance(answer, RefusedAnswer):
-        await _hold(bench, payout, *hold_of(answer, now))
-        return False
-    if Fields(answer).integer("approvals", 0, 100):
-        await store.move(bench.connection, [payout.id], payout.state, State.AWAITING_APPROVAL, now)
-        return True
-    return await _make_ready(bench, payout)
-
-
-async def _make_ready(bench: Bench, payout: DuePayout) -> bool:
-    now = bench.clock()
-    if not await store.reserve(bench.connection, [payout.id], now):
-        await _hold(bench, payout, HoldReason.FUNDS, Instant(now + FUNDS_WAIT_MS))
-        return False
-    await store.move(bench.connection, [payout.id], payout.state, State.READY, now)
-    return True
-
-
-async def _hold(bench: Bench, payout: DuePayout, reason: HoldReason, retry_at: Instant) -> None:
-    """Held from now on, or still."""
     if payout.state is State.HELD:
-        await store.wait(bench.connection, [payout.id], retry_at)
+        await store.wait(bench.connection, [payout.id], retry_at, now, hold=why, reason=reason)
     else:
         await store.move(
-            bench.connection, [payout.id], payout.state, State.HELD, bench.clock(), hold=reason, retry_at=retry_at
+            bench.connection, [payout.id], payout.state, State.HELD, now, hold=why, retry_at=retry_at, reason=reason
         )
+    return False
 
 
-async def _end(bench: Bench, payout: DuePayout) -> bool:
-    """Whether it ended unpaid: its client took it back, or its time is over. Only with the signer's receipt."""
+async def end(bench: Bench, payout: DuePayout) -> bool:
+    """Whether it ended unpaid: its client took it back, or its time is over. Only with the signer's receipt.
+
+    A cancel that the signer refuses because money may be on its way changes nothing. One that it can't believe holds
+    the payout: somebody doesn't want it paid, and people must see who.
+    """
     if payout.is_cancel_requested:
         found = await store.cancel_evidence(bench.connection, payout)
         if found is None:
             return False
         subject, evidence = found
         body: dict[str, JsonValue] = {"evidence": evidence.document(), "organisation": payout.organisation}
-        return await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
+        refused = await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
+        if refused is not None and refused.rule != "payout-once":
+            retry_at = Instant(bench.clock() + later_ms(payout.holds))
+            await hold(bench, payout, HoldReason.SCREENING, retry_at, reason_of(refused))
+        return refused is None or refused.rule != "payout-once"
     if payout.expires_at is not None and payout.expires_at <= bench.clock() and payout.is_registered:
         body = {"object": payout.id, "organisation": payout.organisation}
-        return await _bury(bench, payout, payout.id, Ask.RECEIPT, body, State.EXPIRED)
+        return await _bury(bench, payout, payout.id, Ask.RECEIPT, body, State.EXPIRED) is None
     return False
 
 
-async def _bury(
-    bench: Bench, payout: DuePayout, subject: str, ask: Ask, body: dict[str, JsonValue], end: State
-) -> bool:
-    answer = await bench.signer.ask(ask, body)
-    if isinstance(answer, RefusedAnswer):
-        return False
-    raw, signature = statement(answer, "receipt")
+async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
     now = bench.clock()
-    await store.keep_receipt(bench.connection, payout.organisation, subject, raw, signature, now)
-    await store.move(bench.connection, [payout.id], payout.state, end, now, reason=str(ask))
+    if payout.network not in bench.rails:
+        reason = Reason("no_rail", "engine", f"nothing pays on {payout.network} here")
+        return await hold(bench, payout, HoldReason.RAIL, Instant(now + LATER_MS), reason)
+    if payout.not_before is not None and payout.not_before > now:
+        return await hold(bench, payout, HoldReason.NOT_BEFORE, payout.not_before, None)
+    if not payout.is_registered:
+        return await _wait_for_signer(bench, payout)
+    try:
+        screened = await bench.screen.screen(payout)
+    except ScreeningError as fault:
+        reason = Reason("screening_unavailable", "screening", str(fault))
+        return await hold(bench, payout, HoldReason.SCREENING, Instant(now + LATER_MS), reason)
+    if isinstance(screened, Hit):
+        reason = Reason("screening_hit", screened.source, screened.detail)
+        return await hold(bench, payout, HoldReason.SCREENING, Instant(now + LATER_MS), reason)
+    return await _ask_once(bench, payout, asked)
+
+
+async def _ask_once(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
+    """Who is needed for it, or for its run, asked once in a step. Whether it moved."""
+    now = bench.clock()
+    if payout.subject not in asked:
+        asked[payout.subject] = await ask_people(bench, payout)
+    answer = asked[payout.subject]
+    if isinstance(answer, RefusedAnswer):
+        return await hold(bench, payout, *hold_of(answer, now, payout.holds), reason_of(answer))
+    if not Fields(answer).integer("approvals", 0, 100):
+        return await _make_ready(bench, payout)
+    if payout.state is State.AWAITING_APPROVAL:
+        await store.wait(bench.connection, [payout.id], Instant(now + HOUR_MS), now)
+        return False
+    await store.move(bench.connection, [payout.id], payout.state, State.AWAITING_APPROVAL, now)
     return True
 
+
+async def _wait_for_signer(bench: Bench, payout: DuePayout) -> bool:
+    """It is shown its evidence by `intake`, which wakes the payout; a refusal is told, and an open run."""
+    now = bench.clock()
+    refusal = await store.refusal_of(bench.connection, payout)
+    if refusal is not None:
+        reason = Reason(refusal.rule, "signer", refusal.reason)
+        return await hold(bench, payout, HoldReason.SCREENING, max(refusal.due_at, Instant(now + SOON_MS)), reason)
+    if not payout.is_sealed:
+        reason = Reason("run_open", "client", f"{payout.run} isn't sealed yet")
+        await store.wait(bench.connection, [payout.id], Instant(now + LATER_MS), now, reason=reason)
+    else:
+        await store.wait(bench.connection, [payout.id], Instant(now + SOON_MS), now)
+    return False
+
+
+async def _make_ready(bench: Bench, payout: DuePayout) -> bool:
+    now = bench.clock()
+    try:
+        async with bench.connection.transaction():
+            await store.reserve(bench.connection, [payout.id], now)
+            await store.move(bench.connection, [payout.id], payout.state, State.READY, now)
+    except NoFundsError:
+        reason = Reason("no_funds", "ledger", "the wallet has promised all that it has")
+        return await hold(bench, payout, HoldReason.FUNDS, Instant(now + FUNDS_WAIT_MS), reason)
+    return True
+
+
+def _expires(request: StoredRequest) -> Instant:
+    """As the signer wrote it."""
+    return Instant(Fields(parse_object(request.request)).integer("expires_ms", 0, INSTANT_MAXIMUM))
+
+
+async def _bury(
+    bench: Bench, payout: DuePayout, subject: str, ask: Ask, body: dict[str, JsonValue], after: State
+) -> RefusedAnswer | None:
+    """Ended with the signer's receipt, or its refusal."""
+    answer = await bench.signer.ask(ask, body)
+    if isinstance(answer, RefusedAnswer):
+        return answer
+    raw, signature = statement(answer, "receipt")
+    now = bench.clock()
+    async with bench.connection.transaction():
+        await store.keep_receipt(bench.connection, payout.organisation, subject, raw, signature, now)
+        await store.move(bench.connection, [payout.id], payout.state, after, now)
+    return None

@@ -4,7 +4,8 @@ Reads return rows as types; writes are the functions of migration 0007, which ch
 at a time: it holds an advisory lock on the connection that it writes with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,27 +22,64 @@ from strongroom.store.session import Session
 
 ENGINE_LOCK: Final = 7163829170
 ROWS_MAXIMUM: Final = 400
+"""Of one organisation in one step, so that none keeps the others waiting."""
+STEP_MAXIMUM: Final = 4_000
+DETAIL_MAXIMUM: Final = 500
+"""Characters kept of what a reason says."""
+NEVER_OVERDRAWN: Final = "never_overdrawn"
 
 
 class EngineTakenError(Exception):
     """Another engine holds the lock."""
 
 
+class NoFundsError(Exception):
+    """The wallet hasn't enough that isn't promised already; nothing was changed."""
+
+
+class PlannedBeforeError(Exception):
+    """These very bytes were planned before, for these payouts or for others; nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """Something that a client signed and that the signer hasn't acknowledged yet."""
+    """Something that a client signed and that the signer hasn't acknowledged yet; it was refused `tries` times."""
 
     object: str
     organisation: OrganisationId
     evidence: ClientEvidence
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the signer said to something unregistered, and when it is shown it again."""
+
+    object: str
+    rule: str
+    reason: str
+    tries: int
+    due_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a payout is as it is: `code` is the signer's rule or a word of ours, `source` who says so."""
+
+    code: str
+    source: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DuePayout:
-    """A payout to look at. `subject` is what people approve: its run, or itself."""
+    """A payout to look at. `subject` is what people approve: its run, or itself. It was held `holds` times in a row."""
 
     id: PayoutId
     organisation: OrganisationId
+    client: str
+    beneficiary: str
+    digest: str
     run: RunId | None
     run_index: int | None
     state: State
@@ -53,6 +91,8 @@ class DuePayout:
     expires_at: Instant | None
     is_registered: bool
     is_cancel_requested: bool
+    is_sealed: bool
+    holds: int
 
     @property
     def subject(self) -> str:
@@ -81,24 +121,41 @@ class StoredAttempt:
     signed: bytes | None
     paths: str
     payouts: tuple[PayoutId, ...]
+    tries: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ChainReport:
-    """What watch saw last; `depth` is 0 in no block."""
+class ReportedAttempt:
+    """An attempt, and what watch saw of it last; `depth` is 0 in no block, `conflicts_with` the other's id."""
 
+    attempt: StoredAttempt
     status: str
     depth: int
+    conflicts_with: str
 
 
 _DUE: Final = """
-SELECT p.id, p.organisation, p.run, p.run_index, p.state, p.asset, p.amount::text AS amount, p.not_before, p.expires_at,
-    d.network, d.address,
+SELECT p.id, p.organisation, p.client, p.beneficiary, p.destination_digest, p.run, p.run_index, p.state, p.asset,
+    p.amount::text AS amount, p.not_before, p.expires_at, p.due_at, p.leaf, p.attempts AS holds, d.network, d.address,
+    p.run IS NULL OR EXISTS (SELECT FROM strongroom.run_seals s WHERE s.run = p.run) AS is_sealed,
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = coalesce(p.run, p.id)) AND
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = p.destination_digest) AS is_registered,
     EXISTS (SELECT FROM strongroom.cancel_requests c WHERE c.object = p.id OR c.object = p.run) AS is_cancel_requested
 FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destination_digest
 """
+_ATTEMPT: Final = """
+SELECT a.*, (SELECT array_agg(payout ORDER BY position) FROM strongroom.attempt_payouts p
+    WHERE p.chain_transaction = a.chain_transaction) AS payouts FROM strongroom.attempts a
+"""
+_REPORTED: Final = """
+SELECT a.*, r.status, r.depth, r.conflicts_with, (SELECT array_agg(payout ORDER BY position)
+    FROM strongroom.attempt_payouts p WHERE p.chain_transaction = a.chain_transaction) AS payouts
+FROM strongroom.attempts a JOIN LATERAL (SELECT c.status, c.depth, c.conflicts_with FROM strongroom.chain_reports c
+    WHERE c.chain_transaction = a.chain_transaction ORDER BY c.id DESC LIMIT 1) AS r ON true
+"""
+_OF_EACH: Final = "SELECT due.* FROM strongroom.organisations o CROSS JOIN LATERAL"
+_NEWEST: Final = "SELECT * FROM"
 
 
 async def take_lock(connection: asyncpg.Connection) -> None:
@@ -111,45 +168,68 @@ async def policies(connection: Session) -> Mapping[OrganisationId, Policy]:
     return await read_policies(connection)
 
 
-async def unregistered_destinations(connection: Session) -> list[Unregistered]:
+async def unregistered_destinations(connection: Session, now: Instant) -> list[Unregistered]:
     """Oldest first, so that a version never comes before the one that it follows."""
     rows = await connection.fetch(
-        "SELECT d.digest AS object, d.organisation, e.signature_base, e.signature, e.body "
-        "FROM strongroom.destinations d JOIN strongroom.evidence e ON e.id = d.evidence WHERE NOT EXISTS "
-        "(SELECT FROM strongroom.registrations r WHERE r.object = d.digest) ORDER BY d.evidence LIMIT $1",
-        ROWS_MAXIMUM,
+        "SELECT d.digest AS object, d.organisation, e.signature_base, e.signature, e.body, r.tries "
+        "FROM strongroom.destinations d JOIN strongroom.evidence e ON e.id = d.evidence "
+        "LEFT JOIN LATERAL (SELECT f.tries, f.due_at FROM strongroom.refusals f WHERE f.object = d.digest "
+        "ORDER BY f.id DESC LIMIT 1) r ON true WHERE NOT EXISTS "
+        "(SELECT FROM strongroom.registrations r WHERE r.object = d.digest) "
+        "AND coalesce(r.due_at, 0) <= $2 ORDER BY d.evidence LIMIT $1",
+        ROWS_MAXIMUM, now,
     )
     return [_unregistered(row) for row in rows]
 
 
-async def unregistered_payouts(connection: Session) -> list[Unregistered]:
+async def unregistered_payouts(connection: Session, now: Instant) -> list[Unregistered]:
     """Payouts of their own, whose destination the signer knows."""
     rows = await connection.fetch(
-        "SELECT p.id AS object, p.organisation, e.signature_base, e.signature, e.body FROM strongroom.payouts p "
-        "JOIN strongroom.evidence e ON e.id = p.evidence WHERE p.run IS NULL AND p.state IN ('received', 'held') "
+        "SELECT p.id AS object, p.organisation, e.signature_base, e.signature, e.body, r.tries "
+        "FROM strongroom.payouts p JOIN strongroom.evidence e ON e.id = p.evidence "
+        "LEFT JOIN LATERAL (SELECT f.tries, f.due_at FROM strongroom.refusals f WHERE f.object = p.id "
+        "ORDER BY f.id DESC LIMIT 1) r ON true WHERE p.run IS NULL AND p.state IN ('received', 'held') "
         "AND NOT EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = p.id) "
         "AND EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = p.destination_digest) "
-        "ORDER BY p.leaf LIMIT $1",
-        ROWS_MAXIMUM,
+        "AND coalesce(r.due_at, 0) <= $2 ORDER BY p.leaf LIMIT $1",
+        ROWS_MAXIMUM, now,
     )
     return [_unregistered(row) for row in rows]
 
 
-async def unregistered_runs(connection: Session) -> list[Unregistered]:
+async def unregistered_runs(connection: Session, now: Instant) -> list[Unregistered]:
     """Sealed ones."""
     rows = await connection.fetch(
-        "SELECT s.run AS object, u.organisation, e.signature_base, e.signature, e.body FROM strongroom.run_seals s "
-        "JOIN strongroom.runs u ON u.id = s.run JOIN strongroom.evidence e ON e.id = s.evidence WHERE NOT EXISTS "
-        "(SELECT FROM strongroom.registrations r WHERE r.object = s.run) ORDER BY s.evidence LIMIT 20"
+        "SELECT s.run AS object, u.organisation, e.signature_base, e.signature, e.body, r.tries "
+        "FROM strongroom.run_seals s JOIN strongroom.runs u ON u.id = s.run "
+        "JOIN strongroom.evidence e ON e.id = s.evidence "
+        "LEFT JOIN LATERAL (SELECT f.tries, f.due_at FROM strongroom.refusals f WHERE f.object = s.run "
+        "ORDER BY f.id DESC LIMIT 1) r ON true WHERE NOT EXISTS "
+        "(SELECT FROM strongroom.registrations r WHERE r.object = s.run) "
+        "AND coalesce(r.due_at, 0) <= $1 ORDER BY s.evidence LIMIT 20",
+        now,
     )
     return [_unregistered(row) for row in rows]
+
+
+async def refusal_of(connection: Session, payout: DuePayout) -> Refusal | None:
+    """Why the signer doesn't know it, if that was refused: its destination, itself, or its run."""
+    row = await connection.fetchrow(
+        "SELECT * FROM strongroom.refusals r WHERE r.object = ANY ($1) AND NOT EXISTS "
+        "(SELECT FROM strongroom.registrations g WHERE g.object = r.object) ORDER BY r.id DESC LIMIT 1",
+        [payout.digest, payout.subject],
+    )
+    if row is None:
+        return None
+    return Refusal(row["object"], row["rule"], row["reason"], row["tries"], Instant(row["due_at"]))
 
 
 async def due_payouts(connection: Session, states: Sequence[State], now: Instant) -> list[DuePayout]:
-    """Those in one of these states whose time has come, the longest waiting first."""
+    """Those in one of these states whose time has come, the longest waiting first, of each organisation so many."""
     rows = await connection.fetch(
-        f"{_DUE} WHERE p.state = ANY ($1) AND p.due_at <= $2 ORDER BY p.due_at, p.leaf LIMIT $3",
-        [state.value for state in states], now, ROWS_MAXIMUM,
+        f"{_OF_EACH} ({_DUE} WHERE p.organisation = o.id AND p.state = ANY ($1) AND p.due_at <= $2 "
+        "ORDER BY p.due_at, p.leaf LIMIT $3) AS due ORDER BY due.due_at, due.leaf LIMIT $4",
+        [state.value for state in states], now, ROWS_MAXIMUM, STEP_MAXIMUM,
     )
     return [_due(row) for row in rows]
 
@@ -205,21 +285,38 @@ async def run_leaf(connection: Session, run: str, index: int) -> bytes:
     return leaf
 
 
-async def attempts_in(connection: Session, *states: str) -> list[StoredAttempt]:
-    """The attempts that are so far, oldest first."""
+async def attempts_in(connection: Session, state: str, now: Instant) -> list[StoredAttempt]:
+    """The attempts that are so far and due, oldest first."""
     rows = await connection.fetch(
-        "SELECT a.*, (SELECT array_agg(payout ORDER BY position) FROM strongroom.attempt_payouts p "
-        "WHERE p.chain_transaction = a.chain_transaction) AS payouts FROM strongroom.attempts a "
-        "WHERE a.state = ANY ($1) ORDER BY a.created_at LIMIT $2",
-        list(states), ROWS_MAXIMUM,
+        f"{_ATTEMPT} WHERE a.state = $1 AND a.due_at <= $2 ORDER BY a.created_at LIMIT $3", state, now, ROWS_MAXIMUM
+    )
+    return [_attempt(row) for row in rows]
+
+
+async def planned_wallets(connection: Session) -> frozenset[tuple[OrganisationId, str]]:
+    """Organisation and network of each plan that isn't signed yet."""
+    rows = await connection.fetch("SELECT organisation, network FROM strongroom.attempts WHERE state = 'planned'")
+    return frozenset((OrganisationId(row["organisation"]), row["network"]) for row in rows)
+
+
+async def reported_attempts(
+    connection: Session, now: Instant, finality_minimum: int, finality_maximum: int
+) -> list[ReportedAttempt]:
+    """Those of which watch saw something that could move them, oldest first; of the settled ones the newest."""
+    rows = await connection.fetch(
+        f"{_REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND a.due_at <= $1 AND "
+        "((a.state = 'signed' AND r.status <> 'unseen') OR "
+        "(a.state = 'broadcast' AND r.status <> 'pending') OR "
+        "(a.state = 'confirmed' AND (coalesce(r.depth, 0) = 0 OR r.depth >= $2))) ORDER BY a.created_at LIMIT $3",
+        now, finality_minimum, ROWS_MAXIMUM,
+    )
+    rows += await connection.fetch(
+        f"{_NEWEST} ({_REPORTED} WHERE a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) AS settled "
+        "WHERE coalesce(depth, 0) < $1",
+        finality_maximum, ROWS_MAXIMUM,
     )
     return [
-        StoredAttempt(
-            row["chain_transaction"], OrganisationId(row["organisation"]), row["network"], row["operation"],
-            row["state"], row["unsigned"], row["signed"], row["paths"],
-            tuple(PayoutId(each) for each in row["payouts"] or ()),
-        )
-        for row in rows
+        ReportedAttempt(_attempt(row), row["status"], row["depth"] or 0, row["conflicts_with"] or "") for row in rows
     ]
 
 
@@ -233,40 +330,74 @@ async def reserved_coins(connection: Session, organisation: OrganisationId) -> f
     return frozenset(row["outpoint"] for row in rows)
 
 
-async def chain_report(connection: Session, chain_transaction: str) -> ChainReport | None:
-    row = await connection.fetchrow(
-        "SELECT status, depth FROM strongroom.chain_reports WHERE chain_transaction = $1 ORDER BY id DESC LIMIT 1",
-        chain_transaction,
+async def addresses_of(connection: Session, organisation: OrganisationId, network: str, generation: int) -> list[str]:
+    """The wallet's addresses that were published, by their place."""
+    rows = await connection.fetch(
+        "SELECT address FROM strongroom.wallet_addresses WHERE organisation = $1 AND network = $2 AND generation = $3 "
+        "ORDER BY position",
+        organisation, network, generation,
     )
-    return None if row is None else ChainReport(row["status"], row["depth"] or 0)
+    return [row["address"] for row in rows]
+
+
+async def publish_addresses(
+    connection: Session, organisation: OrganisationId, network: str, generation: int, first: int,
+    addresses: Sequence[str], at: Instant,
+) -> None:
+    await connection.execute(
+        "SELECT strongroom.engine_addresses($1, $2, $3, $4, $5, $6)", organisation, network, generation, first,
+        list(addresses), at,
+    )
 
 
 async def register(connection: Session, organisation: OrganisationId, objects: Sequence[str], at: Instant) -> None:
     await connection.execute("SELECT strongroom.engine_register($1, $2, $3)", list(objects), organisation, at)
 
 
-async def reserve(connection: Session, payouts: Sequence[PayoutId], at: Instant) -> bool:
-    """Whether the wallet has enough for all of them; nothing is reserved if not."""
-    try:
+async def refuse(connection: Session, organisation: OrganisationId, refusals: Sequence[Refusal], at: Instant) -> None:
+    await connection.execute(
+        "SELECT strongroom.engine_refuse($1, $2, $3, $4, $5, $6, $7)", [each.object for each in refusals], organisation,
+        [each.rule for each in refusals], [each.reason[:DETAIL_MAXIMUM] for each in refusals],
+        [each.tries for each in refusals], [each.due_at for each in refusals], at,
+    )
+
+
+async def reserve(connection: Session, payouts: Sequence[PayoutId], at: Instant) -> None:
+    """Raises: NoFundsError if the wallet hasn't enough for all of them."""
+    with _no_funds():
         await connection.execute("SELECT strongroom.engine_reserve($1, $2)", list(payouts), at)
-    except asyncpg.CheckViolationError:
-        return False
-    return True
+
+
+async def release(connection: Session, payouts: Sequence[PayoutId], at: Instant) -> None:
+    """Give back what they reserve; only what is held or ready can."""
+    await connection.execute("SELECT strongroom.engine_release($1, $2)", list(payouts), at)
 
 
 async def move(
     connection: Session, payouts: Sequence[PayoutId], before: State, after: State, at: Instant, *,
-    hold: HoldReason | None = None, retry_at: Instant | None = None, reason: str = "",
+    hold: HoldReason | None = None, retry_at: Instant | None = None, reason: Reason | None = None,
 ) -> None:
     """All or none. Raises: asyncpg.CheckViolationError for a move that isn't one, or that comes too late."""
     await connection.execute(
-        "SELECT strongroom.engine_move($1, $2, $3, $4, $5, $6, $7)",
-        list(payouts), before.value, after.value, None if hold is None else hold.value, retry_at, reason, at,
+        "SELECT strongroom.engine_move($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        list(payouts), before.value, after.value, None if hold is None else hold.value, retry_at, *_words(reason), at,
     )
 
 
-async def wait(connection: Session, payouts: Sequence[PayoutId], due_at: Instant) -> None:
-    await connection.execute("SELECT strongroom.engine_wait($1, $2)", list(payouts), due_at)
+async def wait(
+    connection: Session, payouts: Sequence[PayoutId], due_at: Instant, at: Instant, *,
+    hold: HoldReason | None = None, reason: Reason | None = None,
+) -> None:
+    """They stay where they are. `hold` is why from now on, for those that are held."""
+    await connection.execute(
+        "SELECT strongroom.engine_wait($1, $2, $3, $4, $5, $6, $7)",
+        list(payouts), due_at, None if hold is None else hold.value, *_words(reason), at,
+    )
+
+
+async def note(connection: Session, payouts: Sequence[PayoutId], reason: Reason | None, at: Instant) -> None:
+    """Say of payouts on their way why they don't go on; None when they do again."""
+    await connection.execute("SELECT strongroom.engine_note($1, $2, $3, $4, $5)", list(payouts), *_words(reason), at)
 
 
 async def keep_request(
@@ -289,9 +420,12 @@ async def keep_receipt(
 
 async def keep_plan(
     connection: Session, attempt: StoredAttempt, asset: str, fee: int, outpoints: Sequence[str], at: Instant
-) -> bool:
-    """Write a plan down, and its payouts as planned; False if these very bytes were planned for other payouts."""
-    try:
+) -> None:
+    """Write a plan down, its payouts as planned, and reserve its fee.
+
+    Raises: NoFundsError when the fee is more than the wallet has left, PlannedBeforeError.
+    """
+    with _no_funds(PlannedBeforeError):
         async with connection.transaction():
             await connection.execute(
                 "SELECT strongroom.engine_plan($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -299,9 +433,12 @@ async def keep_plan(
                 attempt.unsigned, attempt.paths, str(fee), list(attempt.payouts), list(outpoints), at,
             )
             await move(connection, attempt.payouts, State.READY, State.PLANNED, at)
-    except asyncpg.CheckViolationError:
-        return False
-    return True
+
+
+async def asking(connection: Session, chain_transaction: str) -> bool:
+    """Write down that the signer is asked now; whether it was before, without an answer."""
+    before: bool = await connection.fetchval("SELECT strongroom.engine_asking($1)", chain_transaction)
+    return before
 
 
 async def keep_attempt(
@@ -310,12 +447,39 @@ async def keep_attempt(
     await connection.execute("SELECT strongroom.engine_attempt($1, $2, $3, $4)", chain_transaction, state, signed, at)
 
 
-async def post_fee(connection: Session, chain_transaction: str, at: Instant) -> None:
-    await connection.execute("SELECT strongroom.engine_fee($1, $2)", chain_transaction, at)
+async def try_later(connection: Session, chain_transaction: str, due_at: Instant, said: str) -> None:
+    await connection.execute(
+        "SELECT strongroom.engine_try_later($1, $2, $3)", chain_transaction, due_at, said[:DETAIL_MAXIMUM]
+    )
+
+
+@contextmanager
+def _no_funds(otherwise: type[Exception] = asyncpg.CheckViolationError) -> Iterator[None]:
+    """Tells a wallet that hasn't enough from other violations, which are raised as `otherwise`."""
+    try:
+        yield
+    except asyncpg.CheckViolationError as fault:
+        if fault.constraint_name == NEVER_OVERDRAWN:
+            raise NoFundsError from fault
+        if otherwise is asyncpg.CheckViolationError:
+            raise
+        raise otherwise(str(fault)) from fault
+
+
+def _words(reason: Reason | None) -> tuple[str | None, str | None, str | None]:
+    return (None, None, None) if reason is None else (reason.code, reason.source, reason.detail[:DETAIL_MAXIMUM])
+
+
+def _attempt(row: asyncpg.Record) -> StoredAttempt:
+    return StoredAttempt(
+        row["chain_transaction"], OrganisationId(row["organisation"]), row["network"], row["operation"], row["state"],
+        row["unsigned"], row["signed"], row["paths"], tuple(PayoutId(each) for each in row["payouts"] or ()),
+        row["tries"], row["note"] or "",
+    )
 
 
 def _unregistered(row: asyncpg.Record) -> Unregistered:
-    return Unregistered(row["object"], OrganisationId(row["organisation"]), _evidence(row))
+    return Unregistered(row["object"], OrganisationId(row["organisation"]), _evidence(row), row["tries"] or 0)
 
 
 def _evidence(row: asyncpg.Record) -> ClientEvidence:
@@ -324,7 +488,9 @@ def _evidence(row: asyncpg.Record) -> ClientEvidence:
 
 def _due(row: asyncpg.Record) -> DuePayout:
     return DuePayout(
-        PayoutId(row["id"]), OrganisationId(row["organisation"]), None if row["run"] is None else RunId(row["run"]),
-        row["run_index"], State(row["state"]), row["asset"], int(row["amount"]), row["network"], row["address"],
+        PayoutId(row["id"]), OrganisationId(row["organisation"]), row["client"], row["beneficiary"],
+        row["destination_digest"], None if row["run"] is None else RunId(row["run"]), row["run_index"],
+        State(row["state"]), row["asset"], int(row["amount"]), row["network"], row["address"],
         row["not_before"], row["expires_at"], row["is_registered"], row["is_cancel_requested"],
+        row["is_sealed"], row["holds"],
     )

@@ -1,5 +1,5 @@
-"""The watch process: sequences the audit log and signs its checkpoints, follows what was signed on its chain, and tells
-guard that it looks.
+"""The watch process: sequences the audit log and signs its checkpoints, follows what was signed on its chain, holds the
+ledger against it, and tells guard that it looks.
 
 When PostgreSQL goes away it waits and comes back. When the stored tree isn't the one that it signed, it stops: that
 is no fault to go on after, somebody changed the log or put an older database in its place. It knows what it signed
@@ -22,13 +22,16 @@ from nacl.signing import SigningKey
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
+from strongroom.rails.port import RailError
 from strongroom.rails.registry import open_rail
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
 from strongroom.store.session import FAULTS, SessionError, connect
+from strongroom.watch.alarms import Alarms
 from strongroom.watch.config import Config, ConfigError, read_config, read_key
-from strongroom.watch.confirmations import follow
+from strongroom.watch.confirmations import Follower
 from strongroom.watch.heartbeat import Heartbeat
 from strongroom.watch.memory import Memory
+from strongroom.watch.reconcile import Reconciler
 
 LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
@@ -64,28 +67,33 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
         await connection.close(timeout=5)
 
 
-async def follow_chains(config: Config, stop: asyncio.Event) -> None:
-    """What was signed, on its chain, until told to stop."""
+async def follow_chains(config: Config, alarms: Alarms, stop: asyncio.Event) -> None:
+    """What was signed, on its chain, and whether the ledger is what stands there, until told to stop."""
     rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
+    follower, reconciler = Follower(rails), Reconciler(rails, alarms)
     while rails and not stop.is_set():
         try:
+            for rail in rails.values():
+                await rail.identity()
             connection = await connect(config.database_url, "strongroom watch: chains")
             try:
                 while not stop.is_set():
-                    await follow(connection, rails, _now())
+                    await follower.follow(connection, _now())
+                    await reconciler.step(connection, _now())
                     await _pause(stop, FOLLOW_S)
             finally:
                 await connection.close(timeout=5)
-        except FAULTS as fault:
+        except (RailError, *FAULTS) as fault:
             LOG.warning("%s; again in %d s", fault, RETRY_S)
             await _pause(stop, RETRY_S)
 
 
-async def tell_guard(config: Config, guard_url: str, key: SigningKey, stop: asyncio.Event) -> None:
-    """A heartbeat every few seconds, until told to stop."""
+async def tell_guard(config: Config, guard_url: str, key: SigningKey, alarms: Alarms, stop: asyncio.Event) -> None:
+    """A heartbeat every few seconds while all is well, until told to stop."""
     heartbeat = Heartbeat(guard_url, config.deployment, key)
     while not stop.is_set():
-        await _pause(stop, HEARTBEAT_S if await heartbeat.beat(_now()) else RETRY_S)
+        is_heard = not alarms.undelivered and await heartbeat.beat(_now())
+        await _pause(stop, HEARTBEAT_S if is_heard else RETRY_S)
     await heartbeat.close()
 
 
@@ -124,20 +132,23 @@ async def _run(config: Config, key: SigningKey) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(watch(config, key, stop)), asyncio.create_task(follow_chains(config, stop))]
+    alarms = Alarms(config.guard_url, config.deployment, key)
+    tasks = [asyncio.create_task(watch(config, key, stop)), asyncio.create_task(follow_chains(config, alarms, stop))]
     if config.guard_url is not None:
-        tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, stop)))
+        tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, alarms, stop)))
     try:
         await asyncio.gather(*tasks)
     finally:
         stop.set()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await alarms.close()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="strongroom serve watch")
     parser.add_argument("--config", type=Path, required=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         config = read_config(parser.parse_args().config)
         uvloop.run(_run(config, read_key(config)))

@@ -1,0 +1,129 @@
+"""What watch needs to hold the ledger and the attempts against the chain, and where it writes what it found."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import Instant
+from strongroom.store.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Our own record at one moment. `posted` is what the wallet has by the ledger, reservations aside.
+
+    `states` are the attempts that stand in the chain and of which we hold the signed bytes; `absent` the settled ones
+    that don't stand in it, with their unsigned bytes.
+    """
+
+    posted: int
+    states: Mapping[str, str]
+    absent: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Ledger, chain and attempts as of one block; base units."""
+
+    organisation: OrganisationId
+    network: str
+    asset: str
+    height: int
+    block_hash: str
+    chain: int
+    ledger: int
+    expected: int
+    is_whole: bool
+
+
+async def wallet_addresses(connection: Session, network: str) -> dict[str, OrganisationId]:
+    """Whose each published address is. One that two claim is nobody's: its coins would count twice."""
+    rows = await connection.fetch(
+        "SELECT address, min(organisation) AS organisation FROM strongroom.wallet_addresses WHERE network = $1 "
+        "GROUP BY address HAVING count(DISTINCT organisation) = 1",
+        network,
+    )
+    return {row["address"]: OrganisationId(row["organisation"]) for row in rows}
+
+
+async def read_recorded(
+    connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, on_chain: Collection[str]
+) -> Recorded:
+    """All of it as of one moment."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        posted = await connection.fetchval(
+            "SELECT (debits_posted - credits_posted)::text FROM strongroom.ledger_accounts "
+            "WHERE organisation = $1 AND account = 'wallet:hot' AND asset = $2",
+            organisation, asset,
+        )
+        present = await connection.fetch(
+            "SELECT chain_transaction, state FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
+            "AND signed IS NOT NULL AND chain_transaction = ANY ($3)",
+            organisation, network, list(on_chain),
+        )
+        absent = await connection.fetch(
+            "SELECT chain_transaction, unsigned FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
+            "AND state = 'settled' AND chain_transaction <> ALL ($3)",
+            organisation, network, list(on_chain),
+        )
+    return Recorded(
+        int(posted or 0), {row["chain_transaction"]: row["state"] for row in present},
+        {row["chain_transaction"]: row["unsigned"] for row in absent},
+    )
+
+
+async def keep(connection: Session, found: Found, at: Instant) -> None:
+    await connection.execute(
+        "INSERT INTO strongroom.reconciliations (organisation, network, asset, height, block_hash, chain, ledger, "
+        "expected, is_whole, created_at) VALUES ($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric, "
+        "$8::text::numeric, $9, $10)",
+        found.organisation, found.network, found.asset, found.height, found.block_hash, str(found.chain),
+        str(found.ledger), str(found.expected), found.is_whole, at,
+    )
+
+
+async def was_whole(connection: Session, organisation: OrganisationId, asset: str) -> bool:
+    """Whether ledger and chain agreed once: before that, the wallet may simply not be funded yet."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM strongroom.reconciliations WHERE organisation = $1 AND asset = $2 AND is_whole)",
+        organisation, asset,
+    )
+    return found
+
+
+async def post_surplus(
+    connection: Session, organisation: OrganisationId, asset: str, amount: int, entry: str, at: Instant
+) -> bool:
+    """Into suspense, where nobody can be promised it. Whether it wasn't there yet."""
+    posted: bool = await connection.fetchval(
+        "SELECT strongroom.watch_surplus($1, $2, $3, $4, $5)", organisation, asset, str(amount), entry, at
+    )
+    return posted
+
+
+async def is_raised(connection: Session, organisation: OrganisationId, name: str, asset: str) -> bool:
+    """Whether guard has taken this alarm, since ledger and chain agreed last."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM strongroom.alarms a WHERE a.organisation = $1 AND a.name = $2 AND a.created_at > "
+        "coalesce((SELECT max(r.created_at) FROM strongroom.reconciliations r WHERE r.organisation = $1 "
+        "AND r.asset = $3 AND r.is_whole), -1))",
+        organisation, name, asset,
+    )
+    return found
+
+
+async def was_raised(connection: Session, organisation: OrganisationId, name: str) -> bool:
+    """Whether guard has ever taken this alarm."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM strongroom.alarms WHERE organisation = $1 AND name = $2)", organisation, name
+    )
+    return found
+
+
+async def keep_alarm(connection: Session, organisation: OrganisationId, name: str, detail: str, at: Instant) -> None:
+    await connection.execute(
+        "INSERT INTO strongroom.alarms (organisation, name, detail, created_at) VALUES ($1, $2, $3, $4)",
+        organisation, name, detail, at,
+    )

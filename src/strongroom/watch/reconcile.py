@@ -1,0 +1,142 @@
+"""After every block: is what the ledger says what stands on the chain, to the unit, and was each spend one of ours?
+
+Three sources. The chain: blocks that watch reads itself, by the addresses that the engine published. The ledger: its
+postings. The journal's spends: the attempts that the engine holds the signer's bytes of; what stands in a block and
+isn't one of them was signed by somebody who isn't our signer, or our record was rolled back. Not covered: addresses
+that the engine kept to itself, and chains that no reader is written for.
+
+A surplus goes to suspense once it is final. A deficit or an unknown spend is an alarm, and guard's lease falls.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.policy import Policy
+from strongroom.rails.port import Rail, RailError
+from strongroom.store import reconciliations as store
+from strongroom.store.organisations import read_policies
+from strongroom.store.reconciliations import Found, Recorded
+from strongroom.store.session import Connection
+from strongroom.watch.alarms import Alarms
+from strongroom.watch.chain_bytes import READERS, ChainBytesError
+from strongroom.watch.chain_view import ChainView, Holding
+
+LOG = logging.getLogger("strongroom.watch")
+SETTLED: Final = "settled"
+
+
+class Reconciler:
+    def __init__(self, rails: Mapping[str, Rail], alarms: Alarms) -> None:
+        self._views = {
+            network: ChainView(rail, READERS[network]) for network, rail in rails.items() if network in READERS
+        }
+        self._alarms = alarms
+        self._last: dict[tuple[OrganisationId, str], Found] = {}
+        self._policies: Mapping[OrganisationId, Policy] = {}
+        self._owners: dict[str, dict[str, OrganisationId]] = {}
+        self._read_at: Instant | None = None
+
+    async def step(self, connection: Connection, now: Instant) -> None:
+        """Every wallet on every chain that was read to its tip: after each block, and once a second.
+
+        Raises what PostgreSQL raises.
+        """
+        is_time = self._read_at is None or now - self._read_at >= SECOND_MS
+        if is_time:
+            self._policies, self._read_at = await read_policies(connection), now
+        for network, view in self._views.items():
+            if is_time:
+                self._owners[network] = await store.wallet_addresses(connection, network)
+            before = view.tip
+            try:
+                is_at_tip = await view.advance(self._owners[network])
+            except (RailError, ChainBytesError) as fault:
+                LOG.warning("%s can't be reconciled now: %s", network, fault)
+                continue
+            if is_at_tip and (is_time or view.tip != before):
+                await self._reconcile_all(connection, network, now)
+
+    async def _reconcile_all(self, connection: Connection, network: str, now: Instant) -> None:
+        for organisation, holding in self._views[network].holdings().items():
+            policy = self._policies.get(organisation)
+            if policy is not None and network in policy.wallets:
+                await self._reconcile(connection, organisation, policy, network, holding, now)
+
+    async def _reconcile(
+        self, connection: Connection, organisation: OrganisationId, policy: Policy, network: str,
+        holding: Holding, now: Instant,
+    ) -> None:
+        view = self._views[network]
+        asset = view.reader.asset
+        recorded = await store.read_recorded(connection, organisation, network, asset, holding.spends.keys())
+        unknown = {each: minor for each, minor in holding.spends.items() if each not in recorded.states}
+        expected = self._expected(view, organisation, holding, recorded)
+        difference = holding.balance - expected
+        is_whole = difference == 0 and not unknown
+        found = Found(
+            organisation, network, asset, *view.tip, holding.balance, recorded.posted, expected, is_whole,
+        )
+        await self._keep(connection, found, now)
+        for chain_transaction, minor in unknown.items():
+            await self._alarm_unknown(connection, organisation, chain_transaction, minor, now)
+        missing = -(difference + sum(unknown.values()))
+        if missing > 0:
+            await self._alarm_deficit(connection, found, missing, now)
+        height, block_hash = view.tip
+        finality = policy.wallets[network].finality_blocks
+        young = sum(minor for at, minor in holding.incomes if height - at + 1 < finality)
+        surplus = difference + sum(unknown.values()) - young
+        if surplus > 0:
+            entry = f"surplus:{network}:{height}:{block_hash}:{asset}"
+            if await store.post_surplus(connection, organisation, asset, surplus, entry, now):
+                LOG.warning("%s: %d of %s came that nobody expected; it is in suspense", organisation, surplus, asset)
+
+    def _expected(
+        self, view: ChainView, organisation: OrganisationId, holding: Holding, recorded: Recorded
+    ) -> int:
+        """What the chain should hold: the ledger, less what left and isn't settled, and with what is settled and gone.
+
+        An attempt that is settled here and stands in no block was taken back by a reorg that the engine hasn't seen.
+        """
+        left = sum(
+            minor for each, minor in holding.spends.items() if recorded.states.get(each, SETTLED) != SETTLED
+        )
+        back = 0
+        for raw in recorded.absent.values():
+            moved = view.reader.unsigned(raw)
+            back += view.outflow(moved, organisation, view.reader.spent(raw))
+        return recorded.posted - left + back
+
+    async def _keep(self, connection: Connection, found: Found, now: Instant) -> None:
+        """A row when something but the block changed."""
+        last = self._last.get((found.organisation, found.asset))
+        if last is None or replace(found, height=last.height, block_hash=last.block_hash) != last:
+            await store.keep(connection, found, now)
+            if not found.is_whole:
+                LOG.warning("%s: %s: chain %d, expected %d at block %d", found.organisation, found.asset, found.chain,
+                            found.expected, found.height)
+            self._last[found.organisation, found.asset] = found
+
+    async def _alarm_unknown(
+        self, connection: Connection, organisation: OrganisationId, chain_transaction: str, minor: int,
+        now: Instant,
+    ) -> None:
+        name = f"unknown-spend.{chain_transaction[:40]}"
+        if not await store.was_raised(connection, organisation, name):
+            detail = f"{chain_transaction} took {minor} that nobody here signed for"
+            if await self._alarms.raise_alarm(organisation, name, detail, now):
+                await store.keep_alarm(connection, organisation, name, detail, now)
+
+    async def _alarm_deficit(self, connection: Connection, found: Found, missing: int, now: Instant) -> None:
+        """Only of a wallet that was whole once: one that isn't funded yet lacks what its opening says."""
+        if not await store.was_whole(connection, found.organisation, found.asset):
+            return
+        name = f"deficit.{found.network}"
+        if not await store.is_raised(connection, found.organisation, name, found.asset):
+            detail = f"{missing} of {found.asset} are missing at block {found.height}"
+            if await self._alarms.raise_alarm(found.organisation, name, detail, now):
+                await store.keep_alarm(connection, found.organisation, name, detail, now)
