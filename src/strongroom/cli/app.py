@@ -27,10 +27,11 @@ Not in this version yet: {', '.join(sorted(LATER)[:7])},
 {', '.join(sorted(LATER)[7:])}."""
 
 _RUNNING: Final = Group("A sandbox on this machine", sort_key=1)
-_PAYING: Final = Group("Paying", sort_key=2)
-_CHECKING: Final = Group("Checking", sort_key=3)
-_PROGRAMS: Final = Group("For programs", sort_key=4)
-_OTHER: Final = Group("Options", sort_key=5)
+_OWN: Final = Group("A deployment of your own", sort_key=2)
+_PAYING: Final = Group("Paying", sort_key=3)
+_CHECKING: Final = Group("Checking", sort_key=4)
+_PROGRAMS: Final = Group("For programs", sort_key=5)
+_OTHER: Final = Group("Options", sort_key=6)
 
 _COMMANDS: Final = (
     ("up", "sandbox:up", _RUNNING, "Start PostgreSQL, the nodes and the product"),
@@ -38,7 +39,8 @@ _COMMANDS: Final = (
     ("status", "sandbox:status", _RUNNING, "What runs, asked of the processes"),
     ("doctor", "sandbox:doctor", _RUNNING, "What a sandbox needs, and whether it is here"),
     ("sandbox", "sandbox:app", _RUNNING, "More of it: a fresh organisation"),
-    ("serve", "serve:serve", _RUNNING, "Run one process of the product"),
+    ("init", "init:app", _OWN, "Found it: keys, genesis, journal, organisations"),
+    ("serve", "serve:serve", _OWN, "Run one process of the product"),
     ("beneficiary", "beneficiary:app", _PAYING, "Declare who is paid where"),
     ("payout", "payout:app", _PAYING, "Ask for payouts and look at them"),
     ("run", "run:app", _PAYING, "Pay many people at once, from a CSV"),

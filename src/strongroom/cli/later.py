@@ -12,7 +12,6 @@ _POLICY: Final = "the policy tools"
 _TREASURY: Final = "the tools of the treasury"
 
 LATER: Final[Mapping[str, str]] = {
-    "init": "the genesis ceremony for production",
     "key": _KEYS,
     "webhook": "the courier, which sends events",
     "policy": _POLICY,

@@ -44,6 +44,10 @@ class TrustedError(Exception):
     """The trusted half can't be set up; the message says why."""
 
 
+class SignerRefusedError(TrustedError):
+    """The signer answered, and said no; the message has its rule and reason."""
+
+
 @dataclass(slots=True)
 class Sockets:
     """Listening Unix sockets that the signer inherits, and where others find them."""
@@ -132,7 +136,7 @@ def guard_config(data: Path, folder: Path, signer_port: int, officers_port: int,
 
 
 def ask_signer(path: Path, ask: Ask, body: Mapping[str, JsonValue]) -> Any:
-    """One question on the admin socket. Raises: TrustedError if it is refused or not answered."""
+    """One question on the admin socket. Raises: SignerRefusedError, or TrustedError if nobody answers."""
     frame = write_ask(ask, body)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -144,7 +148,7 @@ def ask_signer(path: Path, ask: Ask, body: Mapping[str, JsonValue]) -> Any:
     except OSError as fault:
         raise TrustedError(f"the signer doesn't answer on {path}: {fault}") from fault
     if isinstance(answer, RefusedAnswer):
-        raise TrustedError(f"the signer refused: {answer.rule}: {answer.reason}")
+        raise SignerRefusedError(f"the signer refused: {answer.rule}: {answer.reason}")
     return answer
 
 

@@ -22,16 +22,30 @@ KEY_FILE: Final = "keys.age"
 
 
 def make_keys(folder: str, recipients: list[str]) -> str:
-    """The statement key in hex. Raises: KeyFileError, OSError if there is a key file."""
+    """The statement key in hex. The folder is made if it isn't there. Raises: KeyFileError, OSError."""
+    _own_folder(folder)
     seed = Secret(os.urandom(SEED_LENGTH))
     raw = make_key_file(seed, recipients)
-    file = os.open(f"{folder}/{KEY_FILE}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, raw)
+        file = os.open(f"{folder}/{KEY_FILE}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{folder}/{KEY_FILE} is there already, and is not made anew") from None
+    try:
+        if os.write(file, raw) != len(raw):
+            raise KeyFileError(f"{folder}/{KEY_FILE} couldn't be written whole: the disk is full")
         os.fsync(file)
     finally:
         os.close(file)
     return KeyStore(seed).statement_public_key.hex()
+
+
+def _own_folder(folder: str) -> None:
+    """Raises: OSError, KeyFileError if others can enter it."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if os.stat(folder).st_mode & 0o077:
+            raise KeyFileError(f"other users can enter {folder}: chmod 700") from None
 
 
 def found(folder: str, genesis: bytes) -> str:
