@@ -66,7 +66,7 @@ class Made:
     document: dict[str, Any]
 
 
-def assets_of(tokens: Mapping[str, str], rails: Collection[str]) -> dict[str, str]:
+def assets_of(tokens: Mapping[str, str], rails: Collection[str] = ()) -> dict[str, str]:
     """Symbol to CAIP-19 name; tokens are there when an EVM node is, SIM when the simulated chain is."""
     assets = {"BTC": f"{BITCOIN}/slip44:0", "EUR": "iso4217:EUR"}
     if "simulated" in rails:
@@ -75,7 +75,10 @@ def assets_of(tokens: Mapping[str, str], rails: Collection[str]) -> dict[str, st
 
 
 def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Made:
-    """Keys and documents of a new organisation; key files go to a folder of its own below `folder`."""
+    """Keys and documents of a new organisation; all go to a folder of its own below `folder`.
+
+    policy.json and roster.json there are the verbatim bytes of the first versions.
+    """
     organisation = _fresh(OrganisationId, "org_")
     keys = folder / organisation
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -108,6 +111,8 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
         clients=clients,
         opening={asset: _OPENING[symbol] for symbol, asset in assets.items()},
     )
+    for file_name, raw in (("policy.json", new.policy), ("roster.json", new.roster)):
+        write_private(keys / file_name, raw.decode())
     document = {
         "organisation": organisation, "clients": clients_document, "people": people_document, "assets": dict(assets),
     }
