@@ -210,8 +210,9 @@ def _read_item(fields: Fields) -> Item:
 
 
 def _read_proof(fields: Fields) -> tuple[bytes, ...]:
+    rows = fields.rows("proof", 1, PROOF_MAXIMUM)
     try:
-        return tuple(bytes.fromhex(row[0]) for row in fields.rows("proof", 1, PROOF_MAXIMUM))
+        return tuple(bytes.fromhex(row[0]) for row in rows)
     except ValueError as fault:
         raise DocumentError(fields.path("proof"), "must be hashes in hex") from fault
 
