@@ -42,7 +42,7 @@ def test_a_program_that_signs_nothing_gets_the_apis_own_answers(
     sandbox: Sandbox, proxy: str, rosa: dict[str, Any]
 ) -> None:
     body = json.dumps({
-        "beneficiary": rosa["id"], "destination_digest": rosa["destination"]["digest"], "amount": "77",
+        "beneficiary": rosa["id"], "destination_digest": rosa["destination"]["digest"], "amount": "7700",
         "asset": sandbox.document["assets"]["SIM"], "external_id": "by proxy",
     }).encode()
     json_type = {"Content_Type": "application/json"}
