@@ -234,7 +234,8 @@ def test_a_change_of_policy_keeps_what_was_approved_before_from_counting(world: 
 
 def test_of_two_that_wait_the_first_that_ripens_wins_and_the_other_ends_unused(world: World) -> None:
     one = without_tess(world)
-    other = next_roster(world, people=tuple(each for each in world.payments.standing.roster.people if each.id != BEN.id))
+    people = world.payments.standing.roster.people
+    other = next_roster(world, people=tuple(each for each in people if each.id != BEN.id))
     propose(world, "roster", one)
     world.pass_by(1_000)
     propose(world, "roster", other)
