@@ -1,4 +1,4 @@
-"""The road of payouts, all of it in reach of a test: real intake and engine on a real PostgreSQL, a real signer behind a
+"""The road of payouts, all in reach of a test: real intake and engine on a real PostgreSQL, a real signer behind a
 real Unix socket, and a simulated chain as a process. Only guard is one in memory (`tests.signer.world.TestGuard`); the
 real one has its own tests and stands in `tests/e2e`.
 
@@ -7,6 +7,7 @@ Time stands still until a test moves it, for the engine, the signer and watch al
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -106,6 +107,7 @@ class Road:
         self.destinations: dict[str, DestinationRecord] = {}
         self.payouts: dict[str, PayoutId] = {}
         self.runs: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         self.screen: Any = NoScreen()
         self.connection: Any = None
         self.watch_connection: Any = None
@@ -176,7 +178,7 @@ class Road:
         request = _request(payout_id(ORGANISATION, PAYER, IdempotencyKey(key)), key, body, record)
         made = await self.intake.pay(PAYS, request, self.evidence(given, key, "/v1/payouts"))
         assert not hasattr(made, "code"), made
-        self.payouts[name] = request.id
+        self.payouts[name], self.keys[name] = request.id, key
         return request.id
 
     async def begin_run(self, name: str, count: int, minor: int) -> None:
@@ -218,20 +220,21 @@ class Road:
 
     async def cancel(self, name: str) -> None:
         payout = self.payouts.get(name) or self.runs[name]
+        key = f"run-{name}" if name in self.runs else self.keys[name]
         path = f"/v1/{'payout-runs' if name in self.runs else 'payouts'}/{payout}/cancel"
-        given = self.world.request(path, {"idempotency_key": "cancel"}, "cancel", self.world.keys.payer, PAY_KEY)
+        given = self.world.request(path, {"idempotency_key": key}, "cancel", self.world.keys.payer, PAY_KEY)
         evidence = self.evidence(given, f"cancel-{name}", path)
         cancel = self.intake.cancel_run if name in self.runs else self.intake.cancel
-        made = await cancel(PAYS, payout, IdempotencyKey("cancel"), evidence)  # type: ignore[arg-type]  # a test keeps ids as text
+        made = await cancel(PAYS, payout, IdempotencyKey(key), evidence)  # type: ignore[arg-type]  # a test keeps ids as text
         assert not hasattr(made, "code"), made
 
     async def approve(self, name: str, *people: Human) -> None:
         """Over the newest request, as the API takes it: it doesn't matter here whether they may."""
         subject = self.runs.get(name) or self.payouts[name]
-        row = (await self.fetch(
-            "SELECT request, request_hash FROM strongroom.approval_requests WHERE subject = $1 ORDER BY id DESC LIMIT 1",
-            subject,
-        ))[0]
+        rows = await self.fetch(
+            "SELECT request, request_hash FROM strongroom.approval_requests WHERE subject = $1 ORDER BY id", subject
+        )
+        row = rows[-1]
         owner = await asyncpg.connect(self.database.owner_dsn)
         try:
             for person in people:
@@ -275,18 +278,38 @@ class Road:
         for index in range(coins):
             self.chain.fund(self.world.wallet.address(ORGANISATION, 0, index), amount // coins)
 
-    def steal(self, minor: int) -> str:
-        """A chain transaction signed with the wallet's key, which no gate has seen."""
-        address = self.world.wallet.address(ORGANISATION, 0, COINS - 1)
+    async def coin_of(self, name: str) -> tuple[simulated.Input, int]:
+        """The first coin that the newest attempt for a payout spends, and its path's index."""
+        rows = await self.fetch(
+            "SELECT a.unsigned, a.paths FROM strongroom.attempts a JOIN strongroom.attempt_payouts p USING "
+            "(chain_transaction) WHERE p.payout = $1 ORDER BY a.created_at", self.payouts[name],
+        )
+        paths = json.loads(rows[-1]["paths"])
+        return simulated.parse_unsigned(rows[-1]["unsigned"]).inputs[0], int(paths[0][1])
+
+    def spare_coin(self) -> tuple[simulated.Input, int]:
+        """The newest coin of the wallet's last funded address."""
+        index = COINS - 1
+        address = self.world.wallet.address(ORGANISATION, 0, index)
         coin = self.chain.call("POST", "/coins", {"addresses": [address]})["coins"][0]
-        inputs = (simulated.Input(bytes.fromhex(coin["txid"]), coin["index"], int(coin["amount"]), address),)
-        rest = int(coin["amount"]) - minor - 2_000
-        outputs = (simulated.Output(minor, payee("thief")), simulated.Output(rest, address))
-        raw = simulated.encode_unsigned(simulated.Transaction(inputs, outputs))
-        signed = self.world.wallet.sign(ORGANISATION, raw, [(0, COINS - 1)])
+        return simulated.Input(bytes.fromhex(coin["txid"]), coin["index"], int(coin["amount"]), address), index
+
+    def steal(self, minor: int, coin: simulated.Input, index: int) -> str:
+        """A chain transaction signed with the wallet's own key, which no gate has seen."""
+        rest = coin.amount - minor - 2_000
+        outputs = (simulated.Output(minor, payee("thief")), simulated.Output(rest, coin.address))
+        raw = simulated.encode_unsigned(simulated.Transaction((coin,), outputs))
+        signed = self.world.wallet.sign(ORGANISATION, raw, [(0, index)])
         answer = self.chain.call("POST", "/transactions", {"signed": signed.hex()})
         assert answer["accepted"], answer
         return str(answer["txid"])
+
+    async def chain_transaction_of(self, name: str) -> str:
+        rows = await self.fetch(
+            "SELECT chain_transaction FROM strongroom.attempt_payouts JOIN strongroom.attempts USING "
+            "(chain_transaction) WHERE payout = $1 ORDER BY created_at", self.payouts[name],
+        )
+        return str(rows[-1][0])
 
     # What is seen.
 
@@ -348,7 +371,7 @@ async def open_road(folder: Path, database: Database, chain: Chain, **policy: An
     signer_folder = folder / "signer"
     signer_folder.mkdir()
     world = World(signer_folder, policy_document(**policy))
-    path = Path(f"/tmp/road-{os.getpid()}-{threading.get_ident() % 10_000}.sock")  # noqa: S108 a socket's path must be short
+    path = Path(f"/tmp/road-{os.getpid()}-{threading.get_ident() % 10_000}.sock")
     owner = await asyncpg.connect(database.owner_dsn)
     keys = world.keys
     payer = NewKey(PAY_KEY, bytes(keys.payer.verify_key), [Permission.PAYOUTS_CREATE, Permission.PAYOUTS_CANCEL])

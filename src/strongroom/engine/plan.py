@@ -66,7 +66,7 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
     fitting = _fitting(wanted, free, rate)
     if fitting is None:
         return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
-    return await _write_down(bench, organisation, network, *fitting, wallet)
+    return await _write_down(bench, organisation, network, *fitting, wallet, wanted[-1])
 
 
 def _fitting(
@@ -86,9 +86,9 @@ def _fitting(
 
 async def _write_down(
     bench: Bench, organisation: OrganisationId, network: str, payouts: list[DuePayout], coins: list[Coin], fee: int,
-    wallet: Wallet,
+    wallet: Wallet, youngest: DuePayout,
 ) -> bool:
-    """Whether anything moved. Where the fee doesn't fit, the youngest payout lets go of its money for the others."""
+    """Whether anything moved. Where the fee doesn't fit, the youngest that is ready lets go of its money for it."""
     outpoints = [coin.outpoint for coin in coins]
     for more in range(OTHER_BYTES_MAXIMUM):  # a unit more for the fee makes other bytes
         attempt, paid = _build(organisation, network, payouts, coins, fee + more, wallet)
@@ -97,7 +97,7 @@ async def _write_down(
         except PlannedBeforeError:
             continue
         except NoFundsError:
-            return await _no_funds(bench, payouts[-1], "the wallet has promised what the fee needs")
+            return await _no_funds(bench, youngest, "the wallet has promised what the fee needs")
         return True
     LOG.error("%s: %s: no plan is new; its payouts stay ready", organisation, network)
     return False

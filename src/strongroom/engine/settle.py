@@ -5,17 +5,15 @@ money. An attempt that another chain transaction excludes waits and is looked in
 """
 
 import logging
-from typing import Final
 
-from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.instant import Instant
 from strongroom.domain.payout import State
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.sign import RESEND_MAXIMUM_MS, send
 from strongroom.store import engine as store
-from strongroom.store.engine import Reason, ReportedAttempt, StoredAttempt
+from strongroom.store.engine import EXCLUDED, Reason, ReportedAttempt, StoredAttempt
 
 LOG = logging.getLogger("strongroom.engine")
-CONFLICT_WAIT_MS: Final = 10 * SECOND_MS
 
 
 async def settle(bench: Bench) -> bool:
@@ -34,9 +32,8 @@ async def settle(bench: Bench) -> bool:
         if after is not None:
             await _move(bench, attempt, after)
             moved = True
-        if reported.status == "conflicted":
-            await _look_into(bench, reported)
-        elif reported.status == "unseen":
+        await _look_into(bench, reported)
+        if reported.status == "unseen" and attempt.state == State.BROADCAST:
             await _send_again(bench, attempt)
     return moved
 
@@ -65,13 +62,18 @@ async def _move(bench: Bench, attempt: StoredAttempt, after: State) -> None:
 
 
 async def _look_into(bench: Bench, reported: ReportedAttempt) -> None:
+    """Said once of it, and taken back once if the chain changes its mind."""
     attempt, now = reported.attempt, bench.clock()
-    said = f"excluded by {reported.conflicts_with}"
-    if said != attempt.note:
+    is_excluded = reported.status == "conflicted"
+    if is_excluded == attempt.note.startswith(EXCLUDED):
+        return
+    said = f"{EXCLUDED}{reported.conflicts_with}" if is_excluded else ""
+    if is_excluded:
         LOG.error("alarm: %s: %s is %s", attempt.network, attempt.chain_transaction, said)
-    if attempt.state != State.SETTLED:
-        await store.try_later(bench.connection, attempt.chain_transaction, Instant(now + CONFLICT_WAIT_MS), said)
-    await store.note(bench.connection, attempt.payouts, Reason("conflicted", "chain", said), now)
+    async with bench.connection.transaction():
+        await store.try_later(bench.connection, attempt.chain_transaction, now, said)
+        reason = Reason("conflicted", "chain", said) if is_excluded else None
+        await store.note(bench.connection, attempt.payouts, reason, now)
 
 
 async def _send_again(bench: Bench, attempt: StoredAttempt) -> None:

@@ -19,6 +19,8 @@ from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout, NoFundsError, Reason, StoredRequest
 
 FUNDS_WAIT_MS: Final = 5_000
+DEAD: Final = "intent-alive"
+"""The rule by which the signer refuses what was taken back or is over."""
 Asked = dict[str, JsonValue | RefusedAnswer]
 
 
@@ -36,18 +38,10 @@ async def collect(bench: Bench) -> bool:
     moved = False
     asked: Asked = {}
     for payout in await store.due_payouts(bench.connection, (State.AWAITING_APPROVAL,), bench.clock()):
-        now = bench.clock()
         if await end(bench, payout):
             moved = True
             continue
-        request = await store.newest_request(bench.connection, payout.subject)
-        if request is None or (payout.subject not in asked and _expires(request) <= now):
-            moved |= await _ask_once(bench, payout, asked)
-        elif request.people < request.approvals:
-            soon = min(now + HOUR_MS, max(_expires(request), now + SOON_MS))
-            await store.wait(bench.connection, [payout.id], Instant(soon), now)
-        else:
-            moved |= await _make_ready(bench, payout)
+        moved |= await _hear_people(bench, payout, asked)
     return moved
 
 
@@ -79,26 +73,50 @@ async def hold(bench: Bench, payout: DuePayout, why: HoldReason, retry_at: Insta
 
 
 async def end(bench: Bench, payout: DuePayout) -> bool:
-    """Whether it ended unpaid: its client took it back, or its time is over. Only with the signer's receipt.
+    """Whether it ended unpaid, or has to wait for it: it was taken back, or its time is over.
 
-    A cancel that the signer refuses because money may be on its way changes nothing. One that it can't believe holds
-    the payout: somebody doesn't want it paid, and people must see who.
+    Only with the signer's receipt. Somebody may have told guard as well, and then the signer has buried it already. A
+    cancel that comes too late changes nothing. One that the signer can't believe holds the payout: somebody doesn't
+    want it paid, and people must see who.
     """
+    if payout.status_code == DEAD and await _bury_dead(bench, payout):
+        return True
     if payout.is_cancel_requested:
-        found = await store.cancel_evidence(bench.connection, payout)
-        if found is None:
-            return False
-        subject, evidence = found
-        body: dict[str, JsonValue] = {"evidence": evidence.document(), "organisation": payout.organisation}
-        refused = await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
-        if refused is not None and refused.rule != "payout-once":
-            retry_at = Instant(bench.clock() + later_ms(payout.holds))
-            await hold(bench, payout, HoldReason.SCREENING, retry_at, reason_of(refused))
-        return refused is None or refused.rule != "payout-once"
+        return await _cancel(bench, payout)
     if payout.expires_at is not None and payout.expires_at <= bench.clock() and payout.is_registered:
-        body = {"object": payout.id, "organisation": payout.organisation}
-        return await _bury(bench, payout, payout.id, Ask.RECEIPT, body, State.EXPIRED) is None
+        return await _bury(bench, payout, payout.id, Ask.RECEIPT, _of(payout, payout.id), State.EXPIRED) is None
     return False
+
+
+async def _cancel(bench: Bench, payout: DuePayout) -> bool:
+    """By its client's request. False when it was signed before, and goes on."""
+    found = await store.cancel_evidence(bench.connection, payout)
+    if found is None:
+        return False
+    subject, evidence = found
+    body: dict[str, JsonValue] = {"evidence": evidence.document(), "organisation": payout.organisation}
+    refused = await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
+    if refused is None or await _bury_dead(bench, payout):
+        return True
+    if refused.rule == "payout-once":
+        return False
+    retry_at = Instant(bench.clock() + later_ms(payout.holds))
+    await hold(bench, payout, HoldReason.SCREENING, retry_at, reason_of(refused))
+    return True
+
+
+async def _bury_dead(bench: Bench, payout: DuePayout) -> bool:
+    """Whether the signer says that it, or its run, will never be paid."""
+    is_over = payout.expires_at is not None and payout.expires_at <= bench.clock()
+    after = State.EXPIRED if is_over else State.CANCELLED
+    for subject in dict.fromkeys((payout.id, payout.subject)):
+        if await _bury(bench, payout, subject, Ask.RECEIPT, _of(payout, subject), after) is None:
+            return True
+    return False
+
+
+def _of(payout: DuePayout, subject: str) -> dict[str, JsonValue]:
+    return {"object": subject, "organisation": payout.organisation}
 
 
 async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
@@ -118,7 +136,18 @@ async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
     if isinstance(screened, Hit):
         reason = Reason("screening_hit", screened.source, screened.detail)
         return await hold(bench, payout, HoldReason.SCREENING, Instant(now + LATER_MS), reason)
-    return await _ask_once(bench, payout, asked)
+    return await _hear_people(bench, payout, asked)
+
+
+async def _hear_people(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
+    """By the request that is alive, or else by a new one, which would end the life of any before. Whether it moved."""
+    now = bench.clock()
+    request = await store.newest_request(bench.connection, payout.subject)
+    if request is None or _expires(request) <= now:
+        return await _ask_once(bench, payout, asked)
+    if request.people >= request.approvals:
+        return await _make_ready(bench, payout)
+    return await _await_people(bench, payout, min(Instant(now + HOUR_MS), _expires(request)))
 
 
 async def _ask_once(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
@@ -131,8 +160,14 @@ async def _ask_once(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
         return await hold(bench, payout, *hold_of(answer, now, payout.holds), reason_of(answer))
     if not Fields(answer).integer("approvals", 0, 100):
         return await _make_ready(bench, payout)
+    return await _await_people(bench, payout, Instant(now + HOUR_MS))
+
+
+async def _await_people(bench: Bench, payout: DuePayout, due_at: Instant) -> bool:
+    """An approval wakes it before."""
+    now = bench.clock()
     if payout.state is State.AWAITING_APPROVAL:
-        await store.wait(bench.connection, [payout.id], Instant(now + HOUR_MS), now)
+        await store.wait(bench.connection, [payout.id], due_at, now)
         return False
     await store.move(bench.connection, [payout.id], payout.state, State.AWAITING_APPROVAL, now)
     return True

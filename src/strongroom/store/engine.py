@@ -26,6 +26,8 @@ ROWS_MAXIMUM: Final = 400
 STEP_MAXIMUM: Final = 4_000
 DETAIL_MAXIMUM: Final = 500
 """Characters kept of what a reason says."""
+EXCLUDED: Final = "excluded by "
+"""How the note of an attempt begins that another chain transaction excludes."""
 NEVER_OVERDRAWN: Final = "never_overdrawn"
 
 
@@ -93,6 +95,7 @@ class DuePayout:
     is_cancel_requested: bool
     is_sealed: bool
     holds: int
+    status_code: str
 
     @property
     def subject(self) -> str:
@@ -138,6 +141,7 @@ class ReportedAttempt:
 _DUE: Final = """
 SELECT p.id, p.organisation, p.client, p.beneficiary, p.destination_digest, p.run, p.run_index, p.state, p.asset,
     p.amount::text AS amount, p.not_before, p.expires_at, p.due_at, p.leaf, p.attempts AS holds, d.network, d.address,
+    p.status_code,
     p.run IS NULL OR EXISTS (SELECT FROM strongroom.run_seals s WHERE s.run = p.run) AS is_sealed,
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = coalesce(p.run, p.id)) AND
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = p.destination_digest) AS is_registered,
@@ -304,11 +308,12 @@ async def reported_attempts(
 ) -> list[ReportedAttempt]:
     """Those of which watch saw something that could move them, oldest first; of the settled ones the newest."""
     rows = await connection.fetch(
-        f"{_REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND a.due_at <= $1 AND "
-        "((a.state = 'signed' AND r.status <> 'unseen') OR "
-        "(a.state = 'broadcast' AND r.status <> 'pending') OR "
-        "(a.state = 'confirmed' AND (coalesce(r.depth, 0) = 0 OR r.depth >= $2))) ORDER BY a.created_at LIMIT $3",
-        now, finality_minimum, ROWS_MAXIMUM,
+        f"{_REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND "
+        "((a.state = 'signed' AND r.status IN ('pending', 'confirmed')) OR (a.state = 'broadcast' AND r.depth > 0) OR "
+        "(a.state = 'broadcast' AND r.status = 'unseen' AND a.due_at <= $1) OR "
+        "(a.state = 'confirmed' AND (coalesce(r.depth, 0) = 0 OR r.depth >= $2)) OR "
+        "(r.status = 'conflicted') <> coalesce(starts_with(a.note, $4), false)) ORDER BY a.created_at LIMIT $3",
+        now, finality_minimum, ROWS_MAXIMUM, EXCLUDED,
     )
     rows += await connection.fetch(
         f"{_NEWEST} ({_REPORTED} WHERE a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) AS settled "
@@ -492,5 +497,5 @@ def _due(row: asyncpg.Record) -> DuePayout:
         row["destination_digest"], None if row["run"] is None else RunId(row["run"]), row["run_index"],
         State(row["state"]), row["asset"], int(row["amount"]), row["network"], row["address"],
         row["not_before"], row["expires_at"], row["is_registered"], row["is_cancel_requested"],
-        row["is_sealed"], row["holds"],
+        row["is_sealed"], row["holds"], row["status_code"] or "",
     )

@@ -220,7 +220,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
 BEGIN
     INSERT INTO registrations SELECT unnest(object), engine_register.organisation, at ON CONFLICT DO NOTHING;
     UPDATE payouts SET due_at = at WHERE organisation = engine_register.organisation
-        AND state IN ('received', 'held') AND due_at > at AND (hold IS NULL OR hold = 'screening')
+        AND state IN ('received', 'held') AND due_at > at
         AND (id = ANY (object) OR run = ANY (object) OR destination_digest = ANY (object));
 END $$;
 
