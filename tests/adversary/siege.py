@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.signer.world import MILLISECOND_NS, ORGANISATION, Human, Keys, Times, World, policy_document
+from tests.signer.world import MILLISECOND_NS, ORGANISATION, START, Human, Keys, Times, World, policy_document
 
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.guard.config import Config
 from strongroom.guard.lease import SILENCE_MAXIMUM_MS
 from strongroom.guard.main import Guard
@@ -39,13 +39,21 @@ from strongroom.signer.notary import Notary
 from strongroom.signer.start import Opening
 
 
+class KilledError(Exception):
+    """The signer's process ended here: nothing in it may catch this."""
+
+
 class RealGuard:
-    """Guard's own code over its own store. `loses_answer` lets the next frame in, and its answer not out."""
+    """Guard's own code over its own store, with a clock of its own that nobody sets.
+
+    `loses_answer` lets the next frame in, and its answer not out; `kills` ends the signer at the next frame.
+    """
 
     def __init__(self, folder: Path, keys: Keys, times: Times, deployment: str, genesis: bytes) -> None:
         self.keys, self.times, self.deployment = keys, times, deployment
         self.is_reachable = True
         self.loses_answer = False
+        self.kills: str | None = None
         self.before_spend: Callable[[], object] | None = None
         self.heard: list[bytes] = []
         """Every answer that was given, for whoever would give it again."""
@@ -62,9 +70,13 @@ class RealGuard:
 
     def _open(self) -> None:
         self.guard = Guard(
-            self._config, Witness, lambda: Instant(self.times.wall_ms), lambda: self.times.boot_ms * MILLISECOND_NS
+            self._config, Witness, lambda: self.now, lambda: self.times.boot_ms * MILLISECOND_NS
         )
         self._beaten = 0
+
+    @property
+    def now(self) -> Instant:
+        return Instant(START + self.times.boot_ms)
 
     def restart(self) -> None:
         self.close()
@@ -86,11 +98,11 @@ class RealGuard:
         if self.guard.log.standings.genesis is None:
             return
         silence_ms = self.guard.leases.silence_ms()
-        if self.times.wall_ms > self._beaten and (silence_ms is None or silence_ms > SILENCE_MAXIMUM_MS // 2):
-            self._beaten = self.times.wall_ms
-            record = heartbeat_record(self.deployment, Instant(self.times.wall_ms))
+        if self.now > self._beaten and (silence_ms is None or silence_ms > SILENCE_MAXIMUM_MS // 2):
+            self._beaten = self.now
+            record = heartbeat_record(self.deployment, self.now)
             frame = guard_wire.sign_frame(self.keys.checkpoint, record, HEARTBEAT_TYPE)
-            self.guard.leases.beat(frame, Instant(self.times.wall_ms))
+            self.guard.leases.beat(frame, self.now)
 
     def exchange(self, frame: bytes) -> bytes:
         if not self.is_reachable:
@@ -98,7 +110,13 @@ class RealGuard:
         if self.before_spend is not None and b'"wants_spend":true' in frame:
             act, self.before_spend = self.before_spend, None
             act()
+        if self.kills == "before":
+            self.kills = None
+            raise KilledError
         answer = self.guard.witness.answer(frame)
+        if self.kills == "after":
+            self.kills = None
+            raise KilledError
         self.heard.append(answer)
         if self.loses_answer:
             self.loses_answer = False
@@ -109,18 +127,18 @@ class RealGuard:
         """Raises: negative.INSTRUCTION_FAULTS, as the officers' listener would refuse it."""
         self.numbers += 1
         standing = self.guard.log.current[ORGANISATION]
-        expires = Instant(self.times.wall_ms + 60_000)
+        expires = Instant(max(self.now, self.times.wall_ms) + 60 * DAY_MS)
         wanted = standing.freeze_epoch if epoch is None else epoch
         number = self.numbers.to_bytes(32).hex()
         record = Negative(action, expires, wanted, subject, ORGANISATION, number).encode()
         self.keep(ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people)))
 
     def alarm(self, name: str) -> None:
-        record = alarm_record(name, ORGANISATION, self.deployment, Instant(self.times.wall_ms))
+        record = alarm_record(name, ORGANISATION, self.deployment, self.now)
         self.keep(ByWatch(guard_wire.sign_frame(self.keys.checkpoint, record, ALARM_TYPE)))
 
     def keep(self, given: Any) -> None:
-        self.guard.log.keep(Control(Instant(self.times.wall_ms), ORGANISATION, given))
+        self.guard.log.keep(Control(self.now, ORGANISATION, given))
 
     def try_instruct(self, action: Action, subject: str, *people: Human) -> bool:
         try:

@@ -1,0 +1,68 @@
+"""The machine that owns all around the signer finds nothing; and with a rule taken out it finds that at once.
+
+10,000 steps for each seed under STRONGROOM_FAULTS=full. A failure names its seed and step: the same again is
+`python -m tests.adversary.fuzz SEED STEPS`.
+"""
+
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.adversary.attacks import BOOK, GATE, LIMITS_OUT, ONCE_OUT
+from tests.adversary.build import Patch, patched, run
+from tests.adversary.fuzz import play
+from tests.adversary.siege import fast_folder, remove
+
+FULL = os.environ.get("STRONGROOM_FAULTS") == "full"
+STEPS = 10_000 if FULL else 400
+SEEDS = tuple(range(20261124, 20261130)) if FULL else (20261124, 20261125)
+CONTROL_STEPS = 3_000
+
+CONTROLS = {
+    "attempts needn't exclude each other": (ONCE_OUT, "a chain could hold both"),
+    "no limits": (LIMITS_OUT, "went out under"),
+    "no budget for fees": (
+        Patch(GATE, "+ fee_minor > policy.fee_budget_reference_minor", "+ fee_minor > 10**30"), "more fees than"
+    ),
+    "a cancel is forgotten while an attempt stands": (
+        Patch(BOOK, "        payments.taken_back.add(subject)\n", "        pass\n"), "was taken back, and signed"
+    ),
+    "signed before guard has it": (
+        Patch("signer/desk.py", "            self._agree_to(asked.organisation, decision.transaction.identifier)\n",
+              ""),
+        "came out before guard had it",
+    ),
+    "outputs aren't compared": (
+        Patch(GATE, " or output != (place[1], due.minor):", ":"), "which nobody asked for"
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    made = fast_folder(tmp_path)
+    yield made
+    remove(made)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_that_must_not_be_is_seen(folder: Path, seed: int) -> None:
+    machine = play(seed, STEPS, folder)
+    print(f"seed {seed}: {dict(machine.answers)}")
+    seen = Counter(machine.answers)
+    assert min(seen["signed"], seen["payout-once"], seen["guard-agrees"], seen["intent-alive"]) >= 3
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", CONTROLS)
+def test_control_with_a_rule_taken_out_it_is_seen(folder: Path, what: str) -> None:
+    patch, complaint = CONTROLS[what]
+    source = patched(folder / "build", patch)
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        run(source, "tests.adversary.fuzz", "20261124", str(CONTROL_STEPS))
+    assert "BrokenError" in ended.value.stderr
+    assert complaint in ended.value.stderr

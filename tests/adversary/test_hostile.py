@@ -1,0 +1,189 @@
+"""Nothing that an attacker sends ends the signer for good, fills it up, or stops it and guard together.
+
+Each was shown first to do so: by the engine's socket, by a client, by guard's host, or by an end in the middle.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.adversary.attacks import Liar
+from tests.adversary.siege import KilledError, Siege, fast_folder, remove
+from tests.rules.cases import Run
+from tests.signer.world import (
+    CLEO,
+    COOLING_MS,
+    DECLARE_KEY,
+    ORGANISATION,
+    PAYER,
+    AskRefused,
+    payee,
+)
+
+from strongroom.domain.errors import InvariantError
+from strongroom.domain.ids import IdempotencyKey
+from strongroom.formats import simulated
+from strongroom.protocol.entry import Kind, Reading, write_entry
+from strongroom.protocol.guard_wire import Head
+from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.negative import Action
+from strongroom.protocol.signer_wire import Ask, read_answer, write_ask
+from strongroom.signer.book import Book
+from strongroom.signer.desk import ENGINE
+
+
+@pytest.fixture
+def siege(tmp_path: Path) -> Iterator[Siege]:
+    folder = fast_folder(tmp_path)
+    yield Siege(folder)
+    remove(folder)
+
+
+def test_a_batch_of_the_longest_names_is_taken(siege: Siege) -> None:
+    """The engine has 1,000 declarations of the longest kind; together they are longer than an entry may be."""
+    evidence = []
+    for number in range(1_000):
+        body = {"name": "\u0001" * 255, "destination": {"network": simulated.NETWORK, "address": payee(str(number))}}
+        made = siege.request("/v1/beneficiaries", body, f"long-{number}", siege.keys.declarer, DECLARE_KEY)
+        evidence.append(made.document())
+    length = siege.journal.length
+    rows = siege.ask(Ask.DESTINATIONS, evidence=evidence)
+    assert all("digest" in row for row in rows)
+    assert siege.journal.length > length + 1
+    siege.restart()
+    assert len(siege.payments.destinations) == 1_000
+
+
+@pytest.mark.parametrize("entry", [b"", b"{}", b"\xff" * 100, b"[" * 1_000, bytes(2**20)],
+                         ids=["empty", "an object", "no text", "deep", "long"])
+def test_a_control_entry_that_is_none_leaves_a_journal_that_can_be_read(siege: Siege, entry: bytes) -> None:
+    """Guard's host puts rubbish into its control log: it may stop payments, and not for ever."""
+    payout = siege.intent(siege.cooled(), 1_000)
+    honest = siege.guard
+    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment]
+    liar.control.append(entry)
+    with suppress(AskRefused, ValueError, InvariantError):  # void, refused, or the end of the process
+        siege.sign([payout])
+    siege.guard = honest
+    book = Book()
+    for raw in siege.journal.entries():
+        book.apply(raw)
+    assert book.organisations.keys() == siege.book.organisations.keys()
+
+
+def test_guard_that_cosigns_what_it_was_not_offered_is_not_believed(siege: Siege) -> None:
+    """Guard's host names a head that nobody has; the signer goes on with honest guard afterwards."""
+    payout = siege.intent(siege.cooled(), 1_000)
+    honest = siege.guard
+    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment]
+    exchange = liar.exchange
+    for head in (Head(10**6, b"\1" * 32), Head(1, b"\1" * 32)):
+        liar.journal = head
+        for _ in range(2):
+            with pytest.raises(AskRefused, match="guard-agrees"):
+                siege.sign([payout])
+    assert liar.exchange == exchange
+    siege.guard = siege.notary._link = honest
+    assert siege.sign([payout])
+
+
+def test_a_payout_cancelled_before_it_was_shown_holds_no_destination_back(siege: Siege) -> None:
+    """A client asks, cancels, and the engine shows the request late: its payee can move all the same."""
+    record = siege.cooled()
+    payout = payout_id(ORGANISATION, PAYER, IdempotencyKey("late"))
+    siege.guard.instruct(Action.CANCEL, payout, CLEO)
+    siege.desk.idle()
+    assert siege.intent(record, 1_000, key="late") == payout
+    second = siege.next_version(record, payee("moved"))
+    siege.pass_by(COOLING_MS)
+    assert siege.sign([siege.intent(second, 1_000)])
+
+
+def test_a_spend_given_up_never_pays_what_was_cancelled_meanwhile_and_frees_its_destination(siege: Siege) -> None:
+    record = siege.cooled()
+    payout = siege.intent(record, 1_000)
+    siege.guard.before_spend = lambda: siege.guard.instruct(Action.CANCEL, payout, CLEO)
+    with pytest.raises(AskRefused, match="guard-agrees"):
+        siege.sign([payout])
+    siege.restart()
+    with pytest.raises(AskRefused, match="intent-alive"):
+        siege.sign([payout])
+    assert "receipt" in siege.ask(Ask.RECEIPT, object=payout)
+    second = siege.next_version(record, payee("moved"))
+    siege.pass_by(COOLING_MS)
+    assert siege.sign([siege.intent(second, 1_000)])
+
+
+def test_the_receipt_of_a_run_says_how_many_of_its_items_were_signed(siege: Siege) -> None:
+    run = Run(siege, [5_000, 6_000, 7_000]).sealed()
+    run.pay(1)
+    siege.guard.instruct(Action.CANCEL, run.id, CLEO)
+    siege.desk.idle()
+    receipt = json.loads(siege.bytes_of(siege.ask(Ask.RECEIPT, object=run.id)["receipt"]))
+    assert (receipt["object"], receipt["signed_items"]) == (run.id, 1)
+    with pytest.raises(AskRefused, match="intent-alive"):
+        run.pay(0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_end_between_journal_and_cosignature_heals(siege: Siege, when: str) -> None:
+    """The process ends as it offers a spend: the same bytes are signed later, once, and nothing else for it."""
+    payout = siege.intent(siege.cooled(), 1_000)
+    raw, _ = siege.transaction([siege.output(payout)])
+
+    def end() -> None:
+        siege.guard.kills = when
+
+    siege.guard.before_spend = end
+    with pytest.raises(KilledError):
+        siege.sign([payout], raw=raw)
+    siege.restart()
+    with pytest.raises(AskRefused, match="payout-once"):
+        siege.sign([payout])
+    assert siege.sign([payout], raw=raw)
+    assert simulated.transaction_id(raw).hex() in siege.spends_at_guard()
+
+
+@settings(max_examples=300, deadline=None, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_frame_ends_the_process(siege: Siege, data: st.DataObject) -> None:
+    """The engine's socket carries any bytes, and any JSON in the place of any field of a right frame."""
+    payout = siege.payments.intents.keys() or [siege.intent(siege.cooled(), 1_000)]
+    raw, _ = siege.transaction([(payee("one"), 1_000)])
+    right = {
+        Ask.SIGN: {"operation": "pay", "network": simulated.NETWORK, "transaction": b64encode(raw).decode(),
+                   "paths": [{"generation": 0, "index": 0}], "items": [{"payout": next(iter(payout))}],
+                   "approvals": []},
+        Ask.INTENTS: {"evidence": [["YQ==", "YQ==", "YQ=="]]}, Ask.RUN: {"evidence": ["YQ==", "YQ==", "YQ=="]},
+        Ask.CANCEL: {"evidence": ["YQ==", "YQ==", "YQ=="]}, Ask.RECEIPT: {"object": "po_x"},
+        Ask.REQUEST: {"subject": "po_x"}, Ask.CHANGE: {"document": "policy", "raw": "YQ==", "assertions": []},
+        Ask.ADDRESSES: {"network": simulated.NETWORK, "first": 0, "count": 1},
+    }
+    ask = data.draw(st.sampled_from(sorted(right)))
+    body = {"organisation": ORGANISATION, **right[ask]}
+    scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
+    anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["run", "leaf", "proof", "payout", "generation", "index", "subject", "x"]), inner, max_size=4
+    ), max_leaves=8)
+    body[data.draw(st.sampled_from(sorted(body)))] = data.draw(anything)
+    try:
+        frame = write_ask(ask, body)
+    except ValueError:
+        frame = data.draw(st.binary(max_size=200))
+    assert read_answer(siege.desk.answer(ENGINE, frame))
+
+
+def test_what_the_book_cannot_apply_never_reaches_the_journal(siege: Siege) -> None:
+    length, head = siege.journal.length, siege.journal.head
+    with pytest.raises(InvariantError):
+        siege.notary.write(Kind.TOMBSTONE, {"organisation": ORGANISATION, "object": ""}, siege.notary.reading())
+    assert (siege.journal.length, siege.journal.head) == (length, head)
+    reading = Reading(siege.book.clock.at_least, siege.book.clock.at_most, siege.book.clock.wall)
+    with pytest.raises(InvariantError):
+        Book().apply(write_entry(Kind.TOMBSTONE, reading, {"organisation": ORGANISATION, "object": "x"}))
