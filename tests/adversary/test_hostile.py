@@ -8,17 +8,19 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.adversary.attacks import Liar
 from tests.adversary.siege import KilledError, Siege, fast_folder, remove
-from tests.rules.cases import Run
+from tests.rules.cases import OLD_MS, Run
 from tests.signer.world import (
     CLEO,
     COOLING_MS,
     DECLARE_KEY,
+    EVE,
     ORGANISATION,
     PAYER,
     AskRefused,
@@ -27,7 +29,9 @@ from tests.signer.world import (
 
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
+from strongroom.domain.instant import DAY_MS
 from strongroom.formats import simulated
+from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.guard_wire import Head
 from strongroom.protocol.identifier import payout_id
@@ -187,3 +191,52 @@ def test_what_the_book_cannot_apply_never_reaches_the_journal(siege: Siege) -> N
     reading = Reading(siege.book.clock.at_least, siege.book.clock.at_most, siege.book.clock.wall)
     with pytest.raises(InvariantError):
         Book().apply(write_entry(Kind.TOMBSTONE, reading, {"organisation": ORGANISATION, "object": "x"}))
+
+
+def test_a_payment_key_is_used_only_for_what_lasts_and_guard_has(siege: Siege) -> None:
+    """At the moment of a signature its spend is synced and in guard's copy; at each frame to guard all is synced."""
+    order: list[str] = []
+    journal_sync, exchange, sign = siege.journal.sync, siege.guard.exchange, siege.wallet.sign
+    synced = [siege.journal.length]
+
+    def sync() -> None:
+        journal_sync()
+        synced[0] = siege.journal.length
+        order.append("synced")
+
+    def exchanged(frame: bytes) -> bytes:
+        assert synced[0] == siege.journal.length
+        order.append("guard")
+        return bytes(exchange(frame))
+
+    def signed(organisation: Any, unsigned: bytes, paths: Any) -> bytes:
+        assert simulated.transaction_id(unsigned).hex() in siege.spends_at_guard()
+        order.append("signed")
+        return sign(organisation, unsigned, paths)
+
+    siege.journal.sync, siege.guard.exchange, siege.wallet.sign = sync, exchanged, signed  # type: ignore[method-assign]
+    assert siege.sign([siege.intent(siege.cooled(), 1_000)])
+    assert order[-3:] == ["synced", "guard", "signed"]
+
+
+def test_an_approval_request_shows_all_that_the_gate_checks(siege: Siege) -> None:
+    """People sign these bytes: whom they pay, to which version of a destination, and for which request."""
+    first = siege.cooled()
+    record = siege.next_version(first, payee("moved"))
+    siege.pass_by(OLD_MS)
+    payout = siege.intent(record, 900_000, external_id="trip")
+    standing = siege.payments.standing
+    shown = json.loads(siege.bytes_of(siege.ask(Ask.REQUEST, subject=payout)["request"]))
+    assert len(shown.pop("ticket")) == 32
+    assert shown == {
+        "amount": "900000", "approvals": 1, "asset": simulated.ASSET, "beneficiary": record.beneficiary,
+        "client": PAYER, "custodians": [EVE.id], "deployment": siege.book.deployment,
+        "destination": {
+            "address": record.address, "class": "declared", "digest": destination_digest(record.encode()),
+            "name": record.name, "network": simulated.NETWORK, "version": 2,
+        },
+        "expires_ms": siege.book.clock.at_most + DAY_MS, "external_id": "trip", "freeze_epoch": 0, "groups": 1,
+        "intent": siege.payments.intents[payout].digest, "kind": "payout", "organisation": ORGANISATION,
+        "payout": payout, "policy": standing.policy_hash, "roster": standing.roster_hash,
+        "type": "strongroom/approval-request/v1",
+    }
