@@ -10,7 +10,7 @@ from tests.domain.policy_document import DAY_MS, HOUR_MS, limit, policy_document
 from strongroom.advice.difference import Change, Way, differences
 from strongroom.domain.policy import Counts, LimitScope, Policy, parse_policy
 
-L, T, O = Way.LOOSER, Way.TIGHTER, Way.OTHER  # noqa: E741 as short as the table wants them
+L, T, O = Way.LOOSER, Way.TIGHTER, Way.LOOK  # noqa: E741 as short as the table wants them
 
 
 def policy(**changes: Any) -> Policy:

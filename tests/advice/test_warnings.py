@@ -84,7 +84,7 @@ UNPAID = {
         (without("hour"), "limits", "of an hour"),
         (wise(fee_budget_reference_minor="5000000"), "fee_budget_reference_minor", "50,000.00 USD a day are much"),
         (wise(browser_release_reference_minor="25000000"), "browser_release_reference_minor", "the largest payout"),
-        (inside("cooling_off_ms", "declared", to=0), "cooling_off_ms.declared", "is nothing"),
+        (inside("cooling_off_ms", "declared", to=0), "cooling_off_ms.declared", "is no time"),
         (inside("cooling_off_ms", "allowlisted", to=90_000), "cooling_off_ms.allowlisted", "is 90 seconds"),
         (wise(intent_maximum_age_ms=8 * DAY_MS), "intent_maximum_age_ms", "8 days"),
         (inside("governance", "delay_ms", to=0), "governance.delay_ms", "leaves no time"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from strongroom.advice.sums import span_text
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.money import AssetId
@@ -77,14 +78,15 @@ def bounds(policy: Policy, roster: Roster | None = None, destinations: int | Non
     custodian = unattended(policy, Reach(young_only=False, keys=keys, destinations=destinations))
     custodian_own = unattended(policy, Reach(young_only=True, keys=keys, destinations=destinations))
     unasked = Most(0, "nobody asked for it with a client's key, so the signer signs nothing")
-    unnamed = Most(0, "a key that pays declares no destination: only the client's own destinations can be paid")
+    unnamed = Most(0, "a key that pays declares no destination: only those that exist can be paid")
+    shown = Most(0, "the same; payers who don't verify can be shown false funding addresses")
     fees = engine_fees(policy)
     asked = Most(0, "only what is validly asked for, once, in an order and at a time that it chooses")
     return (
         Row(Attacker.NOTHING, unasked, unasked),
         Row(Attacker.PAYOUT_KEY, unnamed, pays),
         Row(Attacker.BOTH_KEYS, _after_cooling(policy, declares), pays),
-        Row(Attacker.API, unasked, Most(0, "the signer takes nothing from there without the client's signature")),
+        Row(Attacker.API, unasked, shown),
         Row(Attacker.PERSON, *_person(policy, roster)),
         Row(Attacker.CUSTODIAN, _after_cooling(policy, custodian_own), custodian),
         Row(Attacker.STATION, browsers(policy, roster), None),
@@ -192,7 +194,7 @@ def _smallest(
     if not caps:
         return Most(None, "no limit adds it up: all that the wallets hold, one address after the other")
     least = min(value for value, _ in caps)
-    because = "; ".join(dict.fromkeys(name for value, name in caps if value == least))
+    because = " and ".join(dict.fromkeys(name for value, name in caps if value == least))
     by_asset = least if asset_cap is None else min(least, asset_cap[0])
     return Most(least, because, {rule.asset: _units(rule, by_asset) for rule in payable})
 
@@ -203,14 +205,14 @@ def _units(rule: AssetRule, reference_minor: int) -> int:
 
 
 def _name(limit: Limit) -> str:
-    return limit.name if limit.span_ms == DAY_MS else f"24 times {limit.name}"
+    return repr(limit.name) if limit.span_ms == DAY_MS else f"24 times {limit.name!r}"
 
 
 def _after_cooling(policy: Policy, most: Most) -> Most:
     if most.reference_minor == 0:
         return most
-    cooling_s = policy.cooling_off_ms[DestinationClass.DECLARED] // 1_000
-    return Most(most.reference_minor, f"{most.because}; from {cooling_s} s after it declared them", most.native)
+    cooling = span_text(policy.cooling_off_ms[DestinationClass.DECLARED])
+    return Most(most.reference_minor, f"{most.because}; from {cooling} after it declared them", most.native)
 
 
 def _besides(fees: Most) -> Most:
@@ -226,8 +228,8 @@ def _person(policy: Policy, roster: Roster | None) -> tuple[Most, Most]:
     threshold = next((group.threshold for group in roster.groups if group.name == name), None)
     if threshold != 1:
         return nothing, nothing
-    delay_s = policy.governance.delay_ms // 1_000
-    alone = Most(None, f"one of {name!r} is a quorum: it changes policy and roster, {delay_s} s later, without a veto")
+    delay = span_text(policy.governance.delay_ms)
+    alone = Most(None, f"one of {name!r} is a quorum: it changes policy and roster, {delay} later if nobody vetoes")
     return alone, alone
 
 

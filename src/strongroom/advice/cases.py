@@ -1,7 +1,7 @@
 """Cases that a policy must decide as its authors think: `strongroom/policy-cases/v1`.
 
 A case is one payout with what went out before it, and what is expected: how many people, a hold, or a refusal. The
-real admission decides; a case whose own past could not have been is wrong, and said to be.
+real admission decides. A case whose own past could not have been fails, and says so.
 """
 
 from collections.abc import Iterator
@@ -85,12 +85,19 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
+    """`said` None: by this policy the case can't be, and `fault` says why; then it fails."""
+
     case: Case
-    said: Said
+    said: Said | None
+    fault: DocumentError | None = None
 
     @property
     def passed(self) -> bool:
-        return self.case.expected.holds(self.said)
+        return self.said is not None and self.case.expected.holds(self.said)
+
+    @property
+    def got(self) -> str:
+        return str(self.said) if self.fault is None else f"no such case: {self.fault}"
 
 
 def parse_cases(document: object) -> tuple[Case, ...]:
@@ -106,9 +113,12 @@ def parse_cases(document: object) -> tuple[Case, ...]:
 
 
 def try_cases(policy: Policy, cases: tuple[Case, ...]) -> Iterator[Tried]:
-    """Each for itself. Raises: DocumentError for a case that can't be: an unknown asset, an impossible past."""
+    """Each for itself; one that can't be, for an unknown asset or an impossible past, fails."""
     for case in cases:
-        yield Tried(case, _try(policy, case))
+        try:
+            yield Tried(case, _try(policy, case))
+        except DocumentError as fault:
+            yield Tried(case, None, fault)
 
 
 def _try(policy: Policy, case: Case) -> Said:

@@ -1,7 +1,7 @@
 """What a new policy says otherwise than the old one, field by field, and which way it goes.
 
-*Looser*: more may be paid, sooner, or by fewer people. *Tighter*: the reverse. *Other*: neither can be said; somebody
-has to look. Assets, limits and wallets are told apart by their names; tiers are compared by what a sum needs.
+*Looser*: more may be paid, sooner, or by fewer people. *Tighter*: the reverse. *Look*: neither can be said, so
+somebody has to look. Assets, limits and wallets are told apart by their names; tiers are compared by what a sum needs.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from strongroom.domain.policy import AssetRule, Counts, Limit, LimitScope, Polic
 class Way(StrEnum):
     LOOSER = "looser"
     TIGHTER = "tighter"
-    OTHER = "other"
+    LOOK = "look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +48,25 @@ _Rule = TypeVar("_Rule")
 def differences(old: Policy, new: Policy) -> list[Change]:
     """In the order of the document's fields. Version and the version before aren't compared: they follow a rule."""
     return [
-        *_other("organisation", old.organisation, new.organisation),
-        *_other("reference_currency", old.reference_currency, new.reference_currency),
+        *_look("organisation", old.organisation, new.organisation),
+        *_look("reference_currency", old.reference_currency, new.reference_currency),
         *_assets(old, new),
         *_tiers(old, new),
         *_more_is_looser("risk.above_reference_minor", old.risk_above_reference_minor, new.risk_above_reference_minor,
                          _money(old), _money(new)),
-        *_more_is_tighter("risk.young_for_ms", old.young_for_ms, new.young_for_ms, _span),
+        *_more_is_tighter("risk.young_for_ms", old.young_for_ms, new.young_for_ms, span_text),
         *_limits(old, new),
         *_more_is_looser("fee_budget_reference_minor", old.fee_budget_reference_minor, new.fee_budget_reference_minor,
                          _money(old), _money(new)),
         *_more_is_looser("browser_release_reference_minor", old.browser_release_reference_minor,
                          new.browser_release_reference_minor, _money(old), _money(new)),
         *(change for each in DestinationClass for change in _more_is_tighter(
-            f"cooling_off_ms.{each}", old.cooling_off_ms[each], new.cooling_off_ms[each], _span)),
-        *_more_is_looser("intent_maximum_age_ms", old.intent_maximum_age_ms, new.intent_maximum_age_ms, _span, _span),
+            f"cooling_off_ms.{each}", old.cooling_off_ms[each], new.cooling_off_ms[each], span_text)),
+        *_more_is_looser("intent_maximum_age_ms", old.intent_maximum_age_ms, new.intent_maximum_age_ms, span_text,
+                         span_text),
         *_wallets(old, new),
-        *_other("governance.group", old.governance.group, new.governance.group),
-        *_more_is_tighter("governance.delay_ms", old.governance.delay_ms, new.governance.delay_ms, _span),
+        *_look("governance.group", old.governance.group, new.governance.group),
+        *_more_is_tighter("governance.delay_ms", old.governance.delay_ms, new.governance.delay_ms, span_text),
     ]
 
 
@@ -77,7 +78,7 @@ def _assets(old: Policy, new: Policy) -> Iterator[Change]:
             yield _came_or_went(field, symbols[0], symbols[1], Way.LOOSER)
             continue
         for name in ("symbol", "decimals", "network"):
-            yield from _other(f"{field}.{name}", str(getattr(before, name)), str(getattr(after, name)))
+            yield from _look(f"{field}.{name}", str(getattr(before, name)), str(getattr(after, name)))
         yield from _more_is_looser(
             f"{field}.maximum_minor", before.maximum_minor, after.maximum_minor, _units(before), _units(after)
         )
@@ -116,7 +117,7 @@ def _tiers(old: Policy, new: Policy) -> Iterator[Change]:
         field = f"tiers: up to {money(high)}" if low == 0 else f"tiers: above {money(low)} to {money(high)}"
         looser = after is not None and (before is None or (is_now[0] <= was[0] and is_now[1] <= was[1]))
         tighter = after is None or (before is not None and is_now[0] >= was[0] and is_now[1] >= was[1])
-        way = Way.LOOSER if looser else Way.TIGHTER if tighter else Way.OTHER
+        way = Way.LOOSER if looser else Way.TIGHTER if tighter else Way.LOOK
         yield Change(field, _asks(before), _asks(after), way)
 
 
@@ -152,7 +153,7 @@ def _way_of_limit(before: Limit, after: Limit) -> Way:
         _way_of_scope(before.scope, after.scope),
     )
     ways = {way for way in found if way is not None}
-    return ways.pop() if len(ways) == 1 else Way.OTHER
+    return ways.pop() if len(ways) == 1 else Way.LOOK
 
 
 def _way(more: int) -> Way | None:
@@ -162,13 +163,13 @@ def _way(more: int) -> Way | None:
 def _way_of_sets(before: frozenset[str], after: frozenset[str]) -> Way | None:
     if before == after:
         return None
-    return Way.LOOSER if after < before else Way.TIGHTER if after > before else Way.OTHER
+    return Way.LOOSER if after < before else Way.TIGHTER if after > before else Way.LOOK
 
 
 def _way_of_scope(before: LimitScope, after: LimitScope) -> Way | None:
     if before is after:
         return None
-    return Way.LOOSER if after in _WIDER[before] else Way.TIGHTER if before in _WIDER[after] else Way.OTHER
+    return Way.LOOSER if after in _WIDER[before] else Way.TIGHTER if before in _WIDER[after] else Way.LOOK
 
 
 def _limit_text(policy: Policy, limit: Limit) -> str:
@@ -186,14 +187,14 @@ def _wallets(old: Policy, new: Policy) -> Iterator[Change]:
         if before is None or after is None:
             yield _came_or_went(field, _fees(old, before), _fees(new, after), Way.LOOSER)
             continue
-        yield from _other(f"{field}.fee_asset", before.fee_asset, after.fee_asset)
+        yield from _look(f"{field}.fee_asset", before.fee_asset, after.fee_asset)
         texts = (_units(old.assets[before.fee_asset]), _units(new.assets[after.fee_asset]))
         yield from _more_is_looser(
             f"{field}.fee_maximum_minor", before.fee_maximum_minor, after.fee_maximum_minor, *texts
         )
         yield from _more_is_looser(f"{field}.fee_rate_maximum", before.fee_rate_maximum, after.fee_rate_maximum, *texts)
         yield from _more_is_tighter(f"{field}.finality_blocks", before.finality_blocks, after.finality_blocks, str)
-        yield from _other(f"{field}.treasury", before.treasury or "no sweeps", after.treasury or "no sweeps")
+        yield from _look(f"{field}.treasury", before.treasury or "no sweeps", after.treasury or "no sweeps")
 
 
 def _fees(policy: Policy, wallet: WalletRule | None) -> str | None:
@@ -214,9 +215,9 @@ def _came_or_went(field: str, before: str | None, after: str | None, came: Way) 
     return Change(field, before, after, came if before is None else went)
 
 
-def _other(field: str, before: str, after: str) -> Iterator[Change]:
+def _look(field: str, before: str, after: str) -> Iterator[Change]:
     if before != after:
-        yield Change(field, before, after, Way.OTHER)
+        yield Change(field, before, after, Way.LOOK)
 
 
 def _more_is_looser(
@@ -237,7 +238,3 @@ def _money(policy: Policy) -> Callable[[int], str]:
 
 def _units(rule: AssetRule) -> Callable[[int], str]:
     return lambda minor: asset_text(minor, rule)
-
-
-def _span(span_ms: int) -> str:
-    return "no time" if span_ms == 0 else span_text(span_ms)

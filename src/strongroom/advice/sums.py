@@ -27,12 +27,12 @@ def asset_text(minor: int, rule: AssetRule) -> str:
 
 
 def span_text(span_ms: int) -> str:
-    """In the largest unit that leaves nothing over: `36 hours`, `1 day`."""
+    """In the largest unit that leaves nothing over: `36 hours`, `1 day`; `no time` for 0."""
     for unit_ms, name in _SPANS:
         count, rest = divmod(span_ms, unit_ms)
         if count and not rest:
             return f"{count} {name}" if count == 1 else f"{count} {name}s"
-    return f"{span_ms} ms"
+    return f"{span_ms} ms" if span_ms else "no time"
 
 
 def people_text(approvals: int, groups: int) -> str:

@@ -136,13 +136,13 @@ def _times(policy: Policy) -> Iterator[Warned]:
     for each in DestinationClass:
         cooling_ms = policy.cooling_off_ms[each]
         if cooling_ms < COOLING_OFF_WISE_MS:
-            length = "nothing" if cooling_ms == 0 else span_text(cooling_ms)
+            length = span_text(cooling_ms)
             yield Warned(f"cooling_off_ms.{each}", f"is {length}: nobody notices a false destination in that time")
     if policy.intent_maximum_age_ms > INTENT_AGE_WISE_MS:
         age = span_text(policy.intent_maximum_age_ms)
         yield Warned("intent_maximum_age_ms", f"a request that somebody withheld is still good after {age}")
     if policy.governance.delay_ms < DELAY_WISE_MS:
-        delay = "no time" if policy.governance.delay_ms == 0 else span_text(policy.governance.delay_ms)
+        delay = span_text(policy.governance.delay_ms)
         yield Warned("governance.delay_ms", f"leaves {delay} to veto a change of policy or roster")
 
 

@@ -8,13 +8,11 @@ from cyclopts import Parameter
 from strongroom.cli.output import Exit, Stop
 
 _KEYS: Final = "the calls that enrol and revoke client keys"
-_POLICY: Final = "the policy tools"
 _TREASURY: Final = "the tools of the treasury"
 
 LATER: Final[Mapping[str, str]] = {
     "key": _KEYS,
     "webhook": "the courier, which sends events",
-    "policy": _POLICY,
     "treasury": _TREASURY,
     "wallet": _TREASURY,
     "people": "the roster's changes",
