@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from tests.advice.thief import Thief, thief_policy
-from tests.signer.world import DAY_MS, limit, policy_document, roster
+from tests.signer.world import ADA, BEN, DAY_MS, limit, policy_document, roster
 
-from strongroom.advice.bound import Attacker, Most, Reach, Row, bounds, unattended
+from strongroom.advice.bound import Attacker, Most, Reach, Row, bounds, browsers, engine_fees, unattended
 from strongroom.domain.instant import HOUR_MS
 from strongroom.domain.policy import Counts, LimitScope, Policy, parse_policy
 from strongroom.protocol.roster import CredentialClass, Roster
@@ -87,6 +87,34 @@ def test_without_the_rule_that_binds_the_thief_gets_more_than_the_bound(tmp_path
     loose = thief_policy(limits=[limit("B", "organisation", "attended", 250)], tiers=SMALL)
     assert bound.reference_minor is not None
     assert Thief(tmp_path, loose, 4).spend_all() == 400 > bound.reference_minor
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "addresses", "expected"),
+    [
+        ("what browsers release", {"browser_release_reference_minor": "170"}, 2, 170),
+        ("a limit of what people approve", {"limits": [limit("people", "organisation", "attended", 90)]}, 2, 90),
+        ("a limit of everything", {"limits": [limit("all", "organisation", "all", 80)]}, 2, 80),
+        ("an hour of it", {"limits": [limit("people", "organisation", "attended", 5, HOUR_MS)]}, 1, 120),
+        ("an asset of it", {"limits": [limit("asset", "asset", "attended", 66)]}, 1, 66),
+    ],
+)
+def test_a_station_that_misleads_everybody_gets_exactly_the_bound(
+    tmp_path: Path, what: str, changes: dict[str, Any], addresses: int, expected: int
+) -> None:
+    """The attacker has the station's host, and people who approve with browsers whatever it shows."""
+    budgets = {"limits": [limit("B", "organisation", "unattended", 10)], "browser_release_reference_minor": "500"}
+    document = thief_policy(tiers=tiers((10_000, 1)), **{**budgets, **changes})
+    assert browsers(parse_policy(document), None).reference_minor == expected, what
+    assert Thief(tmp_path, document, addresses, misled=(ADA, BEN)).spend_all() == expected
+
+
+def test_an_engine_that_burns_fees_burns_exactly_the_bound(tmp_path: Path) -> None:
+    """The attacker has the engine's socket, and a miner who keeps the fees."""
+    document = thief_policy(fee_budget_reference_minor="90")
+    most = engine_fees(parse_policy(document))
+    assert most.reference_minor == 90
+    assert [Thief(tmp_path, document, 0).burn_all()] == list(most.native.values())
 
 
 def policy(**changes: Any) -> Policy:

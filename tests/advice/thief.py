@@ -1,9 +1,10 @@
 """A thief who holds a client's keys, has all the time, and spends through the real gate whatever it lets pass."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.signer.world import COOLING_MS, AskRefused, World, payee, policy_document
+from tests.signer.world import COOLING_MS, AskRefused, Human, World, payee, policy_document
 
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.protocol.destination_record import DestinationRecord
@@ -20,14 +21,15 @@ def thief_policy(**changes: Any) -> dict[str, Any]:
     """Small numbers, so that every piece can be tried."""
     document: dict[str, Any] = policy_document(risk={"above_reference_minor": "1", "young_for_ms": 0}, **changes)
     document["assets"][0]["ceiling"] = {"units": str(UNIT), "reference_minor": "1"}
+    document["wallets"][0]["fee_rate_maximum"] = "100000000"
     return document
 
 
 class Thief:
-    """`taken` is what was signed: when, and its worth."""
+    """`taken` is what was signed: when, and its worth. `misled` approve whatever it shows them."""
 
-    def __init__(self, folder: Path, policy: dict[str, Any], addresses: int) -> None:
-        self.world = World(folder, policy)
+    def __init__(self, folder: Path, policy: dict[str, Any], addresses: int, misled: Sequence[Human] = ()) -> None:
+        self.world, self.misled = World(folder, policy), misled
         self.places = [self.world.beneficiary(address=payee(f"thief {each}")) for each in range(addresses)]
         self.world.pass_by(COOLING_MS)
         self.taken: list[tuple[Instant, int]] = []
@@ -50,12 +52,25 @@ class Thief:
     def try_piece(self, place: DestinationRecord, piece: int) -> bool:
         payout = self.world.intent(place, piece * UNIT)
         try:
-            self.world.sign([payout])
+            self.world.sign([payout], approvals=[self.world.approved(payout, *self.misled)] if self.misled else [])
         except AskRefused as refused:
             if not refused.rule.startswith(("limit-", "approval-")):
                 raise
             return False
         return True
+
+    def burn_all(self) -> int:
+        """Pay fees for nothing, as an engine does that works with a miner; base units in a day."""
+        burnt = 0
+        for piece in POWERS + POWERS:  # the ceiling of one chain transaction keeps the large ones out
+            try:
+                self.world.sign([], operation="consolidate", fee=piece * UNIT)
+            except AskRefused as refused:
+                if refused.rule not in ("limit-fees", "bytes-fee"):
+                    raise
+            else:
+                burnt += piece * UNIT
+        return burnt
 
     def most(self) -> int:
         return max(
