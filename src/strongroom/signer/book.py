@@ -351,7 +351,8 @@ def _bury(payments: Payments, subject: str) -> None:
     payments.dead.add(subject)
     known = payments.intents.get(subject)
     if known is not None:
-        payments.open_on[known.intent.destination_digest].discard(subject)
+        # One that was dead when it came never stood there.
+        payments.open_on.get(known.intent.destination_digest, set()).discard(subject)
 
 
 def _take_back(payments: Payments, subject: str) -> None:
