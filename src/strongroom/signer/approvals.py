@@ -52,7 +52,7 @@ def check_approvals(
         subject = each.due.subject
         if subject not in heard:
             heard[subject] = _heard(payments, subject, by_subject.get(subject), party, clock)
-        people = _independent(payments, each.due, heard[subject], clock)
+        people = _independent(payments, each, heard[subject], clock)
         if not _are_enough(people, each.tier):
             rule = Rule.APPROVAL_INDEPENDENT if _are_enough(heard[subject], each.tier) else Rule.APPROVAL_ENOUGH
             refuse(rule, f"{subject} needs {each.tier.approvals} people of {each.tier.groups} groups, and has "
@@ -90,11 +90,10 @@ def _heard(
     return list(people.values())
 
 
-def _independent(payments: Payments, due: Due, heard: list[Heard], clock: Reading) -> list[Heard]:
+def _independent(payments: Payments, weighed: Weighed, heard: list[Heard], clock: Reading) -> list[Heard]:
     """Those whose approval counts for this payout."""
-    barred = _custodians(payments, due.intent.client)
-    if due.destination is not None:
-        barred |= _custodians(payments, due.destination.declared_by)
+    barred = _custodians(payments, weighed.due.intent.client)
+    barred |= _custodians(payments, weighed.destination.declared_by)
     standing = payments.standing
     return [each for each in heard if each.person not in barred and standing.may_approve(each.person, clock.at_least)]
 
