@@ -54,7 +54,7 @@ from strongroom.protocol.run_tree import Seal, item_leaf, run_root
 from strongroom.rails.simulated import SimulatedRail
 from strongroom.signer.server import Channel, Server
 from strongroom.store import session
-from strongroom.store.engine import take_lock
+from strongroom.store.engine import EngineTakenError, take_lock
 from strongroom.store.intake import Intake
 from strongroom.store.intake_run import RunRequest
 from strongroom.store.organisations import NewClient, NewKey, NewOrganisation, create_organisation
@@ -111,6 +111,7 @@ class Road:
         self.screen: Any = NoScreen()
         self.connection: Any = None
         self.watch_connection: Any = None
+        self.owner: Any = None
         self.alarms = Alarms(None, "0" * 16, SigningKey(b"\x07" * 32))
         self.bench: Any = None
         self.wrap: Callable[[Any], Any] = lambda each: each
@@ -120,8 +121,13 @@ class Road:
 
     async def open(self) -> None:
         """An engine and a watch, as after their start."""
-        self.connection = await session.connect(self.database.dsn("engine"), "strongroom engine")
-        await take_lock(self.connection)
+        connection = await session.connect(self.database.dsn("engine"), "strongroom engine")
+        try:
+            await take_lock(connection)
+        except EngineTakenError:
+            await connection.close()
+            raise
+        self.connection = connection
         signer = SignerClient(str(self.sockets))
         self.bench = Bench(
             self.wrap(self.connection), self.wrap(signer), {simulated.NETWORK: self.wrap(self.rail)}, self.now,
@@ -142,7 +148,7 @@ class Road:
         for _ in range(100):
             try:
                 await self.open()
-            except Exception:  # PostgreSQL hasn't seen yet that the other is gone
+            except EngineTakenError:  # PostgreSQL hasn't seen yet that the other is gone
                 await asyncio.sleep(0.02)
             else:
                 return
@@ -235,16 +241,12 @@ class Road:
             "SELECT request, request_hash FROM strongroom.approval_requests WHERE subject = $1 ORDER BY id", subject
         )
         row = rows[-1]
-        owner = await asyncpg.connect(self.database.owner_dsn)
-        try:
-            for person in people:
-                given = assertion_document(person.asserts(row["request"], APPROVAL_REQUEST_TYPE))
-                await owner.execute(
-                    "SELECT strongroom.approve($1, $2, $3, $4, $5)", row["request_hash"], person.id,
-                    given["credential"], encode(given).decode(), self.now(),
-                )
-        finally:
-            await owner.close()
+        for person in people:
+            given = assertion_document(person.asserts(row["request"], APPROVAL_REQUEST_TYPE))
+            await self.owner.execute(
+                "SELECT strongroom.approve($1, $2, $3, $4, $5)", row["request_hash"], person.id,
+                given["credential"], encode(given).decode(), self.now(),
+            )
 
     # What time and the chain do.
 
@@ -314,11 +316,7 @@ class Road:
     # What is seen.
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        owner = await asyncpg.connect(self.database.owner_dsn)
-        try:
-            return await owner.fetch(sql, *arguments)
-        finally:
-            await owner.close()
+        return await self.owner.fetch(sql, *arguments)
 
     async def states(self) -> dict[str, str]:
         """Each payout's state, with hold or reason where it has one."""
@@ -392,6 +390,7 @@ async def open_road(folder: Path, database: Database, chain: Chain, **policy: An
         road.fund(OPENING, COINS)
         chain.mine(3)
         try:
+            road.owner = await asyncpg.connect(database.owner_dsn)
             await road.open()
             await road.open_watch()
             yield road
@@ -399,6 +398,6 @@ async def open_road(folder: Path, database: Database, chain: Chain, **policy: An
             await intake.stop()
             await road.rail.close()
             road.signer_client.close()
-            for connection in (road.connection, road.watch_connection):
+            for connection in (road.connection, road.watch_connection, road.owner):
                 with contextlib.suppress(Exception):
                     await connection.close(timeout=2)

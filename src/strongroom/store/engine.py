@@ -223,9 +223,7 @@ async def refusal_of(connection: Session, payout: DuePayout) -> Refusal | None:
         "(SELECT FROM strongroom.registrations g WHERE g.object = r.object) ORDER BY r.id DESC LIMIT 1",
         [payout.digest, payout.subject],
     )
-    if row is None:
-        return None
-    return Refusal(row["object"], row["rule"], row["reason"], row["tries"], Instant(row["due_at"]))
+    return None if row is None else Refusal(row["object"], row["rule"], row["reason"], row["tries"], row["due_at"])
 
 
 async def due_payouts(connection: Session, states: Sequence[State], now: Instant) -> list[DuePayout]:
