@@ -89,6 +89,21 @@ def test_without_the_rule_that_binds_the_thief_gets_more_than_the_bound(tmp_path
     assert Thief(tmp_path, loose, 4).spend_all() == 400 > bound.reference_minor
 
 
+def test_d_holds_only_what_is_declared_or_young(tmp_path: Path) -> None:
+    """The attacker has the payout key alone, and addresses that a quorum listed long ago are its own."""
+    document = thief_policy(limits=[B, limit("D", "organisation", "unattended_young", 130)], tiers=SMALL)
+    listed, declared = (
+        unattended(parse_policy(document), Reach(young_only, keys=1, destinations=3)).reference_minor
+        for young_only in (False, True)
+    )
+    assert (listed, declared) == (250, 130)
+    for name in ("declared", "listed"):
+        (tmp_path / name).mkdir()
+    thief = Thief(tmp_path / "listed", document, 3)
+    thief.have_them_listed()
+    assert (thief.spend_all(), Thief(tmp_path / "declared", document, 3).spend_all()) == (listed, declared)
+
+
 @pytest.mark.parametrize(
     ("what", "changes", "addresses", "expected"),
     [
@@ -178,6 +193,16 @@ def test_what_no_limit_adds_up_has_no_bound() -> None:
     assert "no limit adds it up" in row.elsewhere.because
     few = unattended(made, Reach(young_only=False, destinations=7))
     assert few.reference_minor == 700
+
+
+def test_a_limit_of_each_asset_holds_as_often_as_there_are_assets_with_a_wallet() -> None:
+    document = policy_document(limits=[limit("asset", "asset", "unattended", 45)])
+    (one,) = document["assets"]
+    document["assets"] = [one, {**one, "asset": "other"}, {**one, "asset": "unpaid", "network": "elsewhere"}]
+    found = unattended(parse_policy(document), Reach(young_only=False))
+    assert (found.reference_minor, found.because) == (90, "'asset', of 2 assets")
+    assert set(found.native) == {one["asset"], "other"}
+    assert set(found.native.values()) == {45}
 
 
 def test_without_a_wallet_nothing_is_paid_and_nothing_burnt() -> None:

@@ -1,11 +1,13 @@
 """A thief who holds a client's keys, has all the time, and spends through the real gate whatever it lets pass."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.signer.world import COOLING_MS, AskRefused, Human, World, payee, policy_document
 
+from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.protocol.destination_record import DestinationRecord
 
@@ -33,6 +35,14 @@ class Thief:
         self.places = [self.world.beneficiary(address=payee(f"thief {each}")) for each in range(addresses)]
         self.world.pass_by(COOLING_MS)
         self.taken: list[tuple[Instant, int]] = []
+
+    def have_them_listed(self) -> None:
+        """As if a quorum had listed the addresses: no record of the world makes that class yet."""
+        payments = self.world.payments
+        for digest, known in list(payments.destinations.items()):
+            listed = replace(known, record=replace(known.record, destination_class=DestinationClass.ALLOWLISTED))
+            payments.destinations[digest] = listed
+            payments.versions[known.record.beneficiary] = [listed]
 
     def spend_all(self) -> int:
         """Fill whatever has room, each hour if a limit is of an hour; the most that went out in any 24 hours."""
