@@ -51,7 +51,7 @@ class Meddled:
         return guard_wire.sign_frame(self.key, raw, guard_wire.SYNC_ANSWER_TYPE)
 
     def stop(self) -> None:
-        self.world.guard.exchange = self._exchange  # type: ignore[method-assign]
+        self.world.guard.exchange = self._exchange  # type: ignore[method-assign]  # as it was
 
 
 def refused(world: World, reason: str, *, wants_spend: bool = False) -> None:
@@ -197,7 +197,7 @@ def test_an_old_answer_played_again_is_none(world: World) -> None:
         kept.append(exchange(frame))
         return kept[0]
 
-    world.guard.exchange = replay  # type: ignore[method-assign]
+    world.guard.exchange = replay  # type: ignore[method-assign]  # in between
     world.notary.agree()
     refused(world, "guard answered another question")
 
@@ -210,12 +210,12 @@ def test_an_answer_by_another_key_is_none(world: World) -> None:
 
 @pytest.mark.parametrize("frame", [b"", b"x", bytes(64), bytes(100)])
 def test_bytes_that_are_no_answer_are_none(world: World, frame: bytes) -> None:
-    world.guard.exchange = lambda _: frame  # type: ignore[method-assign]
+    world.guard.exchange = lambda _: frame  # type: ignore[method-assign]  # in its place
     refused(world, "signed by the expected key")
 
 
 def test_a_signed_answer_of_another_form_is_none(world: World) -> None:
-    world.guard.exchange = lambda _: guard_wire.sign_frame(  # type: ignore[method-assign]
+    world.guard.exchange = lambda _: guard_wire.sign_frame(  # type: ignore[method-assign]  # in its place
         world.keys.guard, b"{}", guard_wire.SYNC_ANSWER_TYPE
     )
     refused(world, "type")
