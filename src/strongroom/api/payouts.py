@@ -7,7 +7,15 @@ from strongroom.api import present
 from strongroom.api.call import Call, Reply
 from strongroom.api.paging import page, read_page
 from strongroom.api.reading import check_payout, payout_request, read_body, refuse
-from strongroom.api.schemas import CancelAnswer, CancelBody, EvidenceAnswer, PayoutBody, PayoutList, ReceiptAnswer
+from strongroom.api.schemas import (
+    CancelAnswer,
+    CancelBody,
+    EvidenceAnswer,
+    PayoutBody,
+    PayoutList,
+    ReceiptAnswer,
+    UnpaidAnswer,
+)
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId
@@ -15,7 +23,7 @@ from strongroom.domain.instant import InstantError, format_instant, parse_instan
 from strongroom.domain.money import AssetId
 from strongroom.domain.payout import State
 from strongroom.protocol.identifier import payout_id
-from strongroom.store import audit, payouts
+from strongroom.store import audit, payouts, progress
 from strongroom.store.record import UnpayableRequest
 
 RECEIPT_RETRY_MS: Final = 1_000
@@ -63,18 +71,19 @@ def read_filters(call: Call) -> tuple[payouts.PayoutFilter, int, int]:
     if "state" in query and query["state"] not in set(State):
         raise refuse(Code.INVALID, f"must be one of {', '.join(State)}", "state")
     filters = payouts.PayoutFilter(
-        query.get("beneficiary"), query.get("external_id"), query.get("run"), query.get("state"), created_after
+        query.get("beneficiary"), query.get("external_id"), query.get("run"), query.get("state"), created_after,
+        query.get("chain_transaction"),
     )
     return filters, *read_page(query)
 
 
 async def find(service: Service, call: Call, asked: tuple[payouts.PayoutFilter, int, int]) -> Reply:
     filters, after, limit = asked
-    if "chain_transaction" in call.query:
-        return Reply(200, PayoutList([], None))  # no payout has one yet
     async with service.pool.acquire() as connection:
         found = await payouts.find(connection, call.key.organisation, filters, after, limit)
-    return Reply(200, PayoutList([present.payout_answer(each) for each in found], page(found, limit)))
+        far = await progress.read_progress(connection, [each.id for each in found])
+    answers = [present.payout_answer(each, far.get(each.id, progress.NOTHING)) for each in found]
+    return Reply(200, PayoutList(answers, page(found, limit)))
 
 
 def read_items_filters(call: Call) -> tuple[payouts.PayoutFilter, int, int]:
@@ -85,9 +94,10 @@ def read_items_filters(call: Call) -> tuple[payouts.PayoutFilter, int, int]:
 async def show(service: Service, call: Call, _: None) -> Reply:
     async with service.pool.acquire() as connection:
         found = await payouts.read(connection, call.key.organisation, PayoutId(call.parameters[0]))
-    if found is None:
-        raise _not_found(call)
-    return Reply(200, present.payout_answer(found))
+        if found is None:
+            raise _not_found(call)
+        far = await progress.read_progress(connection, [found.id])
+    return Reply(200, present.payout_answer(found, far.get(found.id, progress.NOTHING)))
 
 
 async def evidence(service: Service, call: Call, _: None) -> Reply:
@@ -123,13 +133,15 @@ async def receipt(service: Service, call: Call, _: None) -> Reply:
         if leaf_id is None:
             raise _not_found(call)
         found = await audit.read_receipt(connection, leaf_id)
+        unpaid = await progress.read_unpaid_receipt(connection, payout)
     if found is None:
         refusal = Refusal(Code.IN_PROGRESS, "the log's next checkpoint will have it", None, RECEIPT_RETRY_MS)
         raise RefusalError(refusal)
     return Reply(
         200,
         ReceiptAnswer(
-            payout, found.leaf_index, found.leaf, found.size, [each.hex() for each in found.proof], found.note
+            payout, found.leaf_index, found.leaf, found.size, [each.hex() for each in found.proof], found.note,
+            None if unpaid is None else UnpaidAnswer(unpaid.receipt.decode(), unpaid.signature.hex()),
         ),
     )
 

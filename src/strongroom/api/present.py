@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -20,11 +20,13 @@ from strongroom.api.schemas import (
     Reference,
     RunAnswer,
     SealAnswer,
+    StatusReason,
 )
 from strongroom.domain.beneficiary import Destination
 from strongroom.domain.instant import Instant
 from strongroom.domain.instant import format_instant as format_any_instant
-from strongroom.domain.payout import Hold, HoldReason, State
+from strongroom.domain.payout import CANCELLABLE, Hold, HoldReason, State
+from strongroom.store.progress import NOTHING, Progress
 from strongroom.store.record import BeneficiaryRecord, PayoutRecord, Preview, RunRecord
 
 _HELD: Final = {
@@ -38,14 +40,16 @@ _HELD: Final = {
     HoldReason.ALARM: ("Your payout is being checked.", "People must look at an alarm."),
     HoldReason.NOT_BEFORE: ("Your payout is planned for later.", "It goes on at not_before."),
 }
-_RECEIVED: Final = ("Your payout has been ordered.", "It waits for the signer, which this version doesn't have yet.")
-_ROAD: Final = ("bytes", "broadcast", "settlement")
+_ROAD: Final = {"bytes": "signer", "broadcast": "engine", "settlement": "watch"}
+_SIGNED: Final = frozenset({State.SIGNED, State.BROADCAST, State.CONFIRMED, State.SETTLED, State.RETURNED})
+_UNPAID: Final = frozenset({State.DECLINED, State.CANCELLED, State.EXPIRED, State.FAILED})
 
 format_instant: Final = lru_cache(maxsize=256)(format_any_instant)
 """Payouts of one batch have one time, which stands in an answer five times."""
 
 
-def payout_answer(payout: PayoutRecord) -> PayoutAnswer:
+def payout_answer(payout: PayoutRecord, progress: Progress = NOTHING) -> PayoutAnswer:
+    """`progress` is nothing for a payout as it was when it came in."""
     return PayoutAnswer(
         id=payout.id,
         organisation=payout.organisation,
@@ -68,10 +72,10 @@ def payout_answer(payout: PayoutRecord) -> PayoutAnswer:
         state=payout.state.value,
         hold=_hold(payout.hold),
         cancel_requested=payout.cancel_requested,
-        status_reason=None,
+        status_reason=None if progress.reason is None else StatusReason(*progress.reason),
         explanation=_explanation(payout),
-        checkpoints=_checkpoints(payout),
-        chain_transactions=[],
+        checkpoints=_checkpoints(payout, progress),
+        chain_transactions=list(progress.chain_transactions),
         not_before=_time(payout.not_before),
         expires_at=_time(payout.expires_at),
         replaces=payout.replaces,
@@ -145,26 +149,90 @@ def _hold(hold: Hold | None) -> HoldAnswer | None:
 
 
 def _explanation(payout: PayoutRecord) -> Explanation:
-    text, step = _RECEIVED if payout.hold is None else _HELD[payout.hold.reason]
-    if payout.cancel_requested:
+    text, step = _words(payout)
+    if payout.cancel_requested and payout.state in CANCELLABLE:
         step = "A cancel was asked for; it is done when the signer confirms it."
     return Explanation(text, step, None if payout.hold is None else _time(payout.hold.retry_at))
 
 
-def _checkpoints(payout: PayoutRecord) -> list[CheckpointAnswer]:
-    """What the API can say of the road: its own estimates; the rest is pending until others have spoken."""
+def _words(payout: PayoutRecord) -> tuple[str, str]:
+    """What the payee may be told, and what happens next."""
+    match payout.state:
+        case State.RECEIVED | State.HELD:
+            return _HELD[payout.hold.reason] if payout.hold is not None else (
+                "Your payout has been ordered.", "The signer looks at it next.")
+        case State.AWAITING_APPROVAL:
+            return "Your payout is being checked.", "People must approve it."
+        case State.READY | State.PLANNED:
+            return "Your payout is being prepared.", "It is put into a chain transaction, and signed."
+        case State.SIGNED | State.BROADCAST:
+            return "Your payout is on its way.", "It waits to be confirmed by the network."
+        case State.CONFIRMED:
+            return "Your payout is on its way.", "It is confirmed, and waits until that is final."
+        case State.SETTLED:
+            return "Your payout has been paid.", "Nothing: it is final."
+        case State.DECLINED:
+            return "Your payout was not approved.", "Nothing; another payout may replace it."
+        case State.CANCELLED:
+            return "Your payout was cancelled.", "Nothing; another payout may replace it."
+        case State.EXPIRED:
+            return "Your payout was not made in time.", "Nothing; another payout may replace it."
+        case State.FAILED:
+            return "Your payout could not be made.", "Look at status_reason; another payout may replace it."
+        case State.RETURNED:
+            return "Your payout came back.", "Check the payee's details; another payout may replace it."
+        case _:
+            assert_never(payout.state)
+
+
+def _checkpoints(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
+    """Until the signer has signed, the API's own estimate; from then on the signer's word, the chain's and watch's."""
+    if payout.state in _SIGNED:
+        before = [
+            _passed("destination", "signer", progress.signed), _passed("limits", "signer", progress.signed),
+            _passed("approval", "signer", progress.signed) if progress.requested is not None
+            else CheckpointAnswer("approval", "signer", "not_needed", _time(progress.signed)),
+        ]
+    else:
+        before = _estimates(payout, progress)
+    return [_passed("intake", "api", payout.created_at), *before, *_rest(payout, progress)]
+
+
+def _estimates(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
     at = format_instant(payout.created_at)
     reason = payout.hold.reason if payout.state is State.HELD and payout.hold is not None else None
     destination = "waiting" if reason is HoldReason.COOLING else "passed"
     limits = "waiting" if reason in (HoldReason.LIMIT_WINDOW, HoldReason.FUNDS) else "passed"
-    approval = "pending" if payout.approvals else "not_needed"
+    if progress.requested is None:
+        approval = CheckpointAnswer("approval", "api", "pending" if payout.approvals else "not_needed", None)
+    elif progress.people < progress.approvals or payout.state is State.AWAITING_APPROVAL:
+        approval = CheckpointAnswer("approval", "people", "waiting", _time(progress.requested))
+    else:
+        approval = _passed("approval", "people", progress.requested)
     return [
-        CheckpointAnswer("intake", "api", "passed", at),
-        CheckpointAnswer("destination", "api", destination, at),
-        CheckpointAnswer("limits", "api", limits, at),
-        CheckpointAnswer("approval", "api", approval, None),
-        *(CheckpointAnswer(name, "signer" if name == "bytes" else "watch", "pending", None) for name in _ROAD),
+        CheckpointAnswer("destination", "api", destination, at), CheckpointAnswer("limits", "api", limits, at), approval
     ]
+
+
+def _rest(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
+    """Bytes, broadcast and settlement; what has ended unpaid needs none of them."""
+    if payout.state in _UNPAID:
+        return [CheckpointAnswer(name, by, "not_needed", None) for name, by in _ROAD.items()]
+    times = {"bytes": progress.signed, "broadcast": progress.broadcast, "settlement": progress.settled}
+    under_way = {State.PLANNED: "bytes", State.SIGNED: "broadcast", State.BROADCAST: "settlement",
+                 State.CONFIRMED: "settlement"}.get(payout.state)
+    rest: list[CheckpointAnswer] = []
+    for name, by in _ROAD.items():
+        at = times[name]
+        if payout.state in _SIGNED and at is not None:
+            rest.append(_passed(name, by, at))
+        else:
+            rest.append(CheckpointAnswer(name, by, "waiting" if name == under_way else "pending", None))
+    return rest
+
+
+def _passed(name: str, by: str, at: Instant | None) -> CheckpointAnswer:
+    return CheckpointAnswer(name, by, "passed", _time(at))
 
 
 def _amounts(totals: Mapping[str, int]) -> dict[str, str]:

@@ -117,6 +117,14 @@ class Explanation(Answer):
     eta: str | None
 
 
+class StatusReason(Answer):
+    """Why a payout is as it is: `code` is the signer's rule or a word of ours, `source` who says so."""
+
+    code: str
+    source: str
+    detail: str
+
+
 class CheckpointAnswer(Answer):
     """One step of a payout's road: `result` is passed, waiting, not_needed or pending."""
 
@@ -150,7 +158,7 @@ class PayoutAnswer(Answer):
     state: str
     hold: HoldAnswer | None
     cancel_requested: bool
-    status_reason: None
+    status_reason: StatusReason | None
     explanation: Explanation
     checkpoints: list[CheckpointAnswer]
     chain_transactions: list[str]
@@ -272,8 +280,18 @@ class EvidenceAnswer(Answer):
     run_item: str | None
 
 
+class UnpaidAnswer(Answer):
+    """`receipt` is the record `strongroom/receipt/v1`, as signed by the signer: it was never paid and never will be."""
+
+    receipt: str
+    signature: str
+
+
 class ReceiptAnswer(Answer):
-    """The audit leaf that tells of the payout, and the proof that it is in the log under a signed checkpoint."""
+    """The audit leaf that tells of the payout, and the proof that it is in the log under a signed checkpoint.
+
+    `unpaid` is there once the payout ended without being paid.
+    """
 
     payout: str
     leaf_index: int
@@ -281,6 +299,7 @@ class ReceiptAnswer(Answer):
     tree_size: int
     proof: list[str]
     checkpoint: str
+    unpaid: UnpaidAnswer | None
 
 
 class BalanceAnswer(Answer):

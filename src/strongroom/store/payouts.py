@@ -35,6 +35,10 @@ SELECT p.id, p.organisation, p.client, p.idempotency_key, p.beneficiary, p.desti
     EXISTS (SELECT FROM strongroom.cancel_requests c WHERE c.object = p.id OR c.object = p.run) AS cancel_requested
 FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destination_digest
 """
+_SIGNED_IN: Final = """
+SELECT m.payout FROM strongroom.attempt_payouts m JOIN strongroom.attempts a USING (chain_transaction)
+WHERE a.signed IS NOT NULL AND a.chain_transaction
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class PayoutFilter:
     run: str | None = None
     state: str | None = None
     created_after: int | None = None
+    chain_transaction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,9 @@ async def find(
         f"{_SELECT} WHERE p.organisation = $1 AND ($2::text IS NULL OR p.beneficiary = $2)"
         " AND ($3::text IS NULL OR p.external_id = $3) AND ($4::text IS NULL OR p.run = $4)"
         " AND ($5::text IS NULL OR p.state = $5) AND ($6::bigint IS NULL OR p.created_at > $6)"
-        " AND p.leaf > $7 ORDER BY p.leaf LIMIT $8",
+        f" AND p.leaf > $7 AND ($9::text IS NULL OR p.id IN ({_SIGNED_IN} = $9)) ORDER BY p.leaf LIMIT $8",
         organisation, filters.beneficiary, filters.external_id, filters.run, filters.state, filters.created_after,
-        after, min(limit, LIST_MAXIMUM),
+        after, min(limit, LIST_MAXIMUM), filters.chain_transaction,
     )
     return [payout_record(row) for row in rows]
 

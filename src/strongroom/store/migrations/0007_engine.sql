@@ -122,6 +122,9 @@ CREATE TABLE strongroom.attempts (
     due_at bigint NOT NULL DEFAULT 0,
     tries integer NOT NULL DEFAULT 0,
     note text,
+    signed_at bigint,
+    broadcast_at bigint,
+    settled_at bigint,
     updated_at bigint NOT NULL,
     CHECK (signed IS NOT NULL OR state IN ('planned', 'dropped'))
 );
@@ -466,7 +469,10 @@ BEGIN
         RAISE EXCEPTION 'the attempt % can''t become %', chain_transaction, after USING ERRCODE = 'check_violation';
     END IF;
     UPDATE attempts a SET state = after, signed = coalesce(a.signed, engine_attempt.signed), is_asked = false,
-        due_at = at, tries = 0, note = NULL, updated_at = at
+        due_at = at, tries = 0, note = NULL, updated_at = at,
+        signed_at = CASE after WHEN 'signed' THEN at ELSE a.signed_at END,
+        broadcast_at = CASE after WHEN 'broadcast' THEN coalesce(a.broadcast_at, at) ELSE a.broadcast_at END,
+        settled_at = CASE after WHEN 'settled' THEN at END
         WHERE a.chain_transaction = engine_attempt.chain_transaction;
     IF after IN ('dropped', 'settled') THEN
         INSERT INTO ledger_postings (kind, settles, debit_account, credit_account, amount, entry, created_at)
