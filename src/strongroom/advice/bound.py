@@ -177,7 +177,7 @@ def _smallest(
                 caps.append((most, name))
             case LimitScope.CLIENT if Counts.ATTENDED not in counts:
                 caps.append((most, name))
-            case LimitScope.KEY if Counts.ATTENDED not in counts and reach.keys is not None:
+            case LimitScope.KEY if reach.keys is not None:
                 caps.append((most * reach.keys, f"{name}, of {reach.keys} keys"))
             case LimitScope.DESTINATION:
                 to_each.append((most, f"{name}, to each address"))
