@@ -10,7 +10,7 @@ from tests.cli.command import PROGRAM, command, environment
 
 from strongroom.cli.app import main
 from strongroom.cli.serve import BUILT, LATER
-from strongroom.sandbox.environment import ROOT, NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import ROOT, NoEnvironmentError, core_command
 
 OTHERS = [name for name in BUILT if name != "signer"]
 
@@ -69,7 +69,7 @@ def test_the_signer_is_alone_in_its_environment_and_has_none_of_our_variables(
     os.close(reading)
     try:
         proc = Path(f"/proc/{process.pid}")
-        wanted = signer_command("strongroom.signer.main", str(config))
+        wanted = core_command("strongroom.signer.main", str(config))
         assert process.stderr is not None
         while (seen := (proc / "cmdline").read_text().split("\0")[:-1]) != wanted:
             assert process.poll() is None, process.stderr.read()
@@ -100,7 +100,7 @@ def test_there_is_no_other_environment_to_fall_back_to(change: str, said: str, t
     (made / "bin").mkdir(parents=True)
     (made / "bin/python").symlink_to("/bin/true")
     (made / "requirements.sha256").write_text(remembered)
-    assert signer_command("strongroom.signer.main", root=tmp_path)[0] == str(made / "bin/python")
+    assert core_command("strongroom.signer.main", root=tmp_path)[0] == str(made / "bin/python")
     if change == "none":
         made.rename(tmp_path / "elsewhere")
     elif change == "no python":
@@ -111,4 +111,4 @@ def test_there_is_no_other_environment_to_fall_back_to(change: str, said: str, t
     else:
         (made / "requirements.sha256").write_text(remembered.replace("signer", "server"))
     with pytest.raises(NoEnvironmentError, match=said):
-        signer_command("strongroom.signer.main", root=tmp_path)
+        core_command("strongroom.signer.main", root=tmp_path)

@@ -84,13 +84,24 @@ def test_what_may_not_be_loaded_is_found(name: str, signer_loads: set[str]) -> N
     assert faults_of(signer_loads | {name}) == [name]
 
 
-def test_the_environment_of_the_others_would_be_seen_as_another() -> None:
-    """The positive control: the same look at the other environment finds what must not be in the signer's."""
-    found = subprocess.run(
-        [sys.executable, "-I", "-c", "import sys, strongroom.guard.main; print(*sys.modules)"],
-        capture_output=True, text=True, check=True, cwd="/",
-    ).stdout.split()
-    assert {"asyncio", "ssl", "msgspec", "strongroom.guard.main"} <= set(faults_of(set(found)))
+def tops(python: str, module: str) -> set[str]:
+    """The modules that a process has loaded, without their submodules."""
+    command = [python, "-I", "-B", "-c", f"import sys, {module}; print(*sys.modules)"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.split()
+    return {name.partition(".")[0] for name in found}
+
+
+def test_another_process_in_the_environment_of_the_others_would_be_seen() -> None:
+    """The positive control: the same look elsewhere finds what must not be in the signer's."""
+    assert {"ssl", "logging", "msgspec"} <= set(faults_of(tops(sys.executable, "strongroom.link.main")))
+
+
+def test_guard_loads_the_libraries_of_the_core_and_no_other() -> None:
+    """It runs in the signer's environment; of the standard library it needs asyncio and ssl, to listen by TLS."""
+    loads = tops(str(SIGNER), "strongroom.guard.main")
+    libraries = {name for name in loads if not is_standard(name)}
+    assert libraries == {"__main__", "strongroom", "_cffi_backend", "_openssl", "_sodium", "cryptography", "nacl"}
+    assert {"asyncio", "ssl"} <= loads
 
 
 @pytest.mark.parametrize("package", ["httpx", "asyncpg", "uvicorn", "msgspec", "cyclopts", "pytest", "pip"])

@@ -28,7 +28,7 @@ from tools.signer_modules import listed
 from strongroom.formats import simulated
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
-from strongroom.sandbox.environment import FOLDER, ROOT, VARIABLES, signer_command
+from strongroom.sandbox.environment import FOLDER, ROOT, VARIABLES, core_command
 from strongroom.sandbox.process import Child
 from strongroom.signer.desk import ADMIN, ENGINE
 from strongroom.signer.keys import Secret, make_key_file
@@ -71,7 +71,7 @@ class OutsideWorld(LockedWorld):
             }))
             config.chmod(0o644)
             inherited = [identity.fileno(), *(each.fileno() for each in self.listeners.values())]
-            command = signer_command("strongroom.signer.main", str(config))
+            command = core_command("strongroom.signer.main", str(config))
             if self.watched:
                 command = [*command[:3], str(self.program()), str(config), str(record.fileno())]
                 inherited.append(record.fileno())

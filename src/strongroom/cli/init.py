@@ -27,7 +27,7 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE, Genesis, Mode, deployment_id, parse_genesis
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.webauthn import RelyingParty
-from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 from strongroom.sandbox.trusted import SignerRefusedError, TrustedError, ask_signer, let_in
 
 CEREMONY_TIMEOUT_S: Final = 60
@@ -208,7 +208,7 @@ def _public_key(name: str, text: str) -> bytes:
 def _ceremony(*arguments: str) -> str:
     """A step of the signer's own, in its environment. Raises: Stop."""
     try:
-        command = signer_command("strongroom.signer.ceremony", *arguments)
+        command = core_command("strongroom.signer.ceremony", *arguments)
     except NoEnvironmentError as fault:
         raise Stop(Exit.FAILED, str(fault)) from fault
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """`serve PROCESS`: becomes one of the product's processes.
 
-The signer runs in its own environment and in no other: nothing of the command line comes along.
+Signer and guard run in an environment of their own and in no other: nothing of the command line comes along.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Annotated, Final, NoReturn
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, Stop
-from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 
 BUILT: Final = ("api", "engine", "guard", "link", "signer", "watch")
 LATER: Final = ("console", "courier", "station")
@@ -48,9 +48,13 @@ def serve(
 
 
 def _command(process: str, config: Path, reconcile: bool) -> tuple[list[str], Mapping[str, str]]:
-    """What to become, and with which variables: the signer gets none of ours. Raises: NoEnvironmentError."""
+    """What to become, and with which variables: signer and guard get none of ours. Raises: NoEnvironmentError."""
     module = f"strongroom.{process}.main"
-    if process == "signer":
-        return signer_command(module, str(config)), VARIABLES
     more = ["--reconcile"] if reconcile else []
-    return [sys.executable, "-m", module, "--config", str(config), *more], os.environ
+    match process:
+        case "signer":
+            return core_command(module, str(config)), VARIABLES
+        case "guard":
+            return core_command(module, "--config", str(config), *more), VARIABLES
+        case _:
+            return [sys.executable, "-m", module, "--config", str(config)], os.environ

@@ -3,12 +3,19 @@
 import ipaddress
 import re
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 from nacl.signing import SigningKey
 
+from strongroom.domain.document import DocumentError, Fields
+from strongroom.protocol.canonical import CanonicalError, parse_object
+from strongroom.protocol.record import take_hash
+
+REQUESTS_PER_SECOND: Final = 20
+REQUESTS_MAXIMUM: Final = 10_000
+PATH_MAXIMUM: Final = 4_096
 _LISTEN: Final = re.compile(r"([0-9.]{7,15}):([0-9]{1,5})")
 
 
@@ -16,7 +23,8 @@ class ConfigError(Exception):
     """The configuration can't be used; the message names the field."""
 
 
-class Tls(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tls:
     """PEM files. `peer_file` holds the one certificate that who connects must show; without it anybody may connect."""
 
     certificate_file: str
@@ -24,7 +32,8 @@ class Tls(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     peer_file: str | None = None
 
 
-class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Config:
     """`marker_file` stands outside of `folder` and is in no backup: it tells a restored store from the newest.
 
     `genesis_hash` is typed by the operator: the journal that begins with that genesis is the one guard enrols.
@@ -33,19 +42,19 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     folder: str
     marker_file: str
     key_file: str
-    genesis_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    genesis_hash: str
     signer_listen: str
     officers_listen: str
     signer_tls: Tls | None = None
     officers_tls: Tls | None = None
-    requests_per_second: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
+    requests_per_second: int = REQUESTS_PER_SECOND
 
 
 def read_config(file: Path) -> Config:
     """Raises: ConfigError."""
     try:
-        config = msgspec.json.decode(file.read_bytes(), type=Config)
-    except (OSError, msgspec.DecodeError) as fault:
+        config = _parse(Fields(parse_object(file.read_bytes())))
+    except (OSError, CanonicalError, DocumentError) as fault:
         raise ConfigError(f"{file}: {fault}") from fault
     if Path(config.folder).resolve() in Path(config.marker_file).resolve().parents:
         raise ConfigError("marker_file: must stand outside of folder, which is what backups hold")
@@ -54,6 +63,34 @@ def read_config(file: Path) -> Config:
     parse_listen("signer_listen", config.signer_listen, config.signer_tls)
     parse_listen("officers_listen", config.officers_listen, config.officers_tls)
     return config
+
+
+def _parse(fields: Fields) -> Config:
+    config = Config(
+        folder=fields.text("folder", PATH_MAXIMUM),
+        marker_file=fields.text("marker_file", PATH_MAXIMUM),
+        key_file=fields.text("key_file", PATH_MAXIMUM),
+        genesis_hash=take_hash(fields, "genesis_hash"),
+        signer_listen=fields.text("signer_listen"),
+        officers_listen=fields.text("officers_listen"),
+        signer_tls=_tls(fields.inner("signer_tls")) if fields.has("signer_tls") else None,
+        officers_tls=_tls(fields.inner("officers_tls")) if fields.has("officers_tls") else None,
+        requests_per_second=(
+            fields.integer("requests_per_second", 1, REQUESTS_MAXIMUM)
+            if fields.has("requests_per_second") else REQUESTS_PER_SECOND
+        ),
+    )
+    fields.close()
+    return config
+
+
+def _tls(fields: Fields) -> Tls:
+    tls = Tls(
+        fields.text("certificate_file", PATH_MAXIMUM), fields.text("key_file", PATH_MAXIMUM),
+        fields.text("peer_file", PATH_MAXIMUM) if fields.has("peer_file") else None,
+    )
+    fields.close()
+    return tls
 
 
 def parse_listen(name: str, listen: str, tls: Tls | None) -> tuple[str, int]:

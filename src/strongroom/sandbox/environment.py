@@ -1,7 +1,7 @@
-"""The signer's own environment: `.venv-signer`, with what `requirements/signer.txt` names and nothing else.
+"""The environment of signer and guard: `.venv-signer`, with what `requirements/signer.txt` names and nothing else.
 
-`bin/strongroom` makes it. Whoever starts the signer or its ceremony asks here, and there is no other environment to
-fall back to: with another one's libraries beside its own the signer would be open to all who publish those.
+`bin/strongroom` makes it. Whoever starts the signer, its ceremony or guard asks here, and there is no other environment
+to fall back to: with the others' libraries beside its own the core would be open to all who publish those.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDER: Final = ".venv-signer"
 REMEMBERED: Final = "requirements.sha256"
 VARIABLES: Final = {"HOME": "/", "LC_ALL": "C.UTF-8"}
-"""All that the signer is given. Without a home Python asks who its user is, and for that the C library loads whatever
+"""What they are given. Without a home Python asks who its user is, and for that the C library loads whatever
 nsswitch.conf names, some of which talks to services."""
 _REQUIREMENTS: Final = "requirements/signer.txt"
 _ADVICE: Final = "any command of bin/strongroom makes it"
@@ -23,8 +23,8 @@ class NoEnvironmentError(Exception):
     """The signer's environment isn't there, or was made from other requirements."""
 
 
-def signer_command(module: str, *arguments: str, root: Path = ROOT) -> list[str]:
-    """Python, alone in the signer's environment: no variable, no current folder, no written bytecode is looked at.
+def core_command(module: str, *arguments: str, root: Path = ROOT) -> list[str]:
+    """Python, alone in that environment: no variable, no current folder, no written bytecode is looked at.
 
     Raises: NoEnvironmentError.
     """

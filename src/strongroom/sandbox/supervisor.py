@@ -34,6 +34,7 @@ from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox import parts, trusted
 from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
+from strongroom.sandbox.environment import VARIABLES
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
 from strongroom.sandbox.organisation import Made, assets_of, make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
@@ -278,8 +279,11 @@ class Supervisor:
         file = self._folder(name) / "config.json"
         write_private(file, json.dumps(config, indent=1) + "\n")
         _give(file, user_of(place))
-        command = [sys.executable, "-m", f"strongroom.{name}.main", "--config", str(file)]
-        return self._child(name, command, user_of(place))
+        module = f"strongroom.{name}.main"
+        if name == "guard":
+            command = trusted.in_core_environment(module, "--config", str(file))
+            return self._child(name, command, user_of(place), VARIABLES)
+        return self._child(name, [sys.executable, "-m", module, "--config", str(file)], user_of(place))
 
     def _child(
         self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None,

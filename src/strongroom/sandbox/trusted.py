@@ -1,6 +1,6 @@
 """The trusted half of a sandbox: signer, guard, the link between them, and the engine that asks.
 
-Each is a process with a user and a folder of its own, the signer and its ceremony in an environment of their own too.
+Each is a process with a user and a folder of its own; signer, its ceremony and guard have an environment of their own.
 The signer gets listening sockets and an opened age identity from here and opens nothing else; they live as long as the
 supervisor, so that a signer that is started again has them.
 """
@@ -26,7 +26,7 @@ from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
-from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, signer_command
+from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of
 
@@ -120,7 +120,7 @@ def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Ch
     write_private(file, json.dumps(config, sort_keys=True) + "\n")
     if user is not None:
         os.chown(file, user, user)
-    command = _in_signer_environment("strongroom.signer.main", str(file))
+    command = in_core_environment("strongroom.signer.main", str(file))
     inherited = (identity, *descriptors.values())
     return make("signer", command, user, VARIABLES, inherited=inherited, rewound=identity, locks_memory=True)
 
@@ -188,7 +188,7 @@ def chain_genesis(url: str, child: Child) -> str:
 
 
 def _ceremony(*arguments: str) -> str:
-    command = _in_signer_environment("strongroom.signer.ceremony", *arguments)
+    command = in_core_environment("strongroom.signer.ceremony", *arguments)
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=CEREMONY_TIMEOUT_S, check=False, env=VARIABLES
     )
@@ -197,9 +197,10 @@ def _ceremony(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _in_signer_environment(module: str, *arguments: str) -> list[str]:
+def in_core_environment(module: str, *arguments: str) -> list[str]:
+    """How to start a process of the trusted core. Raises: TrustedError."""
     try:
-        return signer_command(module, *arguments)
+        return core_command(module, *arguments)
     except NoEnvironmentError as fault:
         raise TrustedError(str(fault)) from fault
 

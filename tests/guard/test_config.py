@@ -1,0 +1,54 @@
+"""Guard's configuration: what is wrong is named by its field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.guard.config import Config, ConfigError, Tls, read_config
+
+TLS = {"certificate_file": "/c.pem", "key_file": "/k.pem", "peer_file": "/p.pem"}
+GOOD: dict[str, Any] = {
+    "folder": "/store", "marker_file": "/marker", "key_file": "/guard.key", "genesis_hash": "ab" * 32,
+    "signer_listen": "127.0.0.1:28000", "officers_listen": "127.0.0.1:28001",
+}
+
+
+def read(tmp_path: Path, document: object) -> Config:
+    file = tmp_path / "guard.json"
+    file.write_text(document if isinstance(document, str) else json.dumps(document))
+    return read_config(file)
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD) == Config(**GOOD)
+    more = {"signer_tls": TLS, "officers_tls": {**TLS, "peer_file": None}, "requests_per_second": 7}
+    assert read(tmp_path, GOOD | more) == Config(
+        **GOOD, signer_tls=Tls(**TLS), officers_tls=Tls("/c.pem", "/k.pem"), requests_per_second=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"folder": ""}, "folder"),
+        ({"folder": 1}, "folder"),
+        ({"genesis_hash": "AB" * 32}, "genesis_hash"),
+        ({"requests_per_second": 0}, "requests_per_second"),
+        ({"requests_per_second": 10_001}, "requests_per_second"),
+        ({"signer_tls": {}}, "signer_tls.certificate_file"),
+        ({"officers_tls": {**TLS, "more": 1}}, "officers_tls.more"),
+        ({"signer_tls": []}, "signer_tls"),
+        ({"database_url": "x"}, "database_url"),
+    ],
+)
+def test_a_wrong_field_is_named(changes: dict[str, Any], field: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"guard.json: {field}: "):
+        read(tmp_path, GOOD | changes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"folder": "a", "folder": "b"}', '{"requests_per_second": 1.0}'])
+def test_what_is_no_strict_json_object_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"guard\.json"):
+        read(tmp_path, text)
