@@ -46,6 +46,11 @@ def expected_missing() -> list[str]:
 MISSING = expected_missing()
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment without coverage's: it writes a file when a process ends, which a locked one may not."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 class Locked:
     """The small signer in a process of its own; as root it runs as nobody."""
 
@@ -63,7 +68,8 @@ class Locked:
                 resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
         self.process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(3,), preexec_fn=raise_limit
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(3,), preexec_fn=raise_limit,
+            env=unmeasured(),
         )
         listener.close()
 

@@ -22,6 +22,7 @@ import pyrage
 import pytest
 from tests.journal.disks import MemoryDisk
 from tests.signer import world as worlds
+from tests.signer.test_hardening import unmeasured
 from tests.signer.world import ADA, BEN, CLEO, ORGANISATION, AskRefused, World, policy_document
 
 from strongroom.domain.instant import Instant, format_instant
@@ -78,6 +79,7 @@ class LockedWorld(World):
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-m", "strongroom.signer.main", str(config)], stderr=subprocess.PIPE,
             pass_fds=(reading, *(listener.fileno() for listener in self.listeners.values())), cwd="/",
+            env=unmeasured(),
         )
         os.close(reading)
         threading.Thread(target=self._relay, daemon=True).start()
