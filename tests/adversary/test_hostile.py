@@ -153,6 +153,26 @@ def test_an_end_between_journal_and_cosignature_heals(siege: Siege, when: str) -
     assert simulated.transaction_id(raw).hex() in siege.spends_at_guard()
 
 
+def test_what_an_ended_signer_left_keeps_no_money_from_being_saved(siege: Siege) -> None:
+    """The process ends as it offers a payment, and then watch raises an alarm: a cancel is signed all the same, and
+    the payment isn't, before the alarm is resolved.
+    """
+    coin = siege.coin(60_000)
+    siege.sign([siege.intent(siege.cooled(), 1_000)], coins=[coin])
+    payout = siege.intent(siege.cooled(), 1_000)
+    raw, _ = siege.transaction([siege.output(payout)])
+    siege.guard.before_spend = lambda: setattr(siege.guard, "kills", "before")
+    with pytest.raises(KilledError):
+        siege.sign([payout], raw=raw)
+    siege.restart()
+    siege.guard.alarm("deficit")
+    assert siege.sign([], operation="cancel", coins=[coin], fee=900)
+    with pytest.raises(AskRefused, match="lease-fresh"):
+        siege.sign([payout], raw=raw)
+    siege.guard.instruct(Action.RESOLVE, "deficit", CLEO)
+    assert siege.sign([payout], raw=raw)
+
+
 @settings(max_examples=300, deadline=None, database=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())

@@ -201,6 +201,27 @@ def test_without_watch_only_what_saves_money_is_spent(
     assert (kept(world) == size) is not is_cosigned
 
 
+def test_a_spend_that_an_ended_signer_left_holds_nothing_back(
+    world: World, guard: OpenGuard, signer: Signer
+) -> None:
+    world.monotonic_ns += 60_000 * 1_000_000
+    signer.spend()
+    signer.write(Kind.RESUMED)
+    answer = signer.sync()
+    assert (answer.is_cosigned, answer.lease) == (True, Lease.RECOVER)
+    signer.spend()
+    assert signer.sync().reason is Reason.ALARM
+
+
+def test_a_spend_that_an_ended_signer_left_waits_for_the_control_log(
+    world: World, guard: OpenGuard, signer: Signer
+) -> None:
+    guard.keep(world.negative(Action.FREEZE, "organisation", CLEO))
+    signer.spend()
+    signer.write(Kind.RESUMED)
+    assert signer.sync().reason is Reason.CONTROL
+
+
 def test_a_spend_that_was_given_up_holds_nothing_back(world: World, guard: OpenGuard, signer: Signer) -> None:
     world.monotonic_ns += 60_000 * 1_000_000
     transaction = signer.spend()
