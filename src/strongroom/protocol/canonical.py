@@ -49,6 +49,11 @@ def encode(value: JsonValue) -> bytes:
         raise CanonicalError("text holds a lone surrogate") from fault
 
 
+def encode_text(text: str) -> str:
+    """As `encode`, for a text that goes into a record which is written out. A lone surrogate passes."""
+    return _ENCODER.encode(text)
+
+
 def parse(raw: bytes, maximum_depth: int = DEPTH_MAXIMUM) -> JsonValue:
     """Any JSON value of the subset, canonical or not. Raises: CanonicalError, and nothing else."""
     if _is_deeper(raw, maximum_depth):

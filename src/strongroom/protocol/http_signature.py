@@ -36,7 +36,11 @@ _INPUT = re.compile("sig1=" + _PARAMETERS)
 _KEYED_BASE = re.compile(
     "".join(f'"{name}": ([ -~]*)\n' for name in KEYED_COMPONENTS) + '"@signature-params": ' + _PARAMETERS
 )
-_KEYED_COVERED = " ".join(f'"{name}"' for name in KEYED_COMPONENTS)
+_SHAPES: Final[dict[tuple[str, ...], tuple[str, str]]] = {
+    names: (" ".join(f'"{name}"' for name in names), "".join(f'"{name}": %s\n' for name in names))
+    for names in (READ_COMPONENTS, WRITE_COMPONENTS, KEYED_COMPONENTS)
+}
+"""The three sets of components: as Signature-Input lists them, and as their lines stand in the base."""
 _SIGNATURE = re.compile(r"sig1=:([A-Za-z0-9+/]{86}==):")
 
 
@@ -103,7 +107,7 @@ def read_keyed_base(base: bytes, deployment: str) -> KeyedBase:
     Raises: SignatureError unless it is exactly the base of a POST of this deployment with an idempotency key.
     """
     match = _KEYED_BASE.fullmatch(base.decode("ascii", "replace"))
-    if match is None or match[8] != _KEYED_COVERED:
+    if match is None or match[8] != _SHAPES[KEYED_COMPONENTS][0]:
         raise SignatureError("isn't the signature base of a request with an idempotency key")
     if match[12] != TAG_PREFIX + deployment:
         raise SignatureError(f"the tag must be {TAG_PREFIX}{deployment}")
@@ -119,8 +123,7 @@ def content_digest(body: bytes) -> str:
 
 def signature_base(lines: Iterable[tuple[str, str]], parameters: str) -> bytes:
     """RFC 9421 §2.5: covered components with their values, in order, then the parameters of the signature."""
-    covered = "".join(f'"{name}": {value}\n' for name, value in lines)
-    return f'{covered}"@signature-params": {parameters}'.encode()
+    return _base("".join(f'"{name}": {value}\n' for name, value in lines), parameters)
 
 
 def parse_signature(request: SignedRequest, deployment: str) -> Signature:
@@ -134,15 +137,14 @@ def parse_signature(request: SignedRequest, deployment: str) -> Signature:
     covered, created, expires, key_id, tag = parameters.groups()
     if tag != TAG_PREFIX + deployment:
         raise SignatureError(f"the tag must be {TAG_PREFIX}{deployment}")
-    lines = _lines(request)
-    if covered != " ".join(f'"{name}"' for name, _ in lines):
-        wanted = " ".join(name for name, _ in lines)
-        raise SignatureError(f"the signature must cover exactly: {wanted}")
+    wanted, lines = _covered(request)
+    if covered != wanted:
+        raise SignatureError("the signature must cover exactly: " + wanted.replace('"', ""))
     return Signature(
         KeyId(key_id),
         Instant(int(created) * SECOND_MS),
         Instant(int(expires) * SECOND_MS),
-        signature_base(lines, request.signature_input.removeprefix("sig1=")),
+        _base(lines, request.signature_input.removeprefix("sig1=")),
         base64.b64decode(signature[1]),
     )
 
@@ -172,40 +174,41 @@ def sign_request(
     request: SignedRequest, key_id: KeyId, key: SigningKey, deployment: str, created_s: int, life_s: int
 ) -> tuple[str, str]:
     """The values of Signature-Input and Signature for a request whose other headers are set."""
-    lines = _lines(request)
-    names = " ".join(f'"{name}"' for name, _ in lines)
+    names, lines = _covered(request)
     signature_input = (
         f'sig1=({names});created={created_s};expires={created_s + life_s};keyid="{key_id}";alg="ed25519";'
         f'tag="{TAG_PREFIX}{deployment}"'
     )
-    base = signature_base(lines, signature_input.removeprefix("sig1="))
+    base = _base(lines, signature_input.removeprefix("sig1="))
     signature = key.sign(base).signature
     return signature_input, f"sig1=:{base64.b64encode(signature).decode()}:"
 
 
-def _lines(request: SignedRequest) -> list[tuple[str, str]]:
-    """The components that a request of this shape must cover, with their values."""
-    lines = [
-        ("@method", request.method), ("@authority", request.authority), ("@path", request.path),
-        ("@query", request.query),
-    ]
+def _base(lines: str, parameters: str) -> bytes:
+    return f'{lines}"@signature-params": {parameters}'.encode()
+
+
+def _covered(request: SignedRequest) -> tuple[str, str]:
+    """Which components a request of this shape must cover, as Signature-Input lists them, and their lines in the base.
+
+    An Idempotency-Key that is there must be covered, and Content-Type and Content-Digest must be there.
+    """
+    names: tuple[str, ...] = READ_COMPONENTS
+    values: tuple[str, ...] = (request.method, request.authority, request.path, request.query)
     if request.method != "GET":
-        lines += _present((
-            ("content-type", request.content_type), ("content-digest", request.content_digest),
-            ("idempotency-key", request.idempotency_key),
-        ))
-    for name, value in lines:
-        if not value.isascii() or not value.isprintable():
-            raise SignatureError(f"{name} must be printable ASCII")
-    return lines
+        if request.content_type is None or request.content_digest is None:
+            missing = "content-type" if request.content_type is None else "content-digest"
+            raise SignatureError(f"the header {missing} is needed")
+        names, values = WRITE_COMPONENTS, (*values, request.content_type, request.content_digest)
+        if request.idempotency_key is not None:
+            names, values = KEYED_COMPONENTS, (*values, request.idempotency_key)
+    together = "".join(values)
+    if not (together.isascii() and together.isprintable()):
+        raise SignatureError(f"{_first_unprintable(names, values)} must be printable ASCII")
+    quoted, lines = _SHAPES[names]
+    return quoted, lines % values
 
 
-def _present(headers: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
-    """Content-Type and Content-Digest must be there; an Idempotency-Key that is there must be covered."""
-    lines: list[tuple[str, str]] = []
-    for name, value in headers:
-        if value is not None:
-            lines.append((name, value))
-        elif name != "idempotency-key":
-            raise SignatureError(f"the header {name} is needed")
-    return lines
+def _first_unprintable(names: Iterable[str], values: Iterable[str]) -> str:
+    pairs = zip(names, values, strict=True)
+    return next(name for name, value in pairs if not (value.isascii() and value.isprintable()))

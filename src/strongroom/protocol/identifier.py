@@ -4,13 +4,14 @@
 the kinds of ids apart.
 """
 
-import base64
+import hashlib
 from typing import Final
 
 from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, OrganisationId, PayoutId, RunId
-from strongroom.protocol.canonical import canonical_digest
+from strongroom.protocol.canonical import encode_text
 
-_LENGTH: Final = 26
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = tuple(first + second for first in _LETTERS for second in _LETTERS)
 
 
 def payout_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> PayoutId:
@@ -26,5 +27,9 @@ def run_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) 
 
 
 def _derived(record_type: str, organisation: str, client: str, key: str) -> str:
-    record = {"client": client, "idempotency_key": key, "organisation": organisation, "type": record_type}
-    return base64.b32encode(canonical_digest(record)[:20]).decode().lower()[:_LENGTH]
+    record = (  # canonical JSON, written out, for it is said of every payout that is asked for
+        f'{{"client":{encode_text(client)},"idempotency_key":{encode_text(key)},'
+        f'"organisation":{encode_text(organisation)},"type":"{record_type}"}}'
+    )
+    bits = int.from_bytes(hashlib.sha256(record.encode()).digest()) >> 256 - 130
+    return "".join([_PAIRS[bits >> place & 1023] for place in range(120, -1, -10)])
