@@ -10,8 +10,7 @@ import msgspec
 from strongroom.api.gate import Gate, MethodNotAllowedError
 from strongroom.api.metrics import Metrics
 from strongroom.api.openapi import document
-from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, new_request_id, problem, retry_after_s
-from strongroom.api.rate_limit import Standing
+from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, RequestIds, problem, retry_after_s
 from strongroom.api.schemas import Health
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
@@ -33,15 +32,15 @@ class App:
         self._metrics = metrics
         self._openapi = document()
         self._encoder = msgspec.json.Encoder()
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"this server speaks HTTP only, not {scope['type']}")
         started = perf_counter()
-        request_id = new_request_id()
+        request_id = self._request_ids.draw()
         headers: Headers = [(b"request-id", request_id.encode()), *_FIXED]
         status, body = await self._answer(scope, receive, request_id, headers)
-        headers.append((b"content-length", str(len(body)).encode()))
         self._metrics.count(scope["method"], status, perf_counter() - started)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -53,7 +52,7 @@ class App:
         if public is not None:
             headers.append((b"content-type", _JSON))
             return public
-        standing: list[Standing] = []
+        standing: list[int] = []
         try:
             reply = await self._gate.act(await self._gate.admit(scope, receive, standing))
         except RefusalError as refused:
@@ -68,7 +67,7 @@ class App:
         except Exception:
             LOG.exception("%s: fault while answering", request_id)
             return self._refused(FAULT, request_id, headers)
-        _rate_headers(standing, headers)
+        self._rate_headers(standing, headers)
         if reply.replayed:
             headers.append((b"idempotent-replayed", b"true"))
         if isinstance(reply.body, str):
@@ -98,12 +97,8 @@ class App:
             headers.append((b"connection", b"close"))  # the rest of the body is not read
         return refusal.row.status, problem(refusal, request_id)
 
-
-def _rate_headers(standing: list[Standing], headers: Headers) -> None:
-    """draft-ietf-httpapi-ratelimit-headers: one window of a second for the address, one for the key."""
-    if standing:
-        names = ("address", "key")
-        policy = ", ".join(f'"{name}";q={each.limit};w=1' for name, each in zip(names, standing, strict=False))
-        left = ", ".join(f'"{name}";r={each.remaining};t=1' for name, each in zip(names, standing, strict=False))
-        headers.append((b"ratelimit-policy", policy.encode()))
-        headers.append((b"ratelimit", left.encode()))
+    def _rate_headers(self, standing: list[int], headers: Headers) -> None:
+        """draft-ietf-httpapi-ratelimit-headers: one window of a second for the address, one for the key."""
+        address, key = standing
+        headers.append(self._gate.rate_policy)
+        headers.append((b"ratelimit", b'"address";r=%d;t=1, "key";r=%d;t=1' % (address, key)))

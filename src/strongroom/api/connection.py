@@ -6,10 +6,12 @@ both are for strangers to use up. Whatever can't be a request gets a problem, as
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from strongroom.api.exchange import in_one_piece
 from strongroom.api.problems import PROBLEM_TYPE, new_request_id, problem
 from strongroom.domain.errors import Code, Refusal
 
@@ -46,17 +48,20 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_MAXIMUM:
                 self._end(_TOO_LARGE)
+            elif self._head_timer is None:  # a head that came in one piece needs no timer
+                self._expect_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
-        if self._head_timer is None:
-            self._expect_head()
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(in_one_piece, app, cycle))
 
     def send_400_response(self, msg: str) -> None:
         self._end(_UNREADABLE)

@@ -8,6 +8,7 @@ faults hears of the first. Nothing of the body is parsed before its signature ho
 import asyncio
 import hashlib
 import ipaddress
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +16,8 @@ from urllib.parse import parse_qsl
 
 from strongroom.api import approvals
 from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Reply, Route
-from strongroom.api.rate_limit import RateLimiter, Standing
+from strongroom.api.exchange import WHOLE_BODY
+from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.reading import FIELD_SHOWN_MAXIMUM, check_visible, read_object, refuse
 from strongroom.api.routes import find_route
 from strongroom.api.service import Service
@@ -71,9 +73,14 @@ class Gate:
         self._addresses = addresses
         self._keys = keys
         self._body_timeout_s = body_timeout_ms / SECOND_MS
+        policy = b'"address";q=%d;w=1, "key";q=%d;w=1' % (addresses.per_second, keys.per_second)
+        self.rate_policy: Final = (b"ratelimit-policy", policy)
 
-    async def admit(self, scope: Mapping[str, Any], receive: Any, standing: list[Standing]) -> Admitted:
-        """`standing` gets what the rate headers say. Raises: RefusalError, MethodNotAllowedError."""
+    async def admit(self, scope: Mapping[str, Any], receive: Any, standing: list[int]) -> Admitted:
+        """`standing` gets how many requests of this second the address has left, and then the key.
+
+        Raises: RefusalError, MethodNotAllowedError.
+        """
         peer: str = scope["client"][0]
         standing.append(self._addresses.hit(peer))
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
@@ -84,7 +91,7 @@ class Gate:
             raise refuse(Code.NOT_FOUND, "there is no such path")
         route, parameters = found[0], found[1]
         headers, twice = _headers(scope["headers"])
-        body = await self._read_body(headers, receive, route.body_maximum)
+        body = await self._read_body(scope, headers, receive, route.body_maximum)
         if twice:
             raise refuse(Code.SIGNATURE_INVALID, f"the header {twice} stands there twice")
         now = self._service.clock()
@@ -143,11 +150,22 @@ class Gate:
             raise refuse(Code.SCOPE_MISSING, f"this call needs the scope {route.permission}")
         return Admitted(route, call, asked)
 
-    async def _read_body(self, headers: Mapping[bytes, str], receive: Any, maximum: int) -> bytes:
+    async def _read_body(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], receive: Any, maximum: int
+    ) -> bytes:
         """Whole, within its size and its time."""
-        declared = headers.get(b"content-length", "0")
-        if not (declared.isascii() and declared.isdigit()) or int(declared) > maximum:
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > maximum:
             raise refuse(Code.TOO_LARGE, f"the body may have {maximum} bytes")
+        whole: bytes | None = scope[WHOLE_BODY]
+        if whole is None:
+            return await self._receive_body(receive, maximum)
+        if len(whole) > maximum:
+            raise refuse(Code.TOO_LARGE, f"the body may have {maximum} bytes")
+        return whole
+
+    async def _receive_body(self, receive: Any, maximum: int) -> bytes:
+        """One that didn't come in one piece with its headers."""
         parts: list[bytes] = []
         size = 0
         try:
@@ -166,9 +184,9 @@ class Gate:
             raise refuse(Code.TIMEOUT, f"the body took longer than {self._body_timeout_s:g} s") from fault
 
     async def _sign_in(
-        self, route: Route, request: SignedRequest, headers: Mapping[bytes, str], body: bytes, now: Instant
+        self, route: Route, request: SignedRequest, headers: Mapping[bytes, bytes], body: bytes, now: Instant
     ) -> tuple[ClientKey, Signature | None]:
-        authorization = headers.get(b"authorization")
+        authorization = _text(headers, b"authorization")
         if authorization is not None and request.method == "GET" and request.signature is None:
             return await self._bearer(authorization), None
         try:
@@ -193,31 +211,34 @@ class Gate:
         return key
 
 
-def _headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, str], str]:
-    """The headers that matter, and the name of one that stands there twice, empty if none does."""
-    headers: dict[bytes, str] = {}
-    twice = ""
-    for name, value in raw:
-        if name in _SINGLE:
-            twice = name.decode() if name in headers else twice
-            headers[name] = value.decode("latin-1")
-    return headers, twice
+def _headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str]:
+    """The headers by their names, and the name of one that may stand there once and doesn't, empty if none does."""
+    headers = dict(raw)
+    if len(headers) == len(raw):
+        return headers, ""
+    times = Counter(name for name, _ in raw if name in _SINGLE)
+    return headers, next((name.decode() for name, count in times.items() if count > 1), "")
 
 
 def _signed_request(
-    method: str, authority: str, path: str, query: bytes, headers: Mapping[bytes, str]
+    method: str, authority: str, path: str, query: bytes, headers: Mapping[bytes, bytes]
 ) -> SignedRequest:
     return SignedRequest(
-        method=method,
-        authority=authority,
-        path=path,
-        query="?" + query.decode("latin-1"),
-        content_type=headers.get(b"content-type"),
-        content_digest=headers.get(b"content-digest"),
-        idempotency_key=headers.get(b"idempotency-key"),
-        signature_input=headers.get(b"signature-input"),
-        signature=headers.get(b"signature"),
+        method,
+        authority,
+        path,
+        "?" + query.decode("latin-1"),
+        _text(headers, b"content-type"),
+        _text(headers, b"content-digest"),
+        _text(headers, b"idempotency-key"),
+        _text(headers, b"signature-input"),
+        _text(headers, b"signature"),
     )
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _check_key(key: ClientKey, peer: str) -> None:

@@ -2,18 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.instant import SECOND_MS
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the headers RateLimit and RateLimit-Policy say."""
-
-    limit: int
-    remaining: int
 
 
 class RateLimiter:
@@ -23,20 +14,20 @@ class RateLimiter:
     """
 
     def __init__(self, per_second: int, what: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._per_second = per_second
+        self.per_second = per_second
         self._what = what
         self._clock_ns = clock_ns
         self._second = 0
         self._counts: dict[str, int] = {}
 
-    def hit(self, name: str) -> Standing:
-        """Count one request. Raises: RefusalError `rate_limited`."""
+    def hit(self, name: str) -> int:
+        """Count one request; how many more this second has. Raises: RefusalError `rate_limited`."""
         second = self._clock_ns() // 1_000_000_000
         if second != self._second:
             self._second, self._counts = second, {}
         count = self._counts.get(name, 0) + 1
-        if count > self._per_second:
-            detail = f"more than {self._per_second} requests a second {self._what}"
+        if count > self.per_second:
+            detail = f"more than {self.per_second} requests a second {self._what}"
             raise RefusalError(Refusal(Code.RATE_LIMITED, detail, None, SECOND_MS))
         self._counts[name] = count
-        return Standing(self._per_second, self._per_second - count)
+        return self.per_second - count
