@@ -7,12 +7,14 @@ it forks one the nursery waits until the one that it replaces has ended.
 """
 
 import asyncio
+import ctypes
 import gc
 import json
 import logging
 import mmap
 import os
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -41,6 +43,7 @@ from strongroom.signer.start import Opening, StartError
 
 SEED = b"\5" * 32
 MILLISECOND_NS = 1_000_000
+PR_SET_PDEATHSIG = 1
 
 
 class SharedTimes:
@@ -124,6 +127,7 @@ def run_guard(told: dict[str, Any], _: Sequence[socket.socket]) -> None:
 
 def live(told: dict[str, Any], sockets: Sequence[socket.socket]) -> NoReturn:
     """The child's whole life; what ends it is written to its log."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no test leaves anybody behind
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log = os.open(Path(told["folder"]) / f"{told['role']}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)

@@ -163,6 +163,7 @@ class Shop(World):
         self.signatures: dict[str, tuple[bytes, bytes]] = {}
         """Transaction to the frame that asked for it and the signed bytes."""
         self.refused: dict[str, int] = {}
+        self.last_refusal: RefusedAnswer | None = None
         self.is_signer_up = False
         self.shared.set(self.times.boot_ms, self.times.wall_ms)
 
@@ -289,6 +290,7 @@ class Shop(World):
         answer = read_answer(self.exchange(channel, frame))
         if isinstance(answer, RefusedAnswer):
             self.refused[answer.rule] = self.refused.get(answer.rule, 0) + 1
+            self.last_refusal = answer
         else:
             self.note(channel, frame, answer)
             self.last = None
