@@ -798,7 +798,9 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [
             ("for another deployment", request(deployment="0" * 16)),
             ("on a rehearsal's path", request(path="/v1/payouts/preview")),
-            ("with a query", request(path="/v1/payouts?x=1")),
+            ("with a query", request(query="?x=1")),
+            ("with a query in its path", request(path="/v1/payouts?x=1")),
+            ("with another content type", request(content_type="text/plain")),
             ("by another key", request(signed_by=STRANGER)),
             ("the body changed", body_changed_after_signing),
             ("never asked for", never_asked_for),

@@ -295,11 +295,11 @@ class World:
 
     def request(
         self, path: str, body: Any, key: str, signed_by: SigningKey, key_id: KeyId, deployment: str | None = None,
-        age_ms: int = 0,
+        age_ms: int = 0, query: str = "?", content_type: str = "application/json",
     ) -> ClientEvidence:
         raw = encode(body)
         request = SignedRequest(
-            "POST", "127.0.0.1:8420", path, "?", "application/json", content_digest(raw), key, None, None
+            "POST", "127.0.0.1:8420", path, query, content_type, content_digest(raw), key, None, None
         )
         created_s = (self.times.wall_ms - age_ms) // 1_000
         signature_input, signature = sign_request(
