@@ -20,9 +20,6 @@ class Fault(StrEnum):
     AFTER_ANSWER = "the connection ends when all has arrived"
 
 
-DELAY_S = 0.05
-
-
 class Proxy:
     """`fail` makes the `after`th exchange from now on fail in this way; `failed` counts those that did."""
 
@@ -33,15 +30,12 @@ class Proxy:
         self._left = 0
         self.failed: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self.is_ended = False
+        self.delay_s = 0.05
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def fail(self, fault: Fault, after: int = 1) -> None:
         self._fault, self._left = fault, after
-
-    @property
-    def waits(self) -> bool:
-        return self._left > 0
 
     def close(self) -> None:
         self.is_ended = True
@@ -70,7 +64,7 @@ class Proxy:
                 guard.sendall(request[: len(request) // 2])
                 return False
             case Fault.DELAYED_REQUEST:
-                time.sleep(DELAY_S)
+                time.sleep(self.delay_s)
         guard.sendall(request)
         answer = self._receive(guard)
         match fault:
@@ -80,7 +74,7 @@ class Proxy:
                 signer.sendall(answer[: len(answer) // 2])
                 return False
             case Fault.DELAYED_ANSWER:
-                time.sleep(DELAY_S)
+                time.sleep(self.delay_s)
         signer.sendall(answer)
         return fault is not Fault.AFTER_ANSWER
 

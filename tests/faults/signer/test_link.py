@@ -13,8 +13,11 @@ from tests.faults.signer.proxy import Fault, Proxy
 from tests.signer.world import AskRefused
 
 from strongroom.protocol.signer_wire import Ask
+from strongroom.signer.guard_link import TIMEOUT_MS
 
 CUTS = 200 if IS_FULL else 21
+LATE = 10 if IS_FULL else 1
+"""Answers that come when the signer doesn't wait any more."""
 
 
 def heal(shop: Engine) -> None:
@@ -71,12 +74,15 @@ def test_a_cut_between_signer_and_guard_neither_loses_nor_doubles_a_payout() -> 
             for number in range(CUTS):
                 # The first exchange is what the signer hears before it decides, the second brings the spend.
                 at_once += pay_through(shop, proxy, list(Fault)[number % len(Fault)], chance.choice((1, 2, 2)))
+            proxy.delay_s = TIMEOUT_MS / 1_000 + 0.2
+            for _ in range(LATE):
+                assert not pay_through(shop, proxy, Fault.DELAYED_ANSWER, 2)
             shop.drain()
             shop.end()
         finally:
             proxy.close()
     print(f"{proxy.failed}; {at_once} signed at once, {shop.refused}")
-    assert sum(proxy.failed.values()) == CUTS
+    assert sum(proxy.failed.values()) == CUTS + LATE
     assert CUTS // 5 < at_once < CUTS
     abandoned = sum(entry["type"].endswith("abandoned/v1") for entry in shop.recount.copy.entries)
     assert abandoned > CUTS // 5
