@@ -25,6 +25,9 @@ from strongroom.protocol.guard_wire import FETCH_TYPE, SYNC_TYPE, Head, Lease, R
 from strongroom.protocol.journal_chain import EntryError, head_after
 from strongroom.protocol.negative import Action
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Kills are exceptions here, so nothing is asked of the disk; hundreds of stories would wait for it."""
+
 
 class Killed(BaseException):
     """The process ends here."""
@@ -142,7 +145,7 @@ STEPS: dict[str, Callable[[Story], None]] = {
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=25))
 def test_what_was_cosigned_stays_and_an_honest_signer_goes_on(steps: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
         story = Story(Path(folder), patch)
         for step in steps:
             STEPS[step](story)
@@ -177,7 +180,7 @@ ENTRIES = st.binary(max_size=30) | st.builds(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENTRIES, max_size=4), st.binary(max_size=80))
 def test_whatever_the_signer_signs_guard_answers_or_refuses_and_goes_on(entries: list[bytes], raw: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         world = World(Path(folder))
         guard = world.open()
         signer = Signer(world, guard.witness.answer)

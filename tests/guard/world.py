@@ -6,6 +6,7 @@ this process over a real store, as `main` does; `tests.guard.process` runs it as
 
 import itertools
 import json
+import os
 import secrets
 from base64 import b64encode
 from collections.abc import Callable
@@ -236,4 +237,5 @@ class OpenGuard:
         if self._is_open:
             self.witness._journal.close()
             self.log._chain.close()
+            os.close(self.witness._marker._file)
         self._is_open = False
