@@ -7,7 +7,7 @@ PYTHON = .venv/bin/python
 TESTS ?= tests
 SHELL = /bin/bash
 
-.PHONY: help up down status setup lint types contracts tidy test check faults bench
+.PHONY: help up down status setup lint types contracts tidy test check faults mutants bench
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,11 +39,14 @@ tidy: setup
 test: setup ## Run the tests, with all that they need
 	@$(PYTHON) -m pytest -n 2 $(TESTS)
 
-check: setup ## What CI runs: lint, types, import contracts, tidy, tests, coverage of the pure packages
+check: setup ## What CI runs: lint, types, import contracts, tidy, tests, every branch of the trusted core
 	@tools/check.sh
 
 faults: setup ## The fault tests at full counts
-	@STRONGROOM_FAULTS=full $(PYTHON) -m pytest -m faults tests/faults
+	@STRONGROOM_FAULTS=full $(PYTHON) -m pytest -m faults tests/faults tests/adversary
+
+mutants: setup ## Plant bugs, one for each rule of the signer and more, and see the tests catch all of them
+	@PYTHONPATH=. $(PYTHON) tools/mutants.py
 
 bench: setup ## Measure the ratios and write benchmarks/latest.json
 	@bin/strongroom bench
