@@ -8,7 +8,7 @@ refusal then proves nothing, unless it is by a rule that the signer asks only of
 import json
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from strongroom.domain.document import Fields
@@ -22,7 +22,7 @@ from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import Accepted, Rejected, Unknown
 from strongroom.store import engine as store
-from strongroom.store.engine import DuePayout, Reason, StoredAttempt
+from strongroom.store.engine import DuePayout, Reason, StoredAttempt, StoredRequest
 
 LOG = logging.getLogger("strongroom.engine")
 RESEND_MAXIMUM_MS: Final = 60 * SECOND_MS
@@ -47,7 +47,8 @@ async def sign(bench: Bench) -> bool:
     done = False
     for attempt in await store.attempts_in(bench.connection, "planned", bench.clock()):
         payouts = await store.payouts_of(bench.connection, attempt)
-        question = await _question(bench, attempt, payouts)
+        requests = await _requests(bench, payouts)
+        question = await _question(bench, attempt, payouts, requests)
         was_asked = await store.asking(bench.connection, attempt.chain_transaction)
         answer = await bench.signer.ask(Ask.SIGN, question)
         if not isinstance(answer, RefusedAnswer):
@@ -56,7 +57,7 @@ async def sign(bench: Bench) -> bool:
             await _wait(bench, attempt, answer)
             continue
         else:
-            await _drop(bench, attempt, payouts, answer)
+            await _drop(bench, attempt, payouts, requests, answer)
         done = True
     return done
 
@@ -98,16 +99,23 @@ async def send(bench: Bench, attempt: StoredAttempt) -> bool:
     return False
 
 
-async def _question(bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout]) -> dict[str, JsonValue]:
+async def _requests(bench: Bench, payouts: Sequence[DuePayout]) -> dict[str, StoredRequest]:
+    """By their subject, with what people have said so far."""
+    subjects = dict.fromkeys(payout.subject for payout in payouts)
+    found = [await store.newest_request(bench.connection, subject) for subject in subjects]
+    return {request.subject: request for request in found if request is not None}
+
+
+async def _question(
+    bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout], requests: Mapping[str, StoredRequest]
+) -> dict[str, JsonValue]:
     proofs = RunProofs(bench.connection)
     items: list[JsonValue] = [await proofs.item(payout) for payout in payouts]
     approvals: list[JsonValue] = []
-    for subject in dict.fromkeys(payout.subject for payout in payouts):
-        request = await store.newest_request(bench.connection, subject)
-        if request is not None:
-            given: list[JsonValue] = [json.loads(each) for each in request.assertions]
-            raw = b64encode(request.request).decode()
-            approvals.append({"assertions": given, "request": raw, "subject": subject})
+    for subject, request in requests.items():
+        given: list[JsonValue] = [json.loads(each) for each in request.assertions]
+        raw = b64encode(request.request).decode()
+        approvals.append({"assertions": given, "request": raw, "subject": subject})
     paths: list[JsonValue] = [
         {"generation": generation, "index": index} for generation, index in json.loads(attempt.paths)
     ]
@@ -141,7 +149,8 @@ async def _wait(bench: Bench, attempt: StoredAttempt, refused: RefusedAnswer) ->
 
 
 async def _drop(
-    bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout], refused: RefusedAnswer
+    bench: Bench, attempt: StoredAttempt, payouts: Sequence[DuePayout], requests: Mapping[str, StoredRequest],
+    refused: RefusedAnswer,
 ) -> None:
     """Nothing was signed. Those that the rule is about wait; the others are planned again without them."""
     named = _meant(payouts, refused)
@@ -156,6 +165,18 @@ async def _drop(
         )
         for payout in named:
             await _put_back(bench, payout, asked_in_vain or refused, now)
+        if refused.rule in _MORE:
+            await _hear_latecomers(bench, named, requests, now)
+
+
+async def _hear_latecomers(
+    bench: Bench, payouts: Sequence[DuePayout], requests: Mapping[str, StoredRequest], now: Instant
+) -> None:
+    """Who said yes while the signer was asked wakes the payout: by then it didn't wait for people yet."""
+    for subject, request in (await _requests(bench, payouts)).items():
+        if subject not in requests or request.assertions != requests[subject].assertions:
+            late = [payout.id for payout in payouts if payout.subject == subject]
+            await store.wait(bench.connection, late, now, now)
 
 
 def _meant(payouts: Sequence[DuePayout], refused: RefusedAnswer) -> Sequence[DuePayout]:

@@ -227,6 +227,17 @@ BEGIN
         AND (id = ANY (object) OR run = ANY (object) OR destination_digest = ANY (object));
 END $$;
 
+-- Who asks for a cancel isn't kept waiting until the payout is due.
+CREATE FUNCTION strongroom.cancel_wakes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = strongroom, pg_temp AS $$
+BEGIN
+    UPDATE payouts SET due_at = NEW.created_at WHERE (id = NEW.object OR run = NEW.object)
+        AND state IN ('received', 'held', 'awaiting_approval', 'ready') AND due_at > NEW.created_at;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER wakes AFTER INSERT ON strongroom.cancel_requests
+    FOR EACH ROW EXECUTE FUNCTION strongroom.cancel_wakes();
+
 CREATE FUNCTION strongroom.engine_refuse(
     object text[], organisation text, rule text[], reason text[], tries integer[], due_at bigint[], at bigint
 ) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
@@ -549,7 +560,7 @@ BEGIN
             'type', 'strongroom/event/approval-given/v1')::text);
         UPDATE payouts SET due_at = approve.at FROM approval_requests r
             WHERE r.request_hash = approve.request_hash AND (payouts.id = r.subject OR payouts.run = r.subject)
-            AND state = 'awaiting_approval';
+            AND state IN ('held', 'awaiting_approval', 'ready', 'planned');
     END IF;
     RETURN added = 1;
 END $$;

@@ -1,0 +1,151 @@
+"""The first payouts, end to end: real processes, real sockets, and a count by the chain's raw blocks."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from nacl.signing import VerifyKey
+from tests.e2e.sandbox import SIM, Load, Sandbox, eventually, written
+from tests.signer.world import payee
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.formats import simulated
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.signer_wire import RECEIPT_TYPE
+from strongroom.signer.keys import open_key_file
+
+pytestmark = pytest.mark.sandbox
+
+RUN = 200
+KILLED = ("engine", "signer", "watch", "link", "guard", "api", "postgres", "simulated")
+
+
+def test_a_payout_by_the_command_line_is_settled(sandbox: Sandbox) -> None:
+    declared = sandbox.box.run(
+        "beneficiary", "create", "--name", "Rosa Example", "--network", simulated.NETWORK, "--address", payee("rosa"),
+        "--json",
+    )
+    assert declared.returncode == 0, declared.stderr
+    made = sandbox.box.run(
+        "payout", "create", "--beneficiary", json.loads(declared.stdout)["id"], "--asset", "SIM", "--amount",
+        str(12 * SIM), "--external-id", "rosa-1", "--json",
+    )
+    assert made.returncode in (0, 7), made.stderr
+    payout = json.loads(made.stdout)["id"]
+    shown = sandbox.reaches(payout, "settled")
+    assert sandbox.received("rosa") == {"rosa": [12 * SIM]}
+    assert [each["result"] for each in shown["checkpoints"]] == [
+        "passed", "passed", "passed", "not_needed", "passed", "passed", "passed"]
+    assert all(each["at"] for each in shown["checkpoints"])
+    (chain_transaction,) = shown["chain_transactions"]
+    assert sandbox.transactions_paying("rosa") == {chain_transaction: 1}
+    found = sandbox.payer.pages("/v1/payouts", {"chain_transaction": chain_transaction})
+    assert [each["id"] for each in found] == [payout]
+
+
+def test_a_run_of_two_hundred_is_settled_in_one_batch_or_two(sandbox: Sandbox, tmp_path: Path) -> None:
+    names = [f"run-{number}" for number in range(RUN)]
+    done = sandbox.box.run("run", "import", str(written(tmp_path / "payees.csv", names, SIM // 10)), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sandbox.received(*names) == {name: [SIM // 10] for name in names}
+    batches = sandbox.transactions_paying(*names)
+    assert len(batches) <= 2, batches
+
+
+def test_a_large_one_goes_when_the_right_people_say_yes(sandbox: Sandbox) -> None:
+    payout = sandbox.pay(sandbox.declare("large"), "large-1", 900 * SIM)
+    request = sandbox.request_for(payout)
+    for login in ("cleo", "dan"):  # officers, who aren't approvers; one is of the treasury
+        assert sandbox.assert_by(request, login).status_code in (201, 403)
+    time.sleep(3)
+    shown = sandbox.show(payout)
+    assert shown["state"] in ("awaiting_approval", "held"), shown
+    assert sandbox.received("large") == {"large": []}
+    for login in ("ada", "ben"):
+        answer = sandbox.assert_by(request, login)
+        assert answer.status_code == 201, answer.text
+    shown = sandbox.reaches(payout, "settled")
+    assert sandbox.received("large") == {"large": [900 * SIM]}
+    assert {each["name"]: each["result"] for each in shown["checkpoints"]}["approval"] == "passed"
+
+
+def test_a_cancelled_one_has_the_signers_receipt(sandbox: Sandbox) -> None:
+    payout = sandbox.pay(sandbox.declare("cancelled"), "cancelled-1", 900 * SIM)
+    request = sandbox.request_for(payout)
+    sandbox.payer.payouts.cancel(payout, idempotency_key="cancelled-1")
+    shown = sandbox.reaches(payout, "cancelled")
+    assert {each["result"] for each in shown["checkpoints"][-3:]} == {"not_needed"}
+    for login in ("ada", "ben"):
+        sandbox.assert_by(request, login)
+    receipt = sandbox.payer.payouts.receipt(payout)["unpaid"]
+    raw = receipt["receipt"].encode()
+    key = VerifyKey(bytes.fromhex(sandbox.document["statement_public_key"]))
+    key.verify(record_hash(RECEIPT_TYPE, raw), bytes.fromhex(receipt["signature"]))
+    assert json.loads(raw)["object"] == payout
+    assert sandbox.received("cancelled") == {"cancelled": []}
+
+
+def test_a_freeze_through_guard_stops_the_next_until_two_officers_lift_it(sandbox: Sandbox) -> None:
+    to = sandbox.declare("frozen")
+    frozen = sandbox.box.run("freeze", "--as", "cleo")
+    assert frozen.returncode == 0, frozen.stderr
+    payout = sandbox.pay(to, "frozen-1", SIM)
+    eventually("the freeze is told", lambda: (sandbox.show(payout)["status_reason"] or {}).get("code") == "not-frozen")
+    alone = sandbox.box.run("unfreeze", "--as", "dan")
+    assert alone.returncode != 0, alone.stdout
+    time.sleep(2)
+    assert sandbox.state(payout) == "held"
+    assert sandbox.received("frozen") == {"frozen": []}
+    together = sandbox.box.run("unfreeze", "--as", "cleo", "--as", "dan")
+    assert together.returncode == 0, together.stderr
+    sandbox.reaches(payout, "settled")
+    assert sandbox.received("frozen") == {"frozen": [SIM]}
+
+
+def test_whatever_is_killed_under_load_each_is_paid_once(sandbox: Sandbox) -> None:
+    names = [f"load-{number}" for number in range(60)]
+    load = Load(sandbox, [sandbox.declare(name) for name in names], SIM)
+    load.start()
+    for process in KILLED:
+        sandbox.kill(process)
+        time.sleep(1)
+    load.join(60)
+    assert len(load.acknowledged) == len(names), "not every request was acknowledged"
+    for payout in load.acknowledged:
+        sandbox.reaches(payout, "settled", within_s=90)
+    assert sandbox.received(*names) == {name: [SIM] for name in names}
+
+
+def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_seconds(sandbox: Sandbox) -> None:
+    """The attacker has the payment key and a node. It wants the coins; what it can't have is a second payment after."""
+    data = sandbox.box.data
+    identity = os.open(data / "signer.identity", os.O_RDONLY)
+    keys = open_key_file(next((data / "signer").glob("*.age")).read_bytes(), identity)
+    os.close(identity)
+    organisation = OrganisationId(sandbox.document["organisation"])
+    public = [keys.wallet_public_key(organisation, simulated.NETWORK, 0, index) for index in range(20)]
+    addresses = [simulated.simulated_address(each) for each in public]
+    coin = sandbox.chain.post("/coins", json={"addresses": addresses}).json()["coins"][0]
+    index = addresses.index(coin["address"])
+    taken = simulated.Input(bytes.fromhex(coin["txid"]), coin["index"], int(coin["amount"]), coin["address"])
+    raw = simulated.encode_unsigned(
+        simulated.Transaction((taken,), (simulated.Output(taken.amount - 5_000, payee("thief")),))
+    )
+    digest = simulated.signature_hash(raw, simulated.SIGHASH_ALL, 0)
+    signature = keys.wallet_sign(organisation, simulated.NETWORK, 0, index, digest)
+    signed = simulated.assemble(raw, (simulated.Witness(simulated.SIGHASH_ALL, public[index], signature),))
+    assert sandbox.chain.post("/transactions", json={"signed": signed.hex()}).json()["accepted"]
+    sandbox.chain.post("/mine", json={"blocks": 1})
+
+    def alarms() -> list[str]:
+        found: list[str] = sandbox.guard.get("/v1/status").json()["organisations"][organisation]["alarms"]
+        return found
+
+    took_s = eventually("an alarm at guard", lambda: any(each.startswith("unknown-spend") for each in alarms()), 10)
+    assert took_s < 5, took_s
+    assert sandbox.guard.get("/v1/status").json()["lease"] == "recover"
+    payout = sandbox.pay(sandbox.declare("after"), "after-1", SIM)
+    eventually("it is told", lambda: (sandbox.show(payout)["status_reason"] or {}).get("code") == "lease-fresh", 30)
+    assert sandbox.received("after") == {"after": []}
