@@ -85,14 +85,14 @@ def test_without_a_link_it_is_waited_for_its_time_and_no_longer(link: SocketLink
     began = time.monotonic()
     with pytest.raises(LinkError, match="no answer within 300 ms"):
         link.exchange(b"asked")
-    assert TIMEOUT_MS <= (time.monotonic() - began) * 1_000 < 5 * TIMEOUT_MS
+    assert TIMEOUT_MS <= (time.monotonic() - began) * 1_000 < 10 * TIMEOUT_MS
 
 
 def test_a_link_that_never_answers_holds_the_signer_no_longer_than_its_time(link: SocketLink, path: str) -> None:
     began = time.monotonic()
     with Answering(peer(path), lambda _: None), pytest.raises(LinkError, match="no answer within 300 ms"):
         link.exchange(b"asked")
-    assert time.monotonic() - began < 5 * TIMEOUT_MS / 1_000
+    assert time.monotonic() - began < 10 * TIMEOUT_MS / 1_000
 
 
 def test_a_link_that_drips_bytes_holds_the_signer_no_longer(link: SocketLink, path: str) -> None:
@@ -107,14 +107,14 @@ def test_a_link_that_drips_bytes_holds_the_signer_no_longer(link: SocketLink, pa
     with Answering(peer(path), drip):
         with pytest.raises(LinkError, match="no answer within 300 ms"):
             link.exchange(b"asked")
-        assert time.monotonic() - began < 5 * TIMEOUT_MS / 1_000
+        assert time.monotonic() - began < 10 * TIMEOUT_MS / 1_000
 
 
 def test_a_link_that_takes_no_bytes_holds_the_signer_no_longer(link: SocketLink, path: str) -> None:
     began = time.monotonic()
     with peer(path), pytest.raises(LinkError, match="no answer within 300 ms"):
         link.exchange(bytes(FRAME_MAXIMUM))
-    assert time.monotonic() - began < 5 * TIMEOUT_MS / 1_000
+    assert time.monotonic() - began < 10 * TIMEOUT_MS / 1_000
 
 
 @pytest.mark.parametrize("length", [0, FRAME_MAXIMUM + 1, 2**32 - 1])
