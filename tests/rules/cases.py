@@ -220,6 +220,37 @@ def with_time(name: str, offset_ms: int, wait_ms: int = 0) -> Act:
     return act
 
 
+def clock_set(ahead_ms: int, act: Act) -> Act:
+    """Somebody sets the wall clock after the request; what passed at least and at most then differ."""
+
+    def set_first(world: World) -> None:
+        intent = world.intent
+
+        def asked_and_set(*asked: Any, **how: Any) -> str:
+            payout = intent(*asked, **how)
+            world.times.wall_ms += ahead_ms
+            return payout
+
+        world.intent = asked_and_set  # type: ignore[method-assign] # between request and payment
+        act(world)
+
+    return set_first
+
+
+def old_by_the_larger_clock(world: World) -> None:
+    """A day has passed, and the wall clock, which was stopped, says that none has."""
+    evidence = world.payout_evidence(world.payout_body(world.cooled(), SMALL), "k")
+    world.times.boot_ms += DAY_MS + 60_000
+    world.take(Ask.INTENTS, [evidence])
+
+
+def run_cancelled(world: World) -> None:
+    run = Run(world, [5_000, 6_000]).sealed()
+    run.pay(0)
+    world.guard.instruct(Action.CANCEL, run.id, CLEO)
+    run.pay(1)
+
+
 def two_of_one_debt(replaced: bool, dead: bool) -> Act:
     def act(world: World) -> None:
         record = world.cooled()
@@ -281,6 +312,17 @@ def excluded_only_in_part(world: World) -> None:
     world.sign([payout], coins=[first])
     world.sign([payout], coins=[first, second], fee=900)
     world.sign([payout], coins=[second], fee=1_300)
+
+
+def on_another_coin_of_one_parent(world: World) -> None:
+    """Both attempts spend change of one chain transaction, and not the same."""
+    payout, first = small(world), world.payments.change_next.get(simulated.NETWORK, 0)
+    halves = [(world.wallet.address(ORGANISATION, 0, first + place), 60_000) for place in range(2)]
+    raw, _ = world.transaction(halves, coins=[world.coin(120_500)], change=0)
+    world.sign([], operation="consolidate", raw=raw)
+    for place, (address, minor) in enumerate(halves):
+        coin = simulated.Input(simulated.transaction_id(raw), place, minor, address)
+        world.sign([payout], coins=[coin], paths=[(0, first + place)])
 
 
 def rebuilt_on_a_cancel(world: World) -> None:
@@ -812,7 +854,11 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     ),
     Rule.INTENT_YOUNG: (
         [("a day less a minute", request(age_ms=DAY_MS - 60_000))],
-        [("more than a day", request(age_ms=DAY_MS + 60_000)), ("from the future", request(age_ms=-120_000))],
+        [
+            ("more than a day", request(age_ms=DAY_MS + 60_000)),
+            ("more than a day by the larger clock", old_by_the_larger_clock),
+            ("from the future", request(age_ms=-120_000)),
+        ],
     ),
     Rule.INTENT_FIRST: (
         [("the same again", the_same_request_again)],
@@ -830,6 +876,9 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("declined", instructed(Action.DECLINE, ADA)),
             ("expired", with_time("expires_at", 5_000, 5_000)),
             ("before its time", with_time("not_before", 5_000)),
+            ("before its time, with the clock set ahead", clock_set(60_000, with_time("not_before", 5_000))),
+            ("expired by the clock that was set ahead", clock_set(60_000, with_time("expires_at", 5_000))),
+            ("an item of a run that was cancelled", run_cancelled),
         ],
     ),
     Rule.DEBT_ONCE: (
@@ -857,6 +906,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("a bump with other coins", again(shares=False, operation="bump")),
             ("a bump that drops a payout", again(shares=True, operation="bump", drops=True)),
             ("excludes only the last attempt", excluded_only_in_part),
+            ("with another coin of one parent", on_another_coin_of_one_parent),
             ("twice in one", twice_in_one),
         ],
     ),
