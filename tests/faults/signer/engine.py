@@ -61,7 +61,7 @@ class Engine(Shop):
             "freeze": self.freeze, "cancel": self.cancel, "run": self.run, "change": self.change,
             "let in": self.let_in, "pay while guard ends": self.pay_while_guard_ends, "bump": self.bump,
             "pay again": self.pay_again, "pay twice": self.pay_twice, "sign again": self.sign_again,
-            "wait": self.wait,
+            "wait": self.wait, "stop": self.stop, "silence": self.silence,
         }
 
     def declare(self) -> None:
@@ -251,6 +251,33 @@ class Engine(Shop):
         self.ask(Ask.CHANGE, document="policy", raw=b64encode(raw).decode(), assertions=given)
         self.pass_by(6_000)
         self.ask(Ask.STATUS)
+
+    def stop(self) -> None:
+        """An officer cancels at guard what wasn't decided yet; when the signer has heard of it, it is never signed."""
+        self.ask_for()
+        payout = list(self.open.values())[-1]
+        self.instruct(Action.CANCEL, payout.id, self.chance.choice((CLEO, DAN)))
+        self.sync()
+        self.recount.look()
+        if ("dead", payout.id) in self.recount.kept and payout.id not in self.recount.rows:
+            self.acknowledged.setdefault(("dead", payout.id), None)
+        if self.chance.random() < 0.5:
+            self.sign_payouts("pay", [payout], self.own_coins(payout.minor), 500, self.approve([payout]))
+
+    def silence(self) -> None:
+        """Watch says nothing for a minute: then nothing is paid, and coins can still be saved."""
+        plan = self.chosen_attempt()
+        self.ask_for()
+        payout = list(self.open.values())[-1]
+        self.times.pass_by(61_000)
+        self.shared.set(self.times.boot_ms, self.times.wall_ms)
+        try:
+            self.sign_payouts("pay", [payout], self.own_coins(payout.minor), 500)
+        except AskRefused:
+            self.sign_payouts("cancel", [], plan.coins, self.chance.randint(1_500, 2_500))
+            self.beat()
+            return
+        raise BrokenError("something was paid though watch is silent")
 
     def let_in(self) -> None:
         name = OrganisationId("org_" + "".join(self.chance.choice("abcdefghijklmnop") for _ in range(26)))

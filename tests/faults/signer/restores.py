@@ -64,9 +64,9 @@ class Restored(Engine):
         if any(kind == "signed" for kind, _ in lost):
             raise BrokenError("something was signed that guard hasn't")
         for key in lost:
-            channel, frame = self.acknowledged.pop(key)
-            if key[0] != "request":  # a new request has a new ticket
-                self.send(channel, frame)
+            asked = self.acknowledged.pop(key)
+            if asked is not None and key[0] != "request":  # a new request has a new ticket
+                self.send(*asked)
                 if key not in self.acknowledged:
                     raise BrokenError(f"{key} was asked for again and isn't the same")
         self.sync()
@@ -74,6 +74,10 @@ class Restored(Engine):
 
     def signs_nothing(self) -> None:
         """What was signed once and what is new, while the two aren't reconciled. Raises: BrokenError."""
+        self.beat()
+        for _ in range(2):  # over a new connection, and with all that can be told
+            with suppress(AskRefused):
+                self.sync()
         before = (self.place / "signing").read_bytes()
         asks: list[Callable[[], object]] = [
             partial(self.send, ENGINE, frame) for frame, _ in list(self.signatures.values())[:3]
@@ -132,6 +136,7 @@ def older_guard(shop: Restored) -> None:
     """Guard's store is restored or lost: closed until its operator reconciles it with the signer."""
     shop.save_guard()
     shop.work(8)
+    shop.unfreeze()
     shop.sync()
     shop.restore_guard(with_marker=shop.chance.random() < 0.5)
     shop.begin_guard()
@@ -146,6 +151,7 @@ def older_guard(shop: Restored) -> None:
 
 def both_older(shop: Restored) -> str:
     """Both are as they were, and only guard's marker knows of more; what guard says when it is told to reconcile."""
+    shop.unfreeze()
     shop.sync()
     shop.save_guard()
     saved = shop.save_signer()

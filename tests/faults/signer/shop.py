@@ -157,7 +157,8 @@ class Shop(World):
         self.recount = Recount(
             self.place / "store" / "journal", self.place / "marker", self.place / "signing", LIMITS, FEE_BUDGET
         )
-        self.acknowledged: dict[Key, tuple[str, bytes]] = {}
+        self.acknowledged: dict[Key, tuple[str, bytes] | None] = {}
+        """With what was asked for it, or nothing if it was said at guard."""
         self.instructions: list[bytes] = []
         self.last: tuple[str, bytes] | None = None
         self.signatures: dict[str, tuple[bytes, bytes]] = {}

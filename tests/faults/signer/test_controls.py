@@ -4,10 +4,12 @@ Each fault is one that the kills, the recount or the simulated disk exist for; a
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.adversary.build import Patch, patched, run
+from tests.faults.signer import restores
 from tests.faults.signer.ground import IS_FULL, SEED, ground
 from tests.faults.signer.killing import Killer
 from tests.faults.signer.power import fail_often
@@ -111,3 +113,14 @@ def test_a_missing_sync_is_caught_by_a_power_failure(name: str, tmp_path: Path) 
     patch, expected = UNSYNCED[name]
     said = json.loads(run(patched(tmp_path, patch), "tests.faults.signer.power", "200", str(SEED)))
     assert expected in said.get("broken", ""), said
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("lose", [restores.older_guard, restores.both_older])
+def test_a_guard_that_doesnt_know_that_it_was_restored_is_caught(lose: Callable[[restores.Restored], object]) -> None:
+    blind = Patch("guard/witness.py", "self.is_restored = not (is_marked and has_all)", "self.is_restored = False")
+    with ground(blind) as made:
+        shop = restores.restored(made, "shop", SEED, made.ports())
+        with pytest.raises(BrokenError, match="guard didn't agree to"):
+            lose(shop)
+        shop.end()
