@@ -27,7 +27,7 @@ class Canaries:
     """Raw, in hex and in base64; `identity` as it is written."""
 
     def __init__(self, box: Box) -> None:
-        self.identity = (box.data / "signer.identity").read_bytes().strip()
+        self.identity = (box.data / "signer.identity").read_bytes().split()[-1]
         descriptor = os.open(box.data / "signer.identity", os.O_RDONLY)
         keys = open_key_file((box.data / "signer" / "keys.age").read_bytes(), descriptor)
         os.close(descriptor)

@@ -1,8 +1,8 @@
 """`init`: the genesis ceremony of a deployment, step by step; nothing that exists is made anew or overwritten.
 
 Keys are made on the machines that use them, and only their public halves travel. What opens or moves money is never an
-argument: keys are drawn here and written to files that their owner alone can read. The steps that touch the signer's
-folder run in the signer's own environment.
+argument and never in this process: keys are drawn in the signer's own environment, by its ceremony, and written to
+files that their owner alone can read.
 """
 
 import json
@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import cyclopts
-import pyrage
 from cyclopts import Parameter
-from nacl.signing import SigningKey
 
 from strongroom.cli import founding
 from strongroom.cli.output import Exit, Stop, fields, say, show
@@ -45,9 +43,8 @@ Roster = Annotated[Path, Parameter("--roster", help="The organisation's first ro
 @app.command(name="identity", sort_key=1)
 def make_identity(*, out: Out, as_json: Json = False) -> int:
     """Make an age identity, which opens a key file, as `age-keygen` does; prints its recipient."""
-    made = pyrage.x25519.Identity.generate()
-    _write(out, f"# public key: {made.to_public()}\n{made}\n", 0o600)
-    recipient = str(made.to_public())
+    _refuse_existing(out)
+    recipient = _ceremony("identity", str(out.absolute()))
     show({"file": str(out), "recipient": recipient}, as_json, recipient)
     return Exit.DONE
 
@@ -55,9 +52,8 @@ def make_identity(*, out: Out, as_json: Json = False) -> int:
 @app.command(name="key", sort_key=2)
 def make_key(*, out: Out, as_json: Json = False) -> int:
     """Make the key of guard, or watch's for checkpoints, on its own machine; prints its public half."""
-    key = SigningKey.generate()
-    _write(out, bytes(key).hex() + "\n", 0o600)
-    public = bytes(key.verify_key).hex()
+    _refuse_existing(out)
+    public = _ceremony("key", str(out.absolute()))
     show({"file": str(out), "public_key": public}, as_json, public)
     return Exit.DONE
 
@@ -85,7 +81,7 @@ def draft(
     _refuse_existing(policy)
     _refuse_existing(roster)
     for file, document in zip((policy, roster), skeleton(team), strict=True):
-        _write(file, json.dumps(document, indent=2) + "\n", 0o644)
+        _write(file, json.dumps(document, indent=2) + "\n")
     say(f"{policy} and {roster} are proposals: fill in what says FILL IN, and weigh every number")
     return Exit.DONE
 
@@ -124,7 +120,7 @@ def make_genesis(
     refused = list(founding.refusals(founders, party)) if mode is Mode.PRODUCTION else []
     if refused:
         raise Stop(Exit.REFUSED, "no genesis was made, since production refuses this:\n  " + "\n  ".join(refused))
-    _write(out, raw.decode(), 0o644)
+    _write(out, raw.decode())
     _show_genesis(out, raw, founders, as_json)
     return Exit.DONE
 
@@ -206,7 +202,7 @@ def _public_key(name: str, text: str) -> bytes:
 
 
 def _ceremony(*arguments: str) -> str:
-    """A step of the signer's own, in its environment. Raises: Stop."""
+    """A step that makes or touches secrets, in the signer's environment; what it says is public. Raises: Stop."""
     try:
         command = core_command("strongroom.signer.ceremony", *arguments)
     except NoEnvironmentError as fault:
@@ -224,10 +220,10 @@ def _refuse_existing(file: Path) -> None:
         raise Stop(Exit.REFUSED, f"{file} is there already, and nothing is overwritten")
 
 
-def _write(file: Path, text: str, mode: int) -> None:
-    """A new file, on disk when this returns. Raises: Stop."""
+def _write(file: Path, text: str) -> None:
+    """A new file that all may read, on disk when this returns. Raises: Stop."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError as fault:
         raise Stop(Exit.REFUSED, f"{file} is there already, and nothing is overwritten") from fault
     except OSError as fault:

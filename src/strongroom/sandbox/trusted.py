@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import pyrage
 
 from strongroom.domain.document import Fields
 from strongroom.formats import simulated
@@ -87,9 +86,10 @@ def make_signer_keys(data: Path) -> bytes:
     """The signer's folder with its sealed keys, and the identity that opens them; the statement key."""
     folder = data / "signer"
     folder.mkdir(mode=0o700, exist_ok=True)
-    identity = pyrage.x25519.Identity.generate()
-    write_private(data / "signer.identity", str(identity) + "\n")
-    return bytes.fromhex(_ceremony("keys", str(folder), str(identity.to_public())))
+    identity = data / "signer.identity"
+    identity.unlink(missing_ok=True)  # of an attempt that ended before its keys were made
+    recipient = _ceremony("identity", str(identity))
+    return bytes.fromhex(_ceremony("keys", str(folder), recipient))
 
 
 def begin_journal(data: Path, genesis: bytes) -> None:

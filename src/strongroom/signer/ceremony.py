@@ -1,14 +1,19 @@
 """The genesis ceremony on the signer's machine: makes the keys, and the journal's first entries. Each only once.
 
-`python -I -m strongroom.signer.ceremony keys FOLDER RECIPIENT…` makes the key file for these age recipients and prints
-the statement key that genesis must name. `… found FOLDER GENESIS` begins the journal with a genesis record, read from
-a file; organisations enter by the admin socket. Both refuse to touch what exists.
+`python -I -m strongroom.signer.ceremony identity FILE` makes an age identity and prints its recipient. `… keys FOLDER
+RECIPIENT…` makes the key file for these recipients and prints the statement key that genesis must name. `… found FOLDER
+GENESIS` begins the journal with a genesis record, read from a file; organisations enter by the admin socket. `… key
+FILE` makes guard's or watch's key and prints its public half. All refuse to touch what exists.
 """
 
 import os
+import resource
 import sys
 from base64 import b64encode
 from typing import Final
+
+import pyrage
+from nacl.signing import SigningKey
 
 from strongroom.domain.document import DocumentError
 from strongroom.journal.journal import FileDisk, Journal, JournalError
@@ -26,17 +31,36 @@ def make_keys(folder: str, recipients: list[str]) -> str:
     _own_folder(folder)
     seed = Secret(os.urandom(SEED_LENGTH))
     raw = make_key_file(seed, recipients)
+    _write_new(f"{folder}/{KEY_FILE}", raw)
+    return KeyStore(seed).statement_public_key.hex()
+
+
+def make_identity(path: str) -> str:
+    """Its recipient; the file is as `age-keygen` writes it. Raises: KeyFileError, OSError."""
+    identity = pyrage.x25519.Identity.generate()
+    recipient = str(identity.to_public())
+    _write_new(path, f"# public key: {recipient}\n{identity}\n".encode())
+    return recipient
+
+
+def make_key(path: str) -> str:
+    """The public half of an Ed25519 key, in hex as its seed is in the file. Raises: KeyFileError, OSError."""
+    key = SigningKey.generate()
+    _write_new(path, f"{bytes(key).hex()}\n".encode())
+    return bytes(key.verify_key).hex()
+
+
+def _write_new(path: str, raw: bytes) -> None:
     try:
-        file = os.open(f"{folder}/{KEY_FILE}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise KeyFileError(f"{folder}/{KEY_FILE} is there already, and is not made anew") from None
+        raise KeyFileError(f"{path} is there already, and is not made anew") from None
     try:
         if os.write(file, raw) != len(raw):
-            raise KeyFileError(f"{folder}/{KEY_FILE} couldn't be written whole: the disk is full")
+            raise KeyFileError(f"{path} couldn't be written whole: the disk is full")
         os.fsync(file)
     finally:
         os.close(file)
-    return KeyStore(seed).statement_public_key.hex()
 
 
 def _own_folder(folder: str) -> None:
@@ -61,8 +85,13 @@ def found(folder: str, genesis: bytes) -> str:
 
 
 def main() -> int:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         match sys.argv[1:]:
+            case ["identity", file]:
+                said = make_identity(file)
+            case ["key", file]:
+                said = make_key(file)
             case ["keys", folder, *recipients] if recipients:
                 said = make_keys(folder, recipients)
             case ["found", folder, file]:
