@@ -35,7 +35,7 @@ from tests.signer.world import (
 
 from strongroom.domain.document import Fields
 from strongroom.domain.ids import DestinationDigest, IdempotencyKey, PayoutId
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import Instant, parse_instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import PayoutRequest
 from strongroom.domain.permissions import Permission
@@ -360,7 +360,7 @@ def _request(payout: PayoutId, key: str, body: dict[str, Any], record: Destinati
     return PayoutRequest(
         payout, IdempotencyKey(key), record.beneficiary, DestinationDigest(destination_digest(record.encode())),
         Amount(int(body["amount"]), AssetId(body["asset"])), body["external_id"],
-        expires_at=Instant(body["expires_ms"]) if "expires_ms" in body else None, **extra,
+        expires_at=parse_instant(body["expires_at"]) if "expires_at" in body else None, **extra,
     )
 
 

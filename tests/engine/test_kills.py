@@ -137,6 +137,34 @@ def test_a_refusal_after_no_answer_proves_nothing(
     asyncio.run(go())
 
 
+def test_a_broadcast_that_the_node_refuses_waits_with_its_reason(
+    tmp_path: Path, database: Database, chain: Chain, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another chain transaction took the coin before ours was sent. Ours is sent again and again, never another."""
+
+    async def go() -> None:
+        points = _KillAt("before broadcast")
+        async with open_road(tmp_path, database, chain) as road:
+            road.wrap = points.wrap
+            await road.crash_engine()
+            await _signed_without_an_answer(road, points, "a")
+            road.wrap = lambda each: each
+            road.steal(50_000, *await road.coin_of("a"))
+            await road.crash_engine()
+            await road.go()
+            assert (await road.states())["a"] in ("signed:broadcast_rejected", "signed:conflicted")
+            chain.mine(3)
+            for _ in range(5):
+                road.world.pass_by(60_000)
+                await road.go()
+            assert (await road.states())["a"] in ("signed:broadcast_rejected", "signed:conflicted")
+            ((attempts, states),) = await road.fetch("SELECT count(*), min(state) FROM strongroom.attempts")
+            assert (attempts, states, road.received()) == (1, "signed", {})
+            assert "alarm: sim:sandbox" in caplog.text
+
+    asyncio.run(go())
+
+
 def test_a_second_engine_waits_for_the_first(tmp_path: Path, database: Database, chain: Chain) -> None:
     async def go() -> None:
         async with open_road(tmp_path, database, chain) as road:

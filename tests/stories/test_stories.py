@@ -10,6 +10,7 @@ from tests.engine.road import OPENING, Road, open_road
 from tests.rails.chain import running_chain
 from tests.signer.world import ADA, BEN, CLEO, DAN, EVE, ORGANISATION, PAY_KEY, Human, limit, payee
 
+from strongroom.domain.instant import Instant, format_instant
 from strongroom.engine.screening import ListScreen
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.negative import Action
@@ -40,8 +41,9 @@ class Story:
     async def do(self, verb: str, *words: str) -> None:
         await getattr(self, f"do_{verb}")(*words)
 
-    async def do_pay(self, name: str, minor: str) -> None:
-        await self.road.pay(name, int(minor))
+    async def do_pay(self, name: str, minor: str, within_ms: str = "") -> None:
+        expires = {"expires_at": format_instant(Instant(self.road.now() + int(within_ms)))} if within_ms else {}
+        await self.road.pay(name, int(minor), **expires)
         self.asked[name] += 1
 
     async def do_run(self, name: str, count: str, minor: str) -> None:
@@ -92,11 +94,18 @@ class Story:
         self.road.chain.fault("reorg", depth=int(depth))
 
     async def do_freeze(self, scope: str) -> None:
-        self._instruct(Action.FREEZE, scope, CLEO)
+        self._instruct(Action.FREEZE, await self._scope(scope), CLEO)
 
     async def do_unfreeze(self, scope: str) -> None:
         epoch = self.road.world.payments.standing.freeze_epoch
-        self._instruct(Action.UNFREEZE, scope, CLEO, DAN, epoch=epoch)
+        self._instruct(Action.UNFREEZE, await self._scope(scope), CLEO, DAN, epoch=epoch)
+
+    async def do_bury(self, name: str) -> None:
+        self._instruct(Action.CANCEL, self.road.payouts[name], CLEO)
+
+    async def _scope(self, scope: str) -> str:
+        """A payee's name stands for its beneficiary."""
+        return scope if scope == "organisation" else f"beneficiary:{(await self.road.declare(scope)).beneficiary}"
 
     async def do_revoke(self) -> None:
         self._instruct(Action.REVOKE, PAY_KEY, CLEO)

@@ -12,6 +12,8 @@ from typing import Final
 
 import uvloop
 
+from strongroom.domain.document import DocumentError
+from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.engine.bench import Bench
 from strongroom.engine.config import Config, ConfigError, read_config
@@ -36,7 +38,7 @@ async def engine(config: Config, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await _work(config, signer, rails, stop)
-        except (SignerUnreachableError, RailError, EngineTakenError, *FAULTS) as fault:
+        except (SignerUnreachableError, DocumentError, RailError, EngineTakenError, *FAULTS) as fault:
             LOG.warning("%s; again in %d s", fault, RETRY_S)
             await _pause(stop, RETRY_S)
 
@@ -73,6 +75,9 @@ def main() -> int:
         uvloop.run(_run(config))
     except (ConfigError, SessionError) as fault:
         LOG.error("%s", fault)
+        return 1
+    except InvariantError as fault:
+        LOG.error("alarm: what must never be has happened, so the engine stops: %s", fault)
         return 1
     return 0
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from strongroom.domain.document import Fields
+from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.payout import State
 from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
@@ -79,7 +80,7 @@ async def send(bench: Bench, attempt: StoredAttempt) -> bool:
     """The same bytes as ever, which can only be the same payment. Whether the node has them; if not, later again."""
     rail = bench.rails[attempt.network]
     if attempt.signed is None:
-        raise ValueError(f"{attempt.chain_transaction} has no signed bytes")
+        raise InvariantError(f"{attempt.chain_transaction} has no signed bytes")
     outcome = await rail.broadcast(attempt.signed)
     now = bench.clock()
     retry_at = Instant(now + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
@@ -127,10 +128,13 @@ async def _question(
 
 
 async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
-    """Raises: ValueError if these aren't the bytes that were asked for, signed."""
-    transaction, _ = simulated.parse_signed(signed)
-    if simulated.encode_unsigned(transaction) != attempt.unsigned:
-        raise ValueError(f"the signer signed something else than {attempt.chain_transaction}")
+    """Raises: InvariantError if these aren't the bytes that were asked for, signed."""
+    try:
+        unsigned = simulated.encode_unsigned(simulated.parse_signed(signed)[0])
+    except simulated.SimulatedError as fault:
+        raise InvariantError(f"what the signer gave for {attempt.chain_transaction} can't be read: {fault}") from fault
+    if unsigned != attempt.unsigned:
+        raise InvariantError(f"the signer signed something else than {attempt.chain_transaction}")
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "signed", now, signed)
