@@ -186,8 +186,9 @@ class Shop(World):
         )
         self.guard_child.begin(told["pid"])
         ends = time.monotonic() + PATIENCE_S
+        last_port = self.signer_port if reconciles else self.officers_port
         while waits:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.signer_port), 1):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", last_port), 1):
                 return
             if self.guard_child.has_ended:
                 raise EndedError
