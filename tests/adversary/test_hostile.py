@@ -69,7 +69,7 @@ def test_a_control_entry_that_is_none_leaves_a_journal_that_can_be_read(siege: S
     """Guard's host puts rubbish into its control log: it may stop payments, and not for ever."""
     payout = siege.intent(siege.cooled(), 1_000)
     honest = siege.guard
-    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment]
+    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment] # the same wire
     liar.control.append(entry)
     with suppress(AskRefused, ValueError, InvariantError):  # void, refused, or the end of the process
         siege.sign([payout])
@@ -84,7 +84,7 @@ def test_guard_that_cosigns_what_it_was_not_offered_is_not_believed(siege: Siege
     """Guard's host names a head that nobody has; the signer goes on with honest guard afterwards."""
     payout = siege.intent(siege.cooled(), 1_000)
     honest = siege.guard
-    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment]
+    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment] # the same wire
     exchange = liar.exchange
     for head in (Head(10**6, b"\1" * 32), Head(1, b"\1" * 32)):
         liar.journal = head
@@ -234,7 +234,9 @@ def test_a_payment_key_is_used_only_for_what_lasts_and_guard_has(siege: Siege) -
         order.append("signed")
         return sign(organisation, unsigned, paths)
 
-    siege.journal.sync, siege.guard.exchange, siege.wallet.sign = sync, exchanged, signed  # type: ignore[method-assign]
+    siege.journal.sync = sync  # type: ignore[method-assign] # it does what it did, and is watched
+    siege.guard.exchange = exchanged
+    siege.wallet.sign = signed  # type: ignore[method-assign] # as above
     assert siege.sign([siege.intent(siege.cooled(), 1_000)])
     assert order[-3:] == ["synced", "guard", "signed"]
 

@@ -930,9 +930,13 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.APPROVAL_REQUESTED: (
-        [("the live request", pay_middle)],
+        [
+            ("the live request", pay_middle),
+            ("the day's second payout to one address, approved", forty_to_one_address((ADA,))),
+        ],
         [
             ("nobody was asked", lambda world: world.sign([old(world, MIDDLE)])),
+            ("the day's second payout to one address", forty_to_one_address(())),
             ("another payout's", approvals_of_another),
             ("an earlier ticket", approved_before(lambda world, payout: world.ask(Ask.REQUEST, subject=payout))),
             ("before a freeze", approved_before(refrozen)),
