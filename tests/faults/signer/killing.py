@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.signer.engine import Engine
 from tests.faults.signer.fuse import Fuse
 from tests.faults.signer.points import ACTS, GUARD, POINTS
+from tests.faults.signer.recount import BrokenError
 from tests.faults.signer.shop import EndedError, Nursery
 from tests.signer.world import AskRefused
 
@@ -87,8 +88,11 @@ class Killer:
     def begin_again(self, shop: Engine) -> None:
         shop.begin()
         self.fuse.disarm()
-        shop.again()
-        shop.sync()
+        try:
+            shop.again()
+            shop.sync()
+        except (AskRefused, EndedError) as fault:
+            raise BrokenError(f"nobody was killed, and the two don't agree: {fault}") from fault
         shop.close_signed()
         shop.look()
 

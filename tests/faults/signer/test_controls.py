@@ -68,6 +68,10 @@ FAULTS = {
         ),
         "was signed when guard hadn't its spend",
     ),
+    "a torn tail stays": (
+        Patch("journal/journal.py", "                self._disk.truncate(self._ends[-1])\n", ""),
+        "and they differ|doesn't hold the|don't agree|has changed on the disk",
+    ),
     "guard keeps no instruction": (
         Patch("guard/control_log.py", "        self.append(write_control(control))\n", ""),
         "guard said that it keeps an instruction",
