@@ -1,6 +1,7 @@
 """A batch is decided while the one before it is being written: nobody must be able to tell."""
 
 import asyncio
+import time
 
 from tests.conftest import Database
 from tests.domain.policy_document import limit
@@ -13,6 +14,7 @@ from strongroom.store.record import BeneficiaryRecord, Recorded
 
 ASKED = 160
 MINOR = 10_000
+READING_S = 0.0005
 
 
 async def _payee(world: World) -> BeneficiaryRecord:
@@ -111,3 +113,28 @@ def test_what_was_decided_upon_a_batch_that_failed_is_decided_and_counted_again(
     # Each payout counts as one cent, and the limit has room for a hundred: 10 large ones, and 90 small.
     limits = [limit("unattended", "organisation", "unattended", 100)]
     run(database, story, limits=limits, opening_minor=80 * MINOR + 1_000)
+
+
+def test_who_was_just_answered_goes_with_the_next_batch_though_not_all_ask_in_one_turn(database: Database) -> None:
+    """Requests are read one after the other: a batch that left at once would take the first few, and cost the same."""
+    callers, rounds, spread = 48, 6, 8
+
+    async def story(world: World) -> None:
+        payer, to = world.organisation.payer, await _payee(world)
+
+        async def call(number: int) -> None:
+            for each in range(rounds):
+                for _ in range(number % spread):
+                    await asyncio.sleep(0)
+                time.sleep(READING_S)  # noqa: ASYNC251 as a signature that is checked: nobody else goes on
+                answer = await world.intake.pay(payer, *pays(payer, f"{number}-{each}", to, MINOR))
+                assert isinstance(answer, Recorded)
+
+        await asyncio.gather(*(call(number) for number in range(callers)))
+        ((commits, payouts),) = await world.fetch(
+            "SELECT count(DISTINCT xmin::text), count(*) FROM strongroom.payouts"
+        )
+        assert payouts == callers * rounds
+        assert commits <= 2 * rounds + 2  # two batches follow each other through every round
+
+    run(database, story)

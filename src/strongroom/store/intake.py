@@ -66,6 +66,8 @@ from strongroom.store.writing import Writing
 BATCH_MAXIMUM: Final = 256
 SHARED_MINIMUM: Final = 64
 """A batch is half of what waits, so that the other half is decided while it is written; but not less than this."""
+QUIET_TURNS: Final = 2
+"""A request is read in one turn of the loop and asks in the next."""
 RECONNECT_MS: Final = 200
 WRITER_LOCK: Final = 7163829167
 POLICY_CHECK_MS: Final = SECOND_MS
@@ -315,8 +317,19 @@ class Intake:
             settle([job], final)
             for follower in decided.followers.get(payout_of(job), ()):
                 settle([follower], await follow(connection, job, final, follower))
-        await asyncio.sleep(0)  # who was answered may ask again and go with the next batch
+        await self._gather()
         return True
+
+    async def _gather(self) -> None:
+        """Let those in who are at the door, who may have been answered just now: what they ask has arrived, and is
+        read before the next batch is taken, for a batch costs much the same whatever its size. Nobody is waited for:
+        it ends when two turns of the loop brought nobody, or with as many as a batch takes at least.
+        """
+        quiet = 0
+        while quiet < QUIET_TURNS and len(self._queue) < SHARED_MINIMUM:
+            before = len(self._queue)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._queue) == before else 0
 
     async def _pay_single(self, job: Job) -> None:
         connection, state, now = self._live()
