@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from nacl.signing import SigningKey
 from tests.signer.world import World
 
 from strongroom.journal.journal import FileDisk, Journal
@@ -134,3 +135,26 @@ def test_what_is_no_genesis_begins_no_journal(tmp_path: Path, run: Run, genesis:
 @pytest.mark.parametrize("arguments", [(), ("keys",), ("keys", "x"), ("found", "x"), ("found", "x", "y", "z"), ("x",)])
 def test_anything_else_does_nothing(run: Run, arguments: tuple[str, ...]) -> None:
     assert run(*arguments) == (2, "", "")
+
+
+def test_an_identity_opens_what_is_made_for_its_recipient_and_is_made_once(tmp_path: Path, run: Run) -> None:
+    file, folder = tmp_path / "identity", tmp_path / "signer"
+    code, recipient, _ = run("identity", file)
+    assert (code, file.stat().st_mode & 0o777) == (0, 0o600)
+    _, said, _ = run("keys", folder, recipient)
+    with file.open() as opened:
+        keys = open_key_file((folder / ceremony.KEY_FILE).read_bytes(), opened.fileno())
+    assert keys.statement_public_key.hex() == said
+    before = file.read_bytes()
+    assert run("identity", file)[0] == 1
+    assert file.read_bytes() == before
+
+
+def test_a_key_of_guard_or_watch_is_its_seed_in_hex_and_is_made_once(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "guard.key"
+    code, said, _ = run("key", file)
+    assert (code, file.stat().st_mode & 0o777) == (0, 0o600)
+    assert bytes(SigningKey(bytes.fromhex(file.read_text().strip())).verify_key).hex() == said
+    before = file.read_bytes()
+    assert run("key", file)[0] == 1
+    assert file.read_bytes() == before
