@@ -73,3 +73,15 @@ def test_windows_are_made_when_counted_and_dropped_when_empty() -> None:
     assert now + DAY_MS <= later <= now + DAY_MS + DAY_MS // BUCKETS_PER_WINDOW
     assert windows.forget_empty(Instant(now + 2 * HOUR_MS)) == 1
     assert windows.forget_empty(Instant(now + 2 * DAY_MS)) == 0
+
+
+def test_room_comes_back_as_soon_as_enough_has_left_and_not_when_all_has() -> None:
+    window = Window(DAY_MS)
+    for hours in (0, 6, 12):
+        window.add(10, Instant(hours * HOUR_MS))
+    now = Instant(13 * HOUR_MS)
+    first, second = (window.fits_at(value, 30, now) for value in (5, 15))
+    assert first is not None
+    assert second is not None
+    assert DAY_MS <= first < second < DAY_MS + 7 * HOUR_MS
+    assert window.fits_at(31, 30, now) is None
