@@ -121,11 +121,14 @@ class Killer:
         self.fuse.arm(point)
 
     def act_some(self, shop: Engine, count: int) -> None:
-        """In peace."""
-        if self.chance.random() < 0.7:
-            shop.unfreeze()
-        for _ in range(count):
-            with suppress(AskRefused):
-                shop.act(self.chance.choice(("ask", "pay", "pay", "declare", "bump", "pay again")))
-        shop.sync()
+        """In peace: nobody is killed, so the two agree and go on. Raises: BrokenError if they don't."""
+        try:
+            if self.chance.random() < 0.7:
+                shop.unfreeze()
+            for _ in range(count):
+                with suppress(AskRefused):
+                    shop.act(self.chance.choice(("ask", "pay", "pay", "declare", "bump", "pay again")))
+            shop.sync()
+        except (AskRefused, EndedError) as fault:
+            raise BrokenError(f"nobody was killed, and the two don't agree: {fault}") from fault
         shop.last = None
