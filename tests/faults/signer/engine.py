@@ -9,6 +9,7 @@ import random
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Plan:
     payouts: list[Payout]
     coins: list[Coin]
     change: int
+    body: dict[str, Any]
 
 
 class Engine(Shop):
@@ -138,7 +140,8 @@ class Engine(Shop):
         raw = self.plan([(each.address, each.minor) for each in payouts], coins, fee)
         body = self.signing(raw, operation, payouts, coins, approvals)
         name = simulated.transaction_id(raw).hex()
-        self.plans[name] = Plan(raw, payouts, coins, self.planned_change)  # it may be signed without our hearing of it
+        # Kept before it is asked: it may be signed without our hearing of it.
+        self.plans[name] = Plan(raw, payouts, coins, self.planned_change, body)
         self.ask(Ask.SIGN, **body)
         self.close_signed()
 
@@ -196,6 +199,10 @@ class Engine(Shop):
         if payout is None or payout.run:
             self.ask_for()
             payout = list(self.open.values())[-1]
+        self.cancel_of(payout)
+
+    def cancel_of(self, payout: Payout) -> None:
+        """By its client; the receipt is the end of it."""
         path, key = f"/v1/payouts/{payout.id}/cancel", f"cancel-{next(self.numbers)}"
         evidence = self.request(path, {"idempotency_key": payout.key}, key, self.keys.payer, PAY_KEY)
         self.ask(Ask.CANCEL, evidence=evidence.document())
@@ -305,22 +312,43 @@ class Engine(Shop):
         self.acts[name]()
         self.close_signed()
 
+    def finish(self, payout: Payout) -> None:
+        """Paid; or if it was decided without our hearing of it, signed with the same bytes; or cancelled."""
+        rules: list[str] = []
+        self.recount.look()
+        bodies = [plan.body for name, plan in self.plans.items() if payout in plan.payouts and self.is_spent(name)]
+        for ask in (partial(self.pay_alone, payout), *(partial(self.ask, Ask.SIGN, **body) for body in bodies[-1:])):
+            try:
+                ask()
+                self.pass_by(3_700_000)
+                return
+            except AskRefused as fault:
+                rules.append(fault.rule)
+        if payout.run or ("payout", payout.id) not in self.acknowledged:
+            return  # of a run it may wait for ever, and what wasn't acknowledged needs no end
+        try:
+            self.cancel_of(payout)
+        except AskRefused as fault:
+            raise BrokenError(f"{payout.id} can't be brought to an end: {[*rules, fault.rule]}") from fault
+
+    def is_spent(self, transaction: str) -> bool:
+        events = self.recount.events.get(transaction)
+        return events is not None and events[-1][1]
+
+    def pay_alone(self, payout: Payout) -> None:
+        approvals = self.approve([payout], anew=True)
+        self.sign_payouts("pay", [payout], [(self.coin(payout.minor + 5_000), 0)], 300, approvals)
+
     def drain(self) -> None:
         """Everything that is open is paid or cancelled, and then ends once. Raises: BrokenError."""
         self.unfreeze()
         self.pass_by(90_000_000)
         for payout in list(self.open.values()):
-            try:
-                approvals = self.approve([payout], anew=True)
-                self.sign_payouts("pay", [payout], [(self.coin(payout.minor + 5_000), 0)], 300, approvals)
-                self.pass_by(3_700_000)
-            except AskRefused as fault:
-                if ("payout", payout.id) in self.acknowledged and fault.rule in ("intent-known", "destination-known"):
-                    raise BrokenError(f"{payout.id} was acknowledged, and the signer says: {fault}") from fault
+            self.finish(payout)
         self.sync()
         self.look()
         ends = self.recount.settle(self.chance)
         for kind, name in self.acknowledged:
             is_dead = ("dead", name) in self.acknowledged
-            if kind == "payout" and (is_dead is (name in ends)) and name not in self.open:
+            if kind == "payout" and is_dead is (name in ends):
                 raise BrokenError(f"{name} was acknowledged, and ended in {'two ways' if is_dead else 'no way'}")
