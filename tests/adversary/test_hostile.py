@@ -22,6 +22,7 @@ from tests.signer.world import (
     DECLARE_KEY,
     EVE,
     ORGANISATION,
+    PAY_KEY,
     PAYER,
     AskRefused,
     payee,
@@ -29,7 +30,7 @@ from tests.signer.world import (
 
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
-from strongroom.domain.instant import DAY_MS
+from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry
@@ -134,6 +135,24 @@ def test_the_receipt_of_a_run_says_how_many_of_its_items_were_signed(siege: Sieg
         run.pay(0)
 
 
+def test_what_was_signed_gets_no_receipt_however_it_is_asked_for(siege: Siege) -> None:
+    """A client cancels late, an officer cancels late, it expires: the money may have gone, so no word frees it."""
+    expires = format_instant(Instant(siege.times.wall_ms + 60_000))
+    payout = siege.intent(siege.cooled(), 1_000, key="late", expires_at=expires)
+    raw, _ = siege.transaction([siege.output(payout)])
+    siege.sign([payout], raw=raw)
+    path, body = f"/v1/payouts/{payout}/cancel", {"idempotency_key": "late"}
+    evidence = siege.request(path, body, "cancel", siege.keys.payer, PAY_KEY)
+    with pytest.raises(AskRefused, match="payout-once"):
+        siege.ask(Ask.CANCEL, evidence=evidence.document())
+    siege.guard.instruct(Action.CANCEL, payout, CLEO)
+    siege.pass_by(61_000)
+    siege.desk.idle()
+    with pytest.raises(AskRefused, match="intent-alive"):
+        siege.ask(Ask.RECEIPT, object=payout)
+    assert siege.sign([payout], raw=raw)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_end_between_journal_and_cosignature_heals(siege: Siege, when: str) -> None:
     """The process ends as it offers a spend: the same bytes are signed later, once, and nothing else for it."""
@@ -173,7 +192,7 @@ def test_what_an_ended_signer_left_keeps_no_money_from_being_saved(siege: Siege)
     assert siege.sign([payout], raw=raw)
 
 
-@settings(max_examples=300, deadline=None, database=None,
+@settings(max_examples=300, deadline=None, database=None, print_blob=True,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_frame_ends_the_process(siege: Siege, data: st.DataObject) -> None:
