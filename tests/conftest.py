@@ -10,12 +10,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from strongroom.store.migrate import migrate
 from strongroom.store.postgres import Cluster
 
 ROLES = ("api", "watch", "engine", "console", "courier")
 ROLE_PASSWORD = "for tests only"
+
+# How long an example takes says something of the machine and of its other work, and nothing of the code.
+settings.register_profile("strongroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("strongroom")
 
 _numbers = itertools.count(1)
 
