@@ -4,9 +4,9 @@ import asyncio
 import http.server
 import json
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from nacl.signing import SigningKey
@@ -16,8 +16,8 @@ from strongroom.domain.instant import Instant
 from strongroom.protocol.control import ALARM_TYPE, alarm_record
 from strongroom.protocol.guard_wire import open_frame
 from strongroom.watch.alarms import Alarms
-from strongroom.watch.config import Config
-from strongroom.watch.main import tell_guard
+from strongroom.watch.config import Config, Node
+from strongroom.watch.main import BLIND_MAXIMUM_S, Eyes, tell_guard
 
 KEY = SigningKey(b"\x07" * 32)
 DEPLOYMENT = "0123456789abcdef"
@@ -96,21 +96,23 @@ def test_where_nobody_listens_the_alarm_is_kept() -> None:
     assert alarms.undelivered == {(ORGANISATION, "unknown-spend.1")}
 
 
-@pytest.mark.parametrize("is_well", [True, False])
-def test_no_heartbeat_goes_out_while_an_alarm_is_not_delivered(
-    listener: Listener, tmp_path: Path, is_well: bool
+@pytest.mark.parametrize(("is_delivered", "age_s"), [(True, 0), (False, 0), (True, BLIND_MAXIMUM_S + 1)])
+def test_no_heartbeat_goes_out_while_an_alarm_is_not_delivered_or_watch_is_blind(
+    listener: Listener, is_delivered: bool, age_s: int
 ) -> None:
-    config = Config("", "", "", "origin", DEPLOYMENT, listener.url)
+    nodes = {"sim:sandbox": Node("http://127.0.0.1:9", "0" * 64)}
+    config = Config("", "", "", "origin", DEPLOYMENT, listener.url, nodes)
 
     async def go() -> None:
         alarms, stop = Alarms(listener.url, DEPLOYMENT, KEY), asyncio.Event()
-        if not is_well:
+        if not is_delivered:
             alarms.undelivered.add((ORGANISATION, "deficit.sim"))
-        beats = asyncio.create_task(tell_guard(config, listener.url, KEY, alarms, stop))
+        eyes = Eyes(time.monotonic() - age_s)
+        beats = asyncio.create_task(tell_guard(config, listener.url, KEY, alarms, eyes, stop))
         await asyncio.sleep(0.3)
         stop.set()
         await beats
         await alarms.close()
 
     asyncio.run(go())
-    assert bool(listener.heard) is is_well
+    assert bool(listener.heard) is (is_delivered and not age_s)

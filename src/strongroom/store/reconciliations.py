@@ -50,8 +50,8 @@ async def wallet_addresses(connection: Session, network: str) -> dict[str, Organ
 
 async def read_recorded(
     connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, on_chain: Collection[str]
-) -> Recorded:
-    """All of it as of one moment."""
+) -> Recorded | None:
+    """All of it as of one moment; None if the ledger has no such wallet."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         posted = await connection.fetchval(
             "SELECT (debits_posted - credits_posted)::text FROM strongroom.ledger_accounts "
@@ -68,8 +68,8 @@ async def read_recorded(
             "AND state = 'settled' AND chain_transaction <> ALL ($3)",
             organisation, network, list(on_chain),
         )
-    return Recorded(
-        int(posted or 0), {row["chain_transaction"]: row["state"] for row in present},
+    return None if posted is None else Recorded(
+        int(posted), {row["chain_transaction"]: row["state"] for row in present},
         {row["chain_transaction"]: row["unsigned"] for row in absent},
     )
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
 FOLLOW_S: Final = 0.2
 HEARTBEAT_S: Final = 5
+BLIND_MAXIMUM_S: Final = 15
 
 
 async def watch(config: Config, key: SigningKey, stop: asyncio.Event) -> None:
@@ -67,7 +69,17 @@ async def _watch_once(config: Config, key: SigningKey, stop: asyncio.Event) -> N
         await connection.close(timeout=5)
 
 
-async def follow_chains(config: Config, alarms: Alarms, stop: asyncio.Event) -> None:
+@dataclass(slots=True)
+class Eyes:
+    """When the chains were read last, by a clock that isn't set; a watch that is blind doesn't say that all is well."""
+
+    looked_s: float = -BLIND_MAXIMUM_S
+
+    def are_open(self, config: Config) -> bool:
+        return not config.nodes or time.monotonic() - self.looked_s < BLIND_MAXIMUM_S
+
+
+async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asyncio.Event) -> None:
     """What was signed, on its chain, and whether the ledger is what stands there, until told to stop."""
     rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
     follower, reconciler = Follower(rails), Reconciler(rails, alarms)
@@ -79,7 +91,8 @@ async def follow_chains(config: Config, alarms: Alarms, stop: asyncio.Event) -> 
             try:
                 while not stop.is_set():
                     await follower.follow(connection, _now())
-                    await reconciler.step(connection, _now())
+                    if await reconciler.step(connection, _now()):
+                        eyes.looked_s = time.monotonic()
                     await _pause(stop, FOLLOW_S)
             finally:
                 await connection.close(timeout=5)
@@ -88,11 +101,14 @@ async def follow_chains(config: Config, alarms: Alarms, stop: asyncio.Event) -> 
             await _pause(stop, RETRY_S)
 
 
-async def tell_guard(config: Config, guard_url: str, key: SigningKey, alarms: Alarms, stop: asyncio.Event) -> None:
+async def tell_guard(
+    config: Config, guard_url: str, key: SigningKey, alarms: Alarms, eyes: Eyes, stop: asyncio.Event
+) -> None:
     """A heartbeat every few seconds while all is well, until told to stop."""
     heartbeat = Heartbeat(guard_url, config.deployment, key)
     while not stop.is_set():
-        is_heard = not alarms.undelivered and await heartbeat.beat(_now())
+        is_well = not alarms.undelivered and eyes.are_open(config)
+        is_heard = is_well and await heartbeat.beat(_now())
         await _pause(stop, HEARTBEAT_S if is_heard else RETRY_S)
     await heartbeat.close()
 
@@ -132,10 +148,12 @@ async def _run(config: Config, key: SigningKey) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    alarms = Alarms(config.guard_url, config.deployment, key)
-    tasks = [asyncio.create_task(watch(config, key, stop)), asyncio.create_task(follow_chains(config, alarms, stop))]
+    alarms, eyes = Alarms(config.guard_url, config.deployment, key), Eyes()
+    tasks = [
+        asyncio.create_task(watch(config, key, stop)), asyncio.create_task(follow_chains(config, alarms, eyes, stop))
+    ]
     if config.guard_url is not None:
-        tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, alarms, stop)))
+        tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, alarms, eyes, stop)))
     try:
         await asyncio.gather(*tasks)
     finally:

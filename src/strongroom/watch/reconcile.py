@@ -40,11 +40,12 @@ class Reconciler:
         self._owners: dict[str, dict[str, OrganisationId]] = {}
         self._read_at: Instant | None = None
 
-    async def step(self, connection: Connection, now: Instant) -> None:
+    async def step(self, connection: Connection, now: Instant) -> bool:
         """Every wallet on every chain that was read to its tip: after each block, and once a second.
 
-        Raises what PostgreSQL raises.
+        Whether every chain could be read. Raises what PostgreSQL raises.
         """
+        is_seeing = True
         is_time = self._read_at is None or now - self._read_at >= SECOND_MS
         if is_time:
             self._policies, self._read_at = await read_policies(connection), now
@@ -56,9 +57,11 @@ class Reconciler:
                 is_at_tip = await view.advance(self._owners[network])
             except (RailError, ChainBytesError) as fault:
                 LOG.warning("%s can't be reconciled now: %s", network, fault)
+                is_seeing = False
                 continue
             if is_at_tip and (is_time or view.tip != before):
                 await self._reconcile_all(connection, network, now)
+        return is_seeing
 
     async def _reconcile_all(self, connection: Connection, network: str, now: Instant) -> None:
         for organisation, holding in self._views[network].holdings().items():
@@ -73,6 +76,8 @@ class Reconciler:
         view = self._views[network]
         asset = view.reader.asset
         recorded = await store.read_recorded(connection, organisation, network, asset, holding.spends.keys())
+        if recorded is None:
+            return
         unknown = {each: minor for each, minor in holding.spends.items() if each not in recorded.states}
         expected = self._expected(view, organisation, holding, recorded)
         difference = holding.balance - expected
