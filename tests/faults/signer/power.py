@@ -6,6 +6,7 @@ fault built in; it prints what was caught.
 """
 
 import json
+import os
 import random
 import sys
 import tempfile
@@ -91,8 +92,12 @@ class PoweredWorld(World):
         self._open(start.journal)
         self.check(self.folder / "journal")
 
-    def fail_guard(self) -> None:
+    def close_guard(self) -> None:
         self.real.close()
+        os.close(self.real.parts.witness._marker._file)
+
+    def fail_guard(self) -> None:
+        self.close_guard()
         fail_power(self.real.folder / "store" / "journal")
         fail_power(self.real.folder / "store" / "control")
         self.real.open()
@@ -130,7 +135,7 @@ def fail_often(count: int, seed: int) -> int:
                     done += 1
                 acknowledged += len(world.acknowledged)
                 world.journal.close()
-                world.real.close()
+                world.close_guard()
     finally:
         for module, disk in zip(modules, before, strict=True):
             module.FileDisk = disk
