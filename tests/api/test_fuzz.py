@@ -120,3 +120,10 @@ def _status(api: ApiProcess, raw: bytes) -> int:
 def test_after_all_this_it_is_ready_and_has_logged_no_fault(world: Organisation, http: httpx.Client) -> None:
     assert http.get("/readyz").status_code == 200
     assert "Traceback" not in world.payer.api.log.read_text()
+
+
+def test_what_follows_a_request_takes_its_answer_from_nobody(world: Organisation, to: dict[str, Any]) -> None:
+    """Without its length a request has no body, and what was its body is rubbish that follows."""
+    body = json.dumps(payout(to)).encode()
+    whole = signed_bytes(Unsigned("POST", "/v1/payouts", "", body, JSON, fresh_key()), world.payer.profile)
+    assert _status(world.payer.api, whole.replace(b"Content-Length", b"Content-Lengths")) == 401

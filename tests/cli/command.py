@@ -37,6 +37,11 @@ def command(*arguments: str, stdin: bytes = b"", **more: str) -> Done:
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def _hears_interrupts() -> None:
+    """A shell's background job is started deaf to them, and its children after it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """A command that goes on until it is interrupted."""
 
@@ -44,6 +49,7 @@ class Running:
         self._process = subprocess.Popen(
             [PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, env=environment(), start_new_session=True,
+            preexec_fn=_hears_interrupts,
         )
         self.said = ""
 

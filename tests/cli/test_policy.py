@@ -295,7 +295,8 @@ def test_in_a_sandbox_its_own_policy_and_payouts_are_looked_at(
     assert done.code == 0, done.err
     found = done.json()
     assert found["payouts"] >= 1
-    assert found["effects"]["same"]["payouts"] == 0
+    # What needed two people already stays as it is.
+    assert found["effects"]["same"]["payouts"] < found["payouts"]
     same = sandbox("policy", "simulate", str(ours), "--json").json()
     assert same["effects"]["same"]["payouts"] == same["payouts"]
     assert NETWORK in {wallet["network"] for wallet in document["wallets"]}

@@ -82,13 +82,16 @@ class Connection(HttpToolsProtocol):
             self.transport.close()  # who says nothing is told nothing
 
     def _end(self, refusal: Refusal) -> None:
-        """Answer, if no other answer is under way, and close."""
+        """Answer and close; an answer that is under way is given first, and nothing more is read."""
         self._stop_timer()
         self._is_in_head = False
         if self.transport.is_closing():
             return
-        if getattr(self.cycle, "response_complete", True):  # there may be no request yet
-            self.transport.write(_bytes(refusal))
+        if not getattr(self.cycle, "response_complete", True):  # there may be no request yet
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+            return
+        self.transport.write(_bytes(refusal))
         self.transport.close()
 
 
