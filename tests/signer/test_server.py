@@ -1,6 +1,7 @@
 """The signer's doors: who may come in, how much and how slowly they may say it, and what ends the process."""
 
 import os
+import select
 import shutil
 import socket
 import tempfile
@@ -21,6 +22,7 @@ from strongroom.signer.server import (
     Channel,
     HangUpError,
     Server,
+    _Connection,
 )
 
 NOBODY = 65_534
@@ -388,3 +390,19 @@ def test_a_connection_that_was_given_up_before_it_was_accepted_is_passed_over() 
         (channel, *_) = opened.server._channels.values()
         opened.server._accept(channel)
         assert opened.server._connections == {}
+
+
+def test_a_stream_that_is_not_ready_after_all_is_left_for_the_next_turn() -> None:
+    """The kernel may say that something can be moved, and then it can't."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        connection = _Connection(Channel("engine", ours, frozenset()), ours)
+        connection.move(select.POLLIN)
+        assert connection.inbound == b""
+        with pytest.raises(BlockingIOError):
+            while True:
+                ours.send(bytes(65_536))
+        connection.outbound = memoryview(b"answer")
+        connection.move(select.POLLOUT)
+        assert bytes(connection.outbound) == b"answer"
