@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -400,9 +400,9 @@ def test_a_stream_that_is_not_ready_after_all_is_left_for_the_next_turn() -> Non
         connection = _Connection(Channel("engine", ours, frozenset()), ours)
         connection.move(select.POLLIN)
         assert connection.inbound == b""
-        with pytest.raises(BlockingIOError):
-            while True:
-                ours.send(bytes(65_536))
+        with suppress(BlockingIOError):
+            while ours.send(bytes(65_536)):
+                pass
         connection.outbound = memoryview(b"answer")
         connection.move(select.POLLOUT)
         assert bytes(connection.outbound) == b"answer"
