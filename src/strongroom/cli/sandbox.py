@@ -45,8 +45,8 @@ def up(
     )
     show(document, as_json, text)
     if not detach:
-        say("running; Ctrl-C stops it")
         try:
+            say("running; Ctrl-C stops it")
             while commands.status(where)["supervisor"] is not None:
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
