@@ -271,7 +271,7 @@ def test_an_approval_request_shows_all_that_the_gate_checks(siege: Siege) -> Non
     assert len(shown.pop("ticket")) == 32
     assert shown == {
         "amount": "900000", "approvals": 1, "asset": simulated.ASSET, "beneficiary": record.beneficiary,
-        "client": PAYER, "custodians": [EVE.id], "deployment": siege.book.deployment,
+        "client": PAYER, "excluded": [EVE.id], "deployment": siege.book.deployment,
         "destination": {
             "address": record.address, "class": "declared", "digest": destination_digest(record.encode()),
             "name": record.name, "network": simulated.NETWORK, "version": 2,

@@ -119,13 +119,13 @@ class ApiProcess:
 
 
 @contextmanager
-def fresh_database(cluster: Cluster, name: str) -> Iterator[str]:
+def fresh_database(cluster: Cluster, name: str, genesis: bytes = b"{}") -> Iterator[str]:
     """The owner's connection string of a migrated database that already has a deployment."""
     admin = Owner(renamed(cluster.owner_dsn, "postgres"))
     admin.execute(f"CREATE DATABASE {name} TEMPLATE strongroom")
     dsn = renamed(cluster.owner_dsn, name)
     try:
-        asyncio.run(_found(dsn))
+        asyncio.run(_found(dsn, genesis))
         yield dsn
     finally:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -133,9 +133,11 @@ def fresh_database(cluster: Cluster, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def api_process(cluster: Cluster, folder: Path, name: str, **config: Any) -> Iterator[tuple[ApiProcess, Owner]]:
+def api_process(
+    cluster: Cluster, folder: Path, name: str, genesis: bytes = b"{}", **config: Any
+) -> Iterator[tuple[ApiProcess, Owner]]:
     """An API of its own on a database of its own."""
-    with fresh_database(cluster, name) as dsn:
+    with fresh_database(cluster, name, genesis) as dsn:
         api = ApiProcess(folder, cluster.dsn("strongroom_api", ROLE_PASSWORD, name), **config).start()
         owner = Owner(dsn)
         try:
@@ -145,9 +147,9 @@ def api_process(cluster: Cluster, folder: Path, name: str, **config: Any) -> Ite
             api.stop()
 
 
-async def _found(dsn: str) -> None:
+async def _found(dsn: str, genesis: bytes) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        await record_deployment(connection, DEPLOYMENT, b"{}", 1)  # type: ignore[arg-type]  # an instant
+        await record_deployment(connection, DEPLOYMENT, genesis, 1)  # type: ignore[arg-type]  # an instant
     finally:
         await connection.close()

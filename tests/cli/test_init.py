@@ -261,6 +261,12 @@ def unfilled(ceremony: Ceremony) -> None:
     ceremony.roster["clients"][0]["keys"][0]["public_key"] = FILL_IN
 
 
+def browsers_govern(ceremony: Ceremony) -> None:
+    for person in ceremony.roster["people"]:
+        if "officers" in person["groups"]:
+            person["credentials"][0]["class"] = "browser"
+
+
 def no_credentials(ceremony: Ceremony) -> None:
     for person in ceremony.roster["people"][:2]:
         person["credentials"] = []
@@ -296,6 +302,7 @@ def nothing(_: Ceremony) -> None:
         (unfilled, {}, 1, "clients[0].keys[0].public_key"),
         (no_credentials, {}, 4, "asks 2 people of 2 groups with credentials"),
         (no_credentials, {}, 4, "officers has no quorum with credentials"),
+        (browsers_govern, {}, 4, "nobody of officers has a credential of class terminal"),
         (simulated_chain, {}, 4, "sim:sandbox is the simulated chain, which pays nobody"),
         (another_organisation, {}, 1, "is another than the policy's"),
         (second_version, {}, 1, "a deployment begins with version 1"),

@@ -31,15 +31,17 @@ from tests.signer.world import (
     limit,
     payee,
     policy_document,
+    production_roster,
 )
 
 from strongroom.domain.ids import IdempotencyKey, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.domain.permissions import Permission
+from strongroom.domain.policy import POLICY_TYPE
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import JsonValue, encode
-from strongroom.protocol.genesis import FoundingOrganisation
+from strongroom.protocol.genesis import FoundingOrganisation, Mode
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import run_id
 from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
@@ -541,6 +543,19 @@ def signed_wrong(**wrong: Any) -> Act:
     return act
 
 
+def with_a_bad_one(minor: int, *people: Human) -> Act:
+    """Approved by these, and BEN's assertion, which stands before theirs, is over other bytes."""
+
+    def act(world: World) -> None:
+        payout = old(world, minor)
+        given = world.approved(payout, *people)
+        bad = assertion_document(BEN.asserts(b"other bytes", APPROVAL_REQUEST_TYPE))
+        given["assertions"] = [bad, *given["assertions"]]  # type: ignore[misc] # it is a list
+        world.sign([payout], approvals=[given])
+
+    return act
+
+
 def two_keys_of_one_person(world: World) -> None:
     payout = old(world, LARGE)
     given = world.approved(payout)
@@ -668,6 +683,25 @@ def changed(*people: Human, version: int = 2, wait_ms: int = 5_000, vetoed: bool
     return act
 
 
+def in_production(*people: Human, terminals: tuple[Human, ...], **changes: Any) -> Act:
+    """These people want a policy, or else a roster with these changes; `terminals` sign on what shows what it signs."""
+
+    def act(world: World) -> None:
+        folder = world.folder / "production"
+        folder.mkdir()
+        strict = World(folder, made_roster=production_roster(*terminals), mode=Mode.PRODUCTION)
+        standing = strict.payments.standing
+        follows = {"version": 2, "previous": standing.roster_hash}
+        raw = replace(standing.roster, **follows | changes).encode() if changes else encode(
+            policy_document(version=2, previous=standing.policy_hash))
+        record_type = ROSTER_TYPE if changes else POLICY_TYPE
+        given = [assertion_document(each.asserts(raw, record_type)) for each in people]
+        document = "roster" if changes else "policy"
+        strict.ask(Ask.CHANGE, document=document, raw=b64encode(raw).decode(), assertions=given)
+
+    return act
+
+
 def roster_changed(make: Callable[[Roster], dict[str, Any]]) -> Act:
     """Two officers want the roster to be changed in this way."""
 
@@ -762,8 +796,20 @@ def let_in_otherwise(world: World) -> None:
     """Genesis names the hashes of an organisation that isn't here yet."""
     named = FoundingOrganisation(OrganisationId("org_" + "b" * 26), "ab" * 32, "cd" * 32)
     world.book._genesis = replace(world.book.genesis, organisations=(named,))
-    people = replace(world.payments.standing.roster, organisation=named.organisation)
-    documents = {"policy": encode(policy_document(organisation=named.organisation)), "roster": people.encode()}
+    let_in(world, named.organisation, replace(world.payments.standing.roster, organisation=named.organisation))
+
+
+def let_in_with_browsers(world: World) -> None:
+    folder = world.folder / "production"
+    folder.mkdir()
+    strict = World(folder, made_roster=production_roster(DAN), mode=Mode.PRODUCTION)
+    organisation = OrganisationId("org_" + "b" * 26)
+    roster = replace(production_roster(TESS), organisation=organisation)
+    let_in(strict, organisation, roster)
+
+
+def let_in(world: World, organisation: OrganisationId, roster: Roster) -> None:
+    documents = {"policy": encode(policy_document(organisation=organisation)), "roster": roster.encode()}
     frame = write_ask(Ask.ORGANISATION, {name: b64encode(raw).decode() for name, raw in documents.items()})
     answer = read_answer(world.desk.answer(ADMIN, frame))
     assert isinstance(answer, RefusedAnswer)
@@ -947,8 +993,13 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [("a day later", approved_before(lambda world, _: world.pass_by(DAY_MS)))],
     ),
     Rule.APPROVAL_SIGNED: (
-        [("as a passkey does", signed_wrong())],
         [
+            ("as a passkey does", signed_wrong()),
+            ("beside one that doesn't hold", with_a_bad_one(MIDDLE, ADA)),
+            ("two beside one that doesn't hold", with_a_bad_one(LARGE, ADA, TESS)),
+        ],
+        [
+            ("one of the two that are needed", with_a_bad_one(LARGE, ADA)),
             ("the person wasn't verified", signed_wrong(flags=1)),
             ("for another domain", signed_wrong(relying_party_id="x")),
             ("by a page elsewhere", signed_wrong(client_data={"origin": "https://evil.example"})),
@@ -956,7 +1007,11 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.APPROVAL_INDEPENDENT: (
-        [("an approver", pay_middle)],
+        [
+            ("an approver", pay_middle),
+            ("beside a custodian of the client", lambda world: pay_middle(world, EVE, ADA)),
+            ("beside an officer who isn't an approver", lambda world: pay_middle(world, CLEO, ADA)),
+        ],
         [
             ("a custodian of the client", lambda world: pay_middle(world, EVE)),
             ("an officer who isn't an approver", lambda world: pay_middle(world, CLEO)),
@@ -1048,6 +1103,23 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("nobody could sign to change it back", roster_changed(officers_without_keys)),
             ("vetoed while its members were told", vetoed_while_told),
             ("an organisation other than genesis names", let_in_otherwise),
+        ],
+    ),
+    Rule.CHANGE_TERMINAL: (
+        [
+            ("two officers, one with a terminal", in_production(CLEO, DAN, terminals=(DAN,))),
+            ("a roster that keeps one", in_production(
+                CLEO, DAN, terminals=(DAN,), people=production_roster(CLEO).people)),
+            ("browsers in a sandbox", changed(CLEO, DAN)),
+        ],
+        [
+            ("an organisation that has none", let_in_with_browsers),
+            ("browsers alone", in_production(CLEO, DAN, terminals=(TESS,))),
+            ("a terminal of another group", in_production(CLEO, DAN, TESS, terminals=(TESS,))),
+            ("a roster by browsers alone", in_production(
+                CLEO, DAN, terminals=(), people=production_roster(DAN).people)),
+            ("a roster in which nobody could again", in_production(
+                CLEO, DAN, terminals=(DAN,), people=production_roster(TESS).people)),
         ],
     ),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.rules.cases import LARGE, MIDDLE, Run, old
+from tests.rules.cases import LARGE, MIDDLE, OLD_MS, Run, old
 from tests.signer.world import ADA, BEN, EVE, TESS, AskRefused, Human, World, policy_document, roster
 
 from strongroom.domain.ids import PersonId
@@ -97,6 +97,27 @@ def test_one_approval_of_a_run_is_heard_once_for_all_its_items(world: World) -> 
     run = Run(world, [24_000] * 50).sealed()
     assert run.pay(0, 1, 2, people=(ADA, BEN))
     assert len(world.payments.paid) == 3
+
+
+def test_of_forty_payouts_a_bad_assertion_of_one_sinks_none(world: World) -> None:
+    """The attacker is an approver whose browser lies, wants nothing to be paid, and sends nonsense for one payout."""
+    records = [world.beneficiary() for _ in range(40)]
+    world.pass_by(OLD_MS)
+    payouts = [world.intent(record, 30_000) for record in records]
+    approvals = [world.approved(payout, ADA) for payout in payouts]
+    bad = assertion_document(BEN.asserts(b"nonsense", APPROVAL_REQUEST_TYPE))
+    approvals[7]["assertions"] = [bad, *approvals[7]["assertions"]]
+    assert world.sign(payouts, approvals=approvals)
+    assert len(world.payments.paid) == 40
+
+
+def test_what_is_left_out_is_said_when_the_rest_isnt_enough(world: World) -> None:
+    payout = old(world, LARGE)
+    given = world.approved(payout, ADA)
+    given["assertions"] = [*given["assertions"], assertion_document(BEN.asserts(b"nonsense", APPROVAL_REQUEST_TYPE))]
+    reason = "has 1 of 1 whose approval counts; one is left out: client_data.challenge: isn't the hash"
+    with pytest.raises(AskRefused, match=reason):
+        world.sign([payout], approvals=[given])
 
 
 @pytest.mark.parametrize(("people", "counted"), [((ADA,), 1), ((), 0), ((EVE,), 0)])

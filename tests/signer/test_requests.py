@@ -49,7 +49,7 @@ def test_a_request_shows_the_payout_and_its_destination_in_full(world: World) ->
     known, standing = world.payments.intents[payout], world.payments.standing
     assert requested(world, payout) == {
         "amount": str(MIDDLE), "approvals": 1, "asset": simulated.ASSET, "beneficiary": record.beneficiary,
-        "client": PAYER, "custodians": [EVE.id], "deployment": world.book.deployment,
+        "client": PAYER, "excluded": [EVE.id], "deployment": world.book.deployment,
         "destination": {
             "address": record.address, "class": "declared", "digest": destination_digest(record.encode()),
             "name": "Payee", "network": simulated.NETWORK, "version": 1,

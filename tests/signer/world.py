@@ -159,6 +159,17 @@ def roster(custodians: Sequence[PersonId] = (EVE.id,), version: int = 1, previou
     )
 
 
+def production_roster(*terminals: Human) -> Roster:
+    """The same people with browsers' passkeys instead of files, and these with terminals."""
+    first, terminal = roster(), {each.id for each in terminals}
+    return replace(first, people=tuple(
+        replace(person, credentials=tuple(
+            replace(each, credential_class=CredentialClass.TERMINAL if person.id in terminal else
+                    CredentialClass.BROWSER) for each in person.credentials
+        )) for person in first.people
+    ))
+
+
 @dataclass(frozen=True)
 class Keys:
     """Keys of tests, from numbers."""
@@ -230,7 +241,10 @@ class TestGuard:
 
 
 class World:
-    def __init__(self, folder: Path, policy: dict[str, Any] | None = None, made_roster: Roster | None = None) -> None:
+    def __init__(
+        self, folder: Path, policy: dict[str, Any] | None = None, made_roster: Roster | None = None,
+        mode: Mode = Mode.SANDBOX,
+    ) -> None:
         self.folder, self.keys, self.times = folder, Keys(), Times()
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
@@ -239,7 +253,7 @@ class World:
         self.policy = encode(policy or policy_document())
         self.roster = (made_roster or roster()).encode()
         self.genesis = Genesis(
-            Mode.SANDBOX, Instant(START), bytes(self.keys.checkpoint.verify_key), self.store.statement_public_key,
+            mode, Instant(START), bytes(self.keys.checkpoint.verify_key), self.store.statement_public_key,
             bytes(self.keys.guard.verify_key), RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})),
             (FoundingOrganisation(ORGANISATION, policy_hash(self.policy), roster_hash(self.roster)),),
         ).encode()

@@ -1,7 +1,8 @@
 """Calls for approvers' tools: what waits for people, and their assertions over the signer's own bytes.
 
 An assertion signs itself in: it is a passkey's over exactly these bytes, by a person in the roster. What is checked
-here keeps nonsense out of the record; the signer checks all of it again and counts.
+here keeps out of the record what could never count; the signer checks all of it again and counts. Who is suspended, or
+barred after a change of the roster, isn't known here.
 """
 
 import json
@@ -14,22 +15,23 @@ from strongroom.api.schemas import ApprovalAnswer, ApprovalList, AssertionBody
 from strongroom.api.service import Service
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import Code, InvariantError
-from strongroom.domain.ids import ClientId, KeyId
-from strongroom.domain.instant import format_instant
+from strongroom.domain.ids import ClientId, KeyId, PersonId
+from strongroom.domain.instant import INSTANT_MAXIMUM, Instant, format_instant
 from strongroom.domain.permissions import Permission, SignIn
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion, hear, take_assertion
 from strongroom.protocol.genesis import parse_genesis
-from strongroom.protocol.standing import open_standing
+from strongroom.protocol.standing import Standing, open_standing
 from strongroom.protocol.webauthn import WebauthnError
 from strongroom.store import approvals
 from strongroom.store.approvals import StoredApproval
 from strongroom.store.organisations import ClientKey
+from strongroom.store.session import Session
 
 ASSERTION_BODY_MAXIMUM: Final = 65_536
 
 
 async def sign_in(service: Service, request_hash: str, body: bytes) -> ClientKey:
-    """Who asserts: a person of the roster, for this one call. Raises: RefusalError."""
+    """Who asserts: a person of the roster whose approval can count, for this one call. Raises: RefusalError."""
     value = read_object(body)
     read_body(value, AssertionBody)
     try:
@@ -46,10 +48,20 @@ async def sign_in(service: Service, request_hash: str, body: bytes) -> ClientKey
         hear(found.request, APPROVAL_REQUEST_TYPE, given, standing, genesis.relying_party)
     except WebauthnError as fault:
         raise refuse(Code.SIGNATURE_INVALID, str(fault), fault.field) from fault
+    _check_counts(given.person, found, standing)
     return ClientKey(
         KeyId(given.person), ClientId(given.person), found.organisation, SignIn.ASSERTION, b"",
         frozenset({Permission.APPROVALS_GIVE}), (), False,
     )
+
+
+def _check_counts(person: PersonId, found: StoredApproval, standing: Standing) -> None:
+    """That this person's approval can count for this request at all. Raises: RefusalError."""
+    if not standing.may_approve(person, INSTANT_MAXIMUM):
+        raise refuse(Code.SCOPE_MISSING, f"{person} isn't an approver, so this approval would never count", "person")
+    if person in json.loads(found.request)["excluded"]:
+        reason = "speaks for who asked for it or named its destination, so this approval would never count"
+        raise refuse(Code.SCOPE_MISSING, f"{person} {reason}", "person")
 
 
 def read_assertion(call: Call) -> PersonAssertion:
@@ -59,6 +71,7 @@ def read_assertion(call: Call) -> PersonAssertion:
 async def give(service: Service, call: Call, given: PersonAssertion) -> Reply:
     request_hash = call.parameters[0]
     async with service.pool.acquire() as connection:
+        await _check_alive(connection, request_hash, call.now)
         text = json.dumps(call.value)
         added = await approvals.give(
             connection, request_hash, given.person, given.credential.hex(), text, call.now
@@ -67,6 +80,15 @@ async def give(service: Service, call: Call, given: PersonAssertion) -> Reply:
     if found is None:
         raise InvariantError("an approval request is gone")
     return Reply(201, _answer(found), replayed=not added)
+
+
+async def _check_alive(connection: Session, request_hash: str, now: Instant) -> None:
+    """That the signer will still take approvals of it. Raises: RefusalError."""
+    found = await approvals.read(connection, request_hash)
+    if found is not None and not found.is_newest:
+        raise refuse(Code.TOO_LATE, f"the signer has made a newer request for {found.subject}: see GET /v1/approvals")
+    if found is not None and json.loads(found.request)["expires_ms"] <= now:
+        raise refuse(Code.TOO_LATE, f"the request for {found.subject} has expired: the signer makes another")
 
 
 def read_list(call: Call) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from strongroom.domain.policy import Policy, Tier
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import CanonicalError, encode, parse_object
 from strongroom.protocol.genesis import FoundingOrganisation, Mode
-from strongroom.protocol.roster import Person, Roster, parse_roster, roster_hash
+from strongroom.protocol.roster import CredentialClass, Person, Roster, parse_roster, roster_hash
 from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -119,6 +119,9 @@ def refusals(founders: Founders, party: RelyingParty) -> Iterator[str]:
     able = [person for person in roster.people if name in person.groups and person.credentials]
     if group is None or len(able) < group.threshold:
         yield f"policy: governance.group: {name} has no quorum with credentials: nothing could be changed or unfrozen"
+    keys = [each.credential_class for person in able for each in person.credentials]
+    if CredentialClass.TERMINAL not in keys:
+        yield f"roster: nobody of {name} has a credential of class terminal, without which nothing could be changed"
 
 
 def advice(founders: Founders) -> list[str]:

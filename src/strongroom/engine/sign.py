@@ -28,8 +28,8 @@ from strongroom.store.engine import DuePayout, Reason, StoredAttempt, StoredRequ
 LOG = logging.getLogger("strongroom.engine")
 RESEND_MAXIMUM_MS: Final = 60 * SECOND_MS
 
-_AGAIN: Final = frozenset({"approval-requested", "approval-alive", "approval-signed"})
-_MORE: Final = frozenset({"approval-enough", "approval-independent", "approval-terminal"})
+_AGAIN: Final = frozenset({"approval-requested", "approval-alive"})
+_MORE: Final = frozenset({"approval-signed", "approval-enough", "approval-independent", "approval-terminal"})
 # Rules about everything that the signer does now: another batch would hear the same.
 _OF_ALL: Final = frozenset({
     "lease-fresh", "guard-agrees", "organisation-known", "operation-known", "limit-fees", "bytes-fee", "bytes-read",

@@ -1,7 +1,8 @@
 """Whether enough people, and the right ones, approved what is to be signed.
 
 Counts people, never credentials or assertions. Who can reach the client's key, and who named the destination, doesn't
-count for it: a client's payout is made by the client, and its custodians speak for it.
+count for it: a client's payout is made by the client, and its custodians speak for it. What doesn't count is left out,
+and refuses nothing by itself, so that nobody spoils what enough others approved.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def check_approvals(
 ) -> int:
     """The worth of what browser credentials alone release here, in reference units. Raises: Refused."""
     by_subject = {each.subject: each for each in given}
-    heard: dict[str, list[Heard]] = {}
+    heard: dict[str, tuple[list[Heard], str]] = {}
     browser_minor = 0
     for each in weighed:
         if each.tier.approvals == 0:
@@ -52,11 +53,13 @@ def check_approvals(
         subject = each.due.subject
         if subject not in heard:
             heard[subject] = _heard(payments, subject, by_subject.get(subject), party, clock)
-        people = _independent(payments, each, heard[subject], clock)
+        those, fault = heard[subject]
+        people = _independent(payments, each, those, clock)
         if not _are_enough(people, each.tier):
-            rule = Rule.APPROVAL_INDEPENDENT if _are_enough(heard[subject], each.tier) else Rule.APPROVAL_ENOUGH
+            rule = Rule.APPROVAL_SIGNED if fault else Rule.APPROVAL_ENOUGH
+            rule = Rule.APPROVAL_INDEPENDENT if _are_enough(those, each.tier) else rule
             refuse(rule, f"{subject} needs {each.tier.approvals} people of {each.tier.groups} groups, and has "
-                         f"{len(people)} of {len(heard[subject])} whose approval counts")
+                         f"{len(people)} of {len(those)} whose approval counts{fault}")
         if all(person.credential_class is not CredentialClass.TERMINAL for person in people):
             browser_minor += each.reference_minor
     released = payments.windows.used(BROWSER, DAY_MS, clock.at_least) + browser_minor
@@ -67,8 +70,11 @@ def check_approvals(
 
 def _heard(
     payments: Payments, subject: str, given: Given | None, party: RelyingParty, clock: Reading
-) -> list[Heard]:
-    """One for each person whose assertion over the live request holds. Raises: Refused."""
+) -> tuple[list[Heard], str]:
+    """One for each person whose assertion over the live request holds, and what is wrong with the last of the others.
+
+    Raises: Refused.
+    """
     ticket, standing = payments.tickets.get(subject), payments.standing
     if ticket is None or given is None:
         refuse(Rule.APPROVAL_REQUESTED, f"{subject} needs people, and none were asked, or none answered")
@@ -80,28 +86,29 @@ def _heard(
     if ticket.expires <= clock.at_most:
         refuse(Rule.APPROVAL_ALIVE, f"the request for {subject} has expired")
     people: dict[PersonId, Heard] = {}
+    fault = ""
     for each in given.assertions:
         try:
             one = hear(given.request, APPROVAL_REQUEST_TYPE, each, standing, party)
-        except WebauthnError as fault:
-            refuse(Rule.APPROVAL_SIGNED, f"{subject}: {fault}")
+        except WebauthnError as refused:
+            fault = f"; one is left out: {refused}"
+            continue
         if one.person not in people or one.credential_class is CredentialClass.TERMINAL:
             people[one.person] = one
-    return list(people.values())
+    return list(people.values()), fault
 
 
 def _independent(payments: Payments, weighed: Weighed, heard: list[Heard], clock: Reading) -> list[Heard]:
     """Those whose approval counts for this payout."""
-    barred = _custodians(payments, weighed.due.intent.client)
-    barred |= _custodians(payments, weighed.destination.declared_by)
+    barred = excluded(payments, weighed.due.intent.client, weighed.destination.declared_by)
     standing = payments.standing
     return [each for each in heard if each.person not in barred and standing.may_approve(each.person, clock.at_least)]
 
 
-def _custodians(payments: Payments, client: str) -> frozenset[PersonId]:
-    return frozenset(
-        person for each in payments.standing.roster.clients if each.id == client for person in each.custodians
-    )
+def excluded(payments: Payments, *makers: str) -> frozenset[PersonId]:
+    """Who speaks for one of these, and so never approves what they made."""
+    clients = payments.standing.roster.clients
+    return frozenset(person for each in clients if each.id in makers for person in each.custodians)
 
 
 def _are_enough(people: Sequence[Heard], tier: Tier) -> bool:

@@ -1,10 +1,13 @@
 """Changes of roster and policy, and organisations that are let in.
 
 A change needs a quorum of the roster in force and waits out its delay, which begins when guard has cosigned it and
-told every member; one veto ends it. An organisation is let in on the admin socket; in a sandbox nothing else is asked.
+told every member; one veto ends it. In production one of those who want it signs with a terminal: a station in the
+wrong hands could show a quorum of browsers something else than they sign. An organisation is let in on the admin
+socket; in a sandbox nothing else is asked.
 """
 
 from base64 import b64encode
+from collections.abc import Container, Iterable
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
@@ -13,7 +16,8 @@ from strongroom.protocol.approval import hear, take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.client_request import take_base64
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.roster import ROSTER_TYPE, Roster, parse_roster, roster_hash
+from strongroom.protocol.genesis import Mode
+from strongroom.protocol.roster import ROSTER_TYPE, CredentialClass, Roster, parse_roster, roster_hash
 from strongroom.protocol.standing import Standing, open_standing, policy_hash
 from strongroom.protocol.webauthn import WebauthnError
 from strongroom.signer.book import Payments
@@ -38,6 +42,7 @@ def let_in(notary: Notary, fields: Fields) -> JsonValue:
         hashes = (standing.policy_hash, standing.roster_hash)
         if named.organisation == standing.organisation and (named.policy, named.roster) != hashes:
             refuse(Rule.CHANGE_QUORUM, f"genesis names another policy or roster for {standing.organisation}")
+    _check_governed(notary, standing.policy, standing.roster)
     body: dict[str, JsonValue] = {"policy": b64encode(policy).decode(), "roster": b64encode(roster).decode()}
     notary.write(Kind.ORGANISATION, body, notary.reading())
     notary.commit()
@@ -60,6 +65,9 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     people = frozenset(each.person for each in heard if not standing.is_suspended(each.person, clock.at_least))
     if not standing.has_quorum(people):
         refuse(Rule.CHANGE_QUORUM, f"{len(people)} people aren't a quorum of {standing.policy.governance.group}")
+    _check_terminal(notary, standing.policy, (
+        (each.credential_class, each.groups) for each in heard if each.person in people
+    ))
     if digest not in payments.pending:
         body: dict[str, JsonValue] = {
             "document": document, "organisation": standing.organisation, "people": [[each] for each in sorted(people)],
@@ -103,7 +111,7 @@ def _follows(document: str, raw: bytes, payments: Payments, notary: Notary) -> s
     if document == ROSTER:
         roster = parse_roster(raw, notary.book.genesis.mode)
         _check_keys(roster, payments)
-        _check_governed(standing.policy, roster)
+        _check_governed(notary, standing.policy, roster)
         organisation, digest = roster.organisation, roster_hash(raw)
         version = standing.roster.version + 1 == roster.version
     elif document == POLICY:
@@ -111,7 +119,7 @@ def _follows(document: str, raw: bytes, payments: Payments, notary: Notary) -> s
             policy = parse_policy(parse_object(raw))
         except CanonicalError as fault:
             raise DocumentError(fault.field, fault.reason) from fault
-        _check_governed(policy, standing.roster)
+        _check_governed(notary, policy, standing.roster)
         organisation, digest = policy.organisation, policy_hash(raw)
         version = standing.policy.version + 1 == policy.version
     else:
@@ -131,9 +139,19 @@ def _check_keys(new: Roster, payments: Payments) -> None:
                 refuse(Rule.CHANGE_QUORUM, f"the key {key.id}, or its name, was enrolled before as another")
 
 
-def _check_governed(policy: Policy, roster: Roster) -> None:
+def _check_governed(notary: Notary, policy: Policy, roster: Roster) -> None:
     """What nobody could change or unfreeze any more is no change that a quorum can want. Raises: Refused."""
     group = next((each for each in roster.groups if each.name == policy.governance.group), None)
     able = sum(policy.governance.group in each.groups and bool(each.credentials) for each in roster.people)
     if group is None or able < group.threshold:
         refuse(Rule.CHANGE_QUORUM, f"no quorum of {policy.governance.group} would be left")
+    _check_terminal(notary, policy, (
+        (credential.credential_class, each.groups) for each in roster.people for credential in each.credentials
+    ))
+
+
+def _check_terminal(notary: Notary, policy: Policy, keys: Iterable[tuple[CredentialClass, Container[str]]]) -> None:
+    """One of the keys is a terminal of the governing group, in production. Raises: Refused."""
+    is_there = any(each is CredentialClass.TERMINAL and policy.governance.group in groups for each, groups in keys)
+    if notary.book.genesis.mode is Mode.PRODUCTION and not is_there:
+        refuse(Rule.CHANGE_TERMINAL, f"no terminal of {policy.governance.group} signs it, or none would be left")

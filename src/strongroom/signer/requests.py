@@ -15,6 +15,7 @@ from strongroom.protocol.approval import (
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.entry import Kind, Reading
 from strongroom.protocol.signer_wire import RECEIPT_TYPE
+from strongroom.signer.approvals import excluded
 from strongroom.signer.book import Payments
 from strongroom.signer.due import Item, due_now
 from strongroom.signer.gate import tier_of_run, weigh
@@ -27,22 +28,22 @@ def make_request(notary: Notary, payments: Payments, subject: str, random: Rando
     clock, standing = notary.reading(), payments.standing
     if subject in payments.runs:
         shown, tier = _run_shown(payments, subject), tier_of_run(payments, subject)
-        client = payments.runs[subject].client
+        makers = [payments.runs[subject].client]
         if subject in payments.dead:
             refuse(Rule.INTENT_ALIVE, f"{subject} was cancelled or declined")
     else:
         due = due_now(payments, Item(subject), clock)
         (weighed,) = weigh(payments, [due], clock)
-        shown, tier, client = _payout_shown(payments, subject), weighed.tier, due.intent.client
+        shown, tier = _payout_shown(payments, subject), weighed.tier
+        makers = [due.intent.client, weighed.destination.declared_by]
     if tier.approvals == 0:
         return {"approvals": 0, "groups": 0}
-    found = standing.client(client)
     expires = Instant(clock.at_most + REQUEST_LIFE_MAXIMUM_MS)
     terms: dict[str, JsonValue] = {
-        "approvals": tier.approvals, "client": client, "custodians": list(found.custodians) if found else [],
-        "deployment": notary.book.deployment, "expires_ms": expires, "freeze_epoch": standing.freeze_epoch,
-        "groups": tier.groups, "organisation": standing.organisation, "policy": standing.policy_hash,
-        "roster": standing.roster_hash, "ticket": random(TICKET_LENGTH).hex(),
+        "approvals": tier.approvals, "client": makers[0], "deployment": notary.book.deployment,
+        "excluded": [*sorted(excluded(payments, *makers))], "expires_ms": expires,
+        "freeze_epoch": standing.freeze_epoch, "groups": tier.groups, "organisation": standing.organisation,
+        "policy": standing.policy_hash, "roster": standing.roster_hash, "ticket": random(TICKET_LENGTH).hex(),
     }
     raw = approval_request(shown, terms)
     notary.write(

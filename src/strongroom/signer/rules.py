@@ -51,9 +51,9 @@ class Rule(StrEnum):
     APPROVAL_ALIVE = "approval-alive"
     """The request hasn't expired."""
     APPROVAL_SIGNED = "approval-signed"
-    """Each approval is a passkey's assertion over those bytes by a credential in the roster, with the person there."""
+    """What counts is a passkey's assertion over those bytes by a credential in the roster, with the person there."""
     APPROVAL_INDEPENDENT = "approval-independent"
-    """None is by a custodian of the client, or by somebody suspended, barred or not an approver."""
+    """None that counts is by a custodian of the client, or by somebody suspended, barred or not an approver."""
     APPROVAL_ENOUGH = "approval-enough"
     """As many different people as the tier asks, from as many different groups."""
     APPROVAL_TERMINAL = "approval-terminal"
@@ -81,6 +81,8 @@ class Rule(StrEnum):
 
     CHANGE_QUORUM = "change-quorum"
     """A quorum of the roster in force wants the change, which follows the version in force."""
+    CHANGE_TERMINAL = "change-terminal"
+    """In production, one of that quorum signs the change with a terminal credential, and one stays who could."""
 
 
 class Refused(Exception):

@@ -15,7 +15,7 @@ from strongroom.store.session import Session
 
 @dataclass(frozen=True, slots=True)
 class StoredApproval:
-    """`people` have answered, each once. `position` orders the list."""
+    """`people` have answered, each once; `is_newest` of its subject. `position` orders the list."""
 
     request_hash: str
     organisation: OrganisationId
@@ -26,12 +26,14 @@ class StoredApproval:
     groups: int
     created_at: Instant
     people: tuple[str, ...]
+    is_newest: bool
     position: int
 
 
 _SELECT = """
 SELECT r.*, (SELECT array_agg(DISTINCT a.person) FROM strongroom.approval_assertions a
-    WHERE a.request_hash = r.request_hash) AS people
+    WHERE a.request_hash = r.request_hash) AS people,
+    NOT EXISTS (SELECT FROM strongroom.approval_requests n WHERE n.subject = r.subject AND n.id > r.id) AS is_newest
 FROM strongroom.approval_requests r
 """
 
@@ -85,5 +87,6 @@ async def read_genesis(connection: Session) -> bytes:
 def _approval(row: asyncpg.Record) -> StoredApproval:
     return StoredApproval(
         row["request_hash"], OrganisationId(row["organisation"]), row["subject"], row["request"], row["signature"],
-        row["approvals"], row["groups"], row["created_at"], tuple(row["people"] or ()), row["id"],
+        row["approvals"], row["groups"], row["created_at"], tuple(row["people"] or ()), row["is_newest"],
+        row["id"],
     )

@@ -15,6 +15,7 @@ from strongroom.domain.ids import OrganisationId, PayoutId, RunId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import HoldReason, State
 from strongroom.domain.policy import Policy
+from strongroom.protocol.approval import ASSERTIONS_MAXIMUM
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.merkle import leaf_hash
 from strongroom.store.organisations import read_policies
@@ -247,6 +248,7 @@ async def payouts_of(connection: Session, attempt: StoredAttempt) -> list[DuePay
 
 
 async def newest_request(connection: Session, subject: str) -> StoredRequest | None:
+    """With as many assertions as the signer takes, one of each person first: nobody's many keys push others out."""
     row = await connection.fetchrow(
         "SELECT subject, request, request_hash, approvals FROM strongroom.approval_requests WHERE subject = $1 "
         "ORDER BY id DESC LIMIT 1",
@@ -255,13 +257,12 @@ async def newest_request(connection: Session, subject: str) -> StoredRequest | N
     if row is None:
         return None
     given = await connection.fetch(
-        "SELECT person, assertion FROM strongroom.approval_assertions WHERE request_hash = $1 ORDER BY created_at",
-        row["request_hash"],
+        "SELECT person, assertion FROM strongroom.approval_assertions WHERE request_hash = $1 ORDER BY "
+        "row_number() OVER (PARTITION BY person ORDER BY created_at), created_at LIMIT $2",
+        row["request_hash"], ASSERTIONS_MAXIMUM,
     )
-    people = len({each["person"] for each in given})
-    return StoredRequest(
-        row["subject"], row["request"], row["approvals"], tuple(each["assertion"] for each in given), people
-    )
+    people, assertions = {each["person"] for each in given}, tuple(each["assertion"] for each in given)
+    return StoredRequest(row["subject"], row["request"], row["approvals"], assertions, len(people))
 
 
 async def cancel_evidence(connection: Session, payout: DuePayout) -> tuple[str, ClientEvidence] | None:
