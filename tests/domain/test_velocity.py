@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
-from strongroom.domain.velocity import BUCKETS_PER_WINDOW, Window, Windows
+from strongroom.domain.velocity import BUCKETS_PER_WINDOW, COUNT_MINIMUM, Window, Windows
 
 steps = st.lists(st.tuples(st.integers(-HOUR_MS, 5 * HOUR_MS), st.integers(0, 10**30)), max_size=40)
 SPANS = st.sampled_from([HOUR_MS, DAY_MS])
@@ -73,6 +73,23 @@ def test_windows_are_made_when_counted_and_dropped_when_empty() -> None:
     assert now + DAY_MS <= later <= now + DAY_MS + DAY_MS // BUCKETS_PER_WINDOW
     assert windows.forget_empty(Instant(now + 2 * HOUR_MS)) == 1
     assert windows.forget_empty(Instant(now + 2 * DAY_MS)) == 0
+
+
+def test_empty_windows_are_dropped_as_others_come_and_nothing_that_counts_is() -> None:
+    windows = Windows()
+    for each in range(50 * COUNT_MINIMUM):
+        windows.add(each, HOUR_MS, 1, Instant(each * 10_000))
+    now = Instant((50 * COUNT_MINIMUM - 1) * 10_000)
+    assert len(windows._windows) <= COUNT_MINIMUM
+    first = 50 * COUNT_MINIMUM - HOUR_MS // 10_000
+    assert all(windows.used(each, HOUR_MS, now) == 1 for each in range(first, 50 * COUNT_MINIMUM))
+
+
+def test_as_many_windows_as_count_stand_there_however_many_that_are() -> None:
+    windows = Windows()
+    for each in range(3 * COUNT_MINIMUM):
+        windows.add(each, DAY_MS, 1, Instant(0))
+    assert windows.forget_empty(Instant(0)) == 3 * COUNT_MINIMUM
 
 
 def test_room_comes_back_as_soon_as_enough_has_left_and_not_when_all_has() -> None:

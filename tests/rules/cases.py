@@ -239,6 +239,32 @@ def clock_set(ahead_ms: int, act: Act) -> Act:
     return set_first
 
 
+def clock_was_ahead(act: Act, *, guard_differs_ms: int = 0) -> Act:
+    """The wall was a month ahead while everything was made ready; then it is set right, and guard is heard."""
+
+    def set_back(world: World) -> None:
+        record = world.cooled()
+        world.cooled = lambda: record  # type: ignore[method-assign] # it was declared before
+        world.guard.times = replace(world.times, wall_ms=world.times.wall_ms + guard_differs_ms)
+        world.times.wall_ms += 30 * DAY_MS
+        world.notary.reading()
+        world.times.wall_ms -= 30 * DAY_MS
+        world.desk.idle()
+        act(world)
+
+    return set_back
+
+
+def asked_while_the_clock_was_ahead(world: World) -> None:
+    """The wall was a month ahead when people were asked: their request would expire a month too late."""
+    payout = old(world, MIDDLE)
+    world.guard.times = replace(world.times)
+    world.times.wall_ms += 30 * DAY_MS
+    approved = world.approved(payout, ADA)
+    world.times.wall_ms -= 30 * DAY_MS
+    world.sign([payout], approvals=[approved])
+
+
 def old_by_the_larger_clock(world: World) -> None:
     """A day has passed, and the wall clock, which was stopped, says that none has."""
     evidence = world.payout_evidence(world.payout_body(world.cooled(), SMALL), "k")
@@ -899,8 +925,13 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [("a key that only declares", by_the_declaring_key), ("a key that is revoked", key_revoked_after_the_request)],
     ),
     Rule.INTENT_YOUNG: (
-        [("a day less a minute", request(age_ms=DAY_MS - 60_000))],
         [
+            ("a day less a minute", request(age_ms=DAY_MS - 60_000)),
+            ("after a month ahead, when guard and wall agree", clock_was_ahead(request())),
+        ],
+        [
+            ("after a month ahead, when they don't", clock_was_ahead(request(), guard_differs_ms=60_001)),
+            ("a day old, after a month ahead", clock_was_ahead(request(age_ms=DAY_MS))),
             ("more than a day", request(age_ms=DAY_MS + 60_000)),
             ("more than a day by the larger clock", old_by_the_larger_clock),
             ("from the future", request(age_ms=-120_000)),
@@ -986,6 +1017,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("another payout's", approvals_of_another),
             ("an earlier ticket", approved_before(lambda world, payout: world.ask(Ask.REQUEST, subject=payout))),
             ("before a freeze", approved_before(refrozen)),
+            ("asked while the clock was ahead", asked_while_the_clock_was_ahead),
         ],
     ),
     Rule.APPROVAL_ALIVE: (

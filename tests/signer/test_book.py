@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.signer.world import (
 
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.domain.velocity import Windows
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.control import Control, write_control
@@ -196,10 +196,19 @@ def resumed(world: World) -> None:
     world.notary.write(Kind.RESUMED, {"guard_ms": START + 5}, world.notary.reading())
 
 
+def corrected(world: World) -> None:
+    payout = world.intent(world.cooled(), 900_000)
+    world.guard.times = replace(world.times)
+    world.times.wall_ms += 30 * DAY_MS
+    world.ask(Ask.REQUEST, subject=payout)
+    world.times.wall_ms -= 30 * DAY_MS
+    world.desk.idle()
+
+
 ACTS: list[Callable[[World], None]] = [
     paid_and_bumped, run_in_parts, asked_and_declined, expired, replaced, abandoned, abandoned_bump, abandoned_item,
     abandoned_and_cancelled, cancelled_after_it_was_signed, run_cancelled, all_instructions, changed,
-    overtaken_and_vetoed, neighbour, resumed,
+    overtaken_and_vetoed, neighbour, resumed, corrected,
 ]
 
 

@@ -3,13 +3,13 @@
 import itertools
 import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 from strongroom.domain.velocity import Window
 from strongroom.protocol.entry import Reading
-from strongroom.signer.clock import Clock, Start, boot_ns, resume
+from strongroom.signer.clock import Clock, Start, boot_ns, brought_back, resume
 
 MS = 1_000_000
 MONTH = 30 * DAY_MS
@@ -127,12 +127,17 @@ passing = st.integers(0, 2 * DAY_MS)
 
 
 class Lives:
-    """A signer that is started again and again; true time is known here only, and lies are told by wall or guard."""
+    """A signer that is started again and again, and hears guard's time now and then; true time is known here only, and
+    lies are told by wall or guard. `tickets` are the true times of approval requests that live, and when they expire.
+    """
 
     def __init__(self) -> None:
         self.true = GENESIS
         self.wall_lie = self.guard_lie = 0
         self.seen = [(self.true, START)]
+        self.stretches = [0]
+        """How often what passed at most had been brought back, at each of those readings."""
+        self.tickets: list[tuple[int, int]] = []
         self.before = Start(START, GENESIS)
         self.last = START
         self.clock = self.restart(0)
@@ -153,31 +158,126 @@ class Lives:
     def read(self) -> None:
         self.last = self.clock.read()
         self.seen.append((self.true, self.last))
+        self.stretches.append(self.stretches[-1])
+        for issued, expires in self.tickets:
+            assert self.last.at_most >= expires or self.true < issued + DAY_MS, "a ticket lives longer than a day"
 
-    def check(self) -> None:
-        for (earlier, old), (later, new) in itertools.combinations(self.seen, 2):
-            assert 0 <= new.at_least - old.at_least <= later - earlier
-            assert new.at_most - old.at_most >= later - earlier
+    def hear_guard(self, delay_ms: int = 0) -> bool:
+        """As `notary` does, with an answer that took so long; whether what passed at most was brought back."""
+        guard_now = Instant(self.true + self.guard_lie)
+        self.live(delay_ms)
+        at_most = brought_back(self.last, guard_now)
+        if at_most is None:
+            return False
+        self.clock.bring_back(at_most)
+        self.tickets.clear()
+        self.read()
+        self.stretches[-1] += 1
+        self.before = Start(self.last, guard_now)
+        return True
+
+    def ask_people(self) -> None:
+        self.tickets.append((self.true, self.last.at_most + DAY_MS))
+
+    def check(self, error_ms: int = 0) -> None:
+        """`error_ms`: what guard's answers may have been late in all."""
+        for (one, (earlier, old)), (other, (later, new)) in itertools.combinations(enumerate(self.seen), 2):
+            assert 0 <= new.at_least - old.at_least <= later - earlier + error_ms
+            if self.stretches[one] == self.stretches[other]:
+                assert new.at_most - old.at_most >= later - earlier
+        assert all(reading.at_most >= true for true, reading in self.seen)
 
 
-lives = st.lists(st.tuples(st.sampled_from(["live", "restart"]), passing, jump), max_size=25)
+ACTS = ("live", "restart", "hear guard", "ask people")
+lives = st.lists(st.tuples(st.sampled_from(ACTS), passing, jump), max_size=25)
+
+
+def lived(lives: list[tuple[str, int, int]], *, is_wall_lying: bool, delay_ms: int = 0) -> Lives:
+    signer = Lives()
+    for kind, passing_ms, lie in lives:
+        if is_wall_lying:
+            signer.wall_lie = lie
+        elif kind in ("restart", "hear guard"):
+            signer.guard_lie = lie
+        match kind:
+            case "live":
+                signer.live(passing_ms)
+            case "restart":
+                signer.restart(passing_ms)
+            case "ask people":
+                signer.ask_people()
+            case _:
+                signer.hear_guard(delay_ms)
+    return signer
 
 
 @given(lives, st.booleans())
 def test_over_any_number_of_restarts_one_honest_clock_is_enough(
     lives: list[tuple[str, int, int]], is_wall_lying: bool
 ) -> None:
+    """A wall or a guard that lies gains nothing: no window opens early, nothing lives too long, no expiry is undone."""
+    lived(lives, is_wall_lying=is_wall_lying).check()
+
+
+likely_lives = st.lists(
+    st.tuples(
+        st.sampled_from(ACTS), st.sampled_from([0, 1_000, HOUR_MS, DAY_MS]),
+        st.sampled_from([0, -MINUTE_MS, MINUTE_MS, MINUTE_MS + 1, -DAY_MS, DAY_MS, MONTH]),
+    ),
+    min_size=3, max_size=12,
+)
+"""Lies that bring something back, and those that are small enough to agree."""
+
+
+@settings(max_examples=1_000)
+@given(likely_lives, st.booleans(), st.integers(0, 2_000))
+def test_a_lie_that_is_small_enough_to_agree_gains_nothing_either(
+    lives: list[tuple[str, int, int]], is_wall_lying: bool, delay_ms: int
+) -> None:
+    heard = sum(kind == "hear guard" for kind, *_ in lives)
+    signer = lived(lives, is_wall_lying=is_wall_lying, delay_ms=delay_ms)
+    signer.check(error_ms=heard * delay_ms)
+
+
+@given(lives, st.booleans())
+def test_when_nobody_lies_any_more_what_passed_at_most_is_the_true_time_within_an_hour(
+    lives: list[tuple[str, int, int]], is_wall_lying: bool
+) -> None:
+    signer = lived(lives, is_wall_lying=is_wall_lying)
+    signer.wall_lie = signer.guard_lie = 0
+    signer.live(1)
+    signer.hear_guard()
+    assert 0 <= signer.last.at_most - signer.true <= HOUR_MS
+    assert not signer.hear_guard()
+
+
+def test_a_month_ahead_and_back_again_is_brought_back_once_wall_and_guard_agree() -> None:
     signer = Lives()
-    for kind, passing_ms, lie in lives:
-        if is_wall_lying:
-            signer.wall_lie = lie
-        elif kind == "restart":
-            signer.guard_lie = lie
-        if kind == "live":
-            signer.live(passing_ms)
-        else:
-            signer.restart(passing_ms)
-    signer.check()
+    signer.wall_lie = MONTH
+    signer.live(1_000)
+    assert not signer.hear_guard()
+    signer.wall_lie = 2 * MINUTE_MS
+    signer.live(1_000)
+    assert not signer.hear_guard()
+    signer.wall_lie = MINUTE_MS
+    signer.live(1_000)
+    before = signer.last
+    assert signer.hear_guard()
+    assert signer.last.at_most == signer.true + 2 * MINUTE_MS
+    assert (signer.last.at_least, signer.last.wall) == (before.at_least, before.wall)
+    signer.live(500)
+    assert signer.last.at_most == signer.true + 2 * MINUTE_MS
+
+
+def test_what_passed_at_most_is_never_brought_below_what_passed_at_least() -> None:
+    reading = Reading(Instant(GENESIS + DAY_MS), Instant(GENESIS + MONTH), GENESIS)
+    assert brought_back(reading, GENESIS) == GENESIS + DAY_MS + MINUTE_MS
+
+
+def test_an_hour_ahead_is_left_as_it_is() -> None:
+    reading = Reading(GENESIS, Instant(GENESIS + HOUR_MS), GENESIS)
+    assert brought_back(reading, GENESIS) is None
+    assert brought_back(Reading(GENESIS, Instant(GENESIS + HOUR_MS + 1), GENESIS), GENESIS) == GENESIS + MINUTE_MS
 
 
 @given(st.lists(passing, max_size=20), st.lists(passing, max_size=20))

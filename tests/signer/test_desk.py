@@ -16,6 +16,7 @@ from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.signer import sign_simulated
 from strongroom.signer.desk import ADDRESSES_MAXIMUM, ADMIN, ENGINE, PATH_MAXIMUM
 
 
@@ -130,6 +131,17 @@ def test_addresses_are_the_wallets_own_from_the_first_one_asked_for(world: World
             "generation": 0,
         }
     assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=PATH_MAXIMUM, count=1)["addresses"]
+
+
+def test_however_many_addresses_are_asked_for_few_are_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_simulated, "ADDRESSES_MAXIMUM", 3)
+    wallet = sign_simulated.SimulatedWallet(world.store)
+    first = [wallet.address(ORGANISATION, 0, index) for index in range(9)]
+    assert wallet.address.cache_info().currsize == 3
+    assert [wallet.address(ORGANISATION, 0, index) for index in range(9)] == first == world.ask(
+        Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=9)["addresses"]
 
 
 @pytest.mark.parametrize(("changes", "reason"), [

@@ -10,16 +10,17 @@ import pytest
 from nacl.signing import SigningKey
 from tests.rules.cases import SMALL, small
 from tests.signer.entries import kinds
-from tests.signer.world import ADA, CLEO, ORGANISATION, AskRefused, World
+from tests.signer.world import ADA, CLEO, ORGANISATION, START, AskRefused, World
 
 from strongroom.domain.ids import OrganisationId
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import DAY_MS, MINUTE_MS, Instant
 from strongroom.protocol import guard_wire
 from strongroom.protocol.control import ByPeople, Control, write_control
-from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, read_entry
+from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, read_entry
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Head, Lease, Reason, Sync, SyncAnswer
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.signer import notary
+from strongroom.signer.clock import Start
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.rules import Refused, Rule
 
@@ -141,6 +142,76 @@ def test_a_guard_that_never_comes_to_an_end_is_left(world: World, monkeypatch: p
     meddled.before = lambda: world.guard.instruct(Action.FREEZE, "organisation", CLEO)
     refused(world, "guard doesn't come to an end")
     assert len(meddled.asked) == 5
+
+
+def test_a_guard_that_goes_on_for_ever_holds_the_signer_for_its_time_and_no_longer(world: World) -> None:
+    meddled = Meddled(world)
+
+    def slowly() -> None:
+        world.guard.instruct(Action.FREEZE, "organisation", CLEO)
+        world.pass_by(1_900)
+
+    meddled.before = slowly
+    refused(world, "guard doesn't come to an end")
+    assert len(meddled.asked) == 6
+    meddled.stop()
+    world.notary.agree()
+    assert world.guard.head == world.notary.head
+
+
+# Time.
+
+
+def clock_ahead(world: World, days: int = 30) -> None:
+    """Somebody sets the wall clock ahead, which the signer sees, and back again. Guard's clock was right all along."""
+    world.guard.times = replace(world.times)
+    world.times.wall_ms += days * DAY_MS
+    world.notary.reading()
+    world.times.wall_ms -= days * DAY_MS
+
+
+def test_what_passed_at_most_comes_back_when_wall_and_guard_agree_and_it_is_written_down(world: World) -> None:
+    world.notary.agree()
+    clock_ahead(world)
+    assert world.notary.reading().at_most == START + 30 * DAY_MS
+    world.notary.agree()
+    assert kinds(world.journal)[-1] is Kind.CORRECTED
+    assert world.guard.head == world.notary.head
+    assert world.notary.reading() == Reading(Instant(START), Instant(START + MINUTE_MS), Instant(START))
+    assert world.book.started == Start(world.book.clock, Instant(START))
+    length = world.journal.length
+    world.notary.agree()
+    assert world.journal.length == length
+    world.restart()
+    assert world.notary.reading().at_most == START + MINUTE_MS
+
+
+@pytest.mark.parametrize("who", ["wall", "guard"])
+def test_while_wall_and_guard_disagree_nothing_comes_back(world: World, who: str) -> None:
+    clock_ahead(world)
+    (world.times if who == "wall" else world.guard.times).wall_ms -= MINUTE_MS + 1
+    world.notary.agree()
+    assert kinds(world.journal)[-1] is not Kind.CORRECTED
+    assert world.notary.reading().at_most == START + 30 * DAY_MS
+
+
+def test_a_request_of_the_clock_that_was_ahead_has_no_ticket_any_more(world: World) -> None:
+    """Its people would have had a month more to say yes than they may."""
+    record = world.cooled()
+    world.pass_by(60_000)
+    payout = world.intent(record, 900_000)
+    world.notary.agree()
+    world.guard.times = replace(world.times)
+    world.times.wall_ms += 30 * DAY_MS
+    approved = world.approved(payout, ADA)
+    world.times.wall_ms -= 30 * DAY_MS
+    assert list(world.payments.tickets) == [payout]
+    with pytest.raises(AskRefused, match="approval-requested"):
+        world.sign([payout], approvals=[approved])
+    assert world.payments.tickets == {}
+    world.restart()
+    assert world.payments.tickets == {}
+    world.sign([payout], approvals=[world.approved(payout, ADA)])
 
 
 # Where guard is.

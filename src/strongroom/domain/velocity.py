@@ -13,6 +13,8 @@ from strongroom.domain.instant import Instant
 
 BUCKETS_PER_WINDOW = 96
 """A day in quarters of an hour, an hour in less than forty seconds."""
+COUNT_MINIMUM = 1_000
+"""So many windows of an organisation may stand there, empty or not."""
 
 
 class Window:
@@ -63,12 +65,16 @@ class Window:
 
 
 class Windows:
-    """The windows of one organisation, each made when first counted into."""
+    """The windows of one organisation, each made when first counted into.
 
-    __slots__ = ("_windows",)
+    Empty ones are dropped whenever there are twice as many as were left the last time.
+    """
+
+    __slots__ = ("_count_maximum", "_windows")
 
     def __init__(self) -> None:
         self._windows: dict[tuple[Hashable, int], Window] = {}
+        self._count_maximum = COUNT_MINIMUM
 
     def used(self, key: Hashable, span_ms: int, now: Instant) -> int:
         window = self._windows.get((key, span_ms))
@@ -83,11 +89,13 @@ class Windows:
     def add(self, key: Hashable, span_ms: int, value: int, at: Instant) -> None:
         window = self._windows.get((key, span_ms))
         if window is None:
+            if len(self._windows) >= self._count_maximum:
+                self._count_maximum = max(COUNT_MINIMUM, 2 * self.forget_empty(at))
             window = self._windows[(key, span_ms)] = Window(span_ms)
         window.add(value, at)
 
     def forget_empty(self, now: Instant) -> int:
-        """Drop the windows that hold nothing any more; how many are left. Call it now and then."""
+        """Drop the windows that hold nothing any more; how many are left."""
         for key in [key for key, window in self._windows.items() if window.used(now) == 0]:
             del self._windows[key]
         return len(self._windows)

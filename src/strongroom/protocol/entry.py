@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """`policy`, `roster`: base64. An organisation of genesis, or one let in later."""
     RESUMED = "resumed"
     """`guard_ms`: the signer started again, and that was guard's time."""
+    CORRECTED = "corrected"
+    """`guard_ms`: wall and guard agreed that what passed at most was far ahead, and it was brought back."""
     DESTINATIONS = "destinations"
     INTENTS = "intents"
     RUN = "run"

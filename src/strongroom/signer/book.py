@@ -251,6 +251,13 @@ def _resumed(book: Book, fields: Fields, clock: Reading) -> None:
     book.started = Start(clock, Instant(fields.integer("guard_ms", 0, INSTANT_MAXIMUM)))
 
 
+def _corrected(book: Book, fields: Fields, clock: Reading) -> None:
+    """Expiries that were set by the clock that was ahead would come too late: those requests have no ticket now."""
+    _resumed(book, fields, clock)
+    for payments in book.organisations.values():
+        payments.tickets.clear()
+
+
 def _destinations(book: Book, fields: Fields, clock: Reading) -> None:
     payments = book.payments(fields)
     for each in fields.rows("destinations", 2):
@@ -447,6 +454,7 @@ _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
     Kind.GENESIS: _genesis,
     Kind.ORGANISATION: _organisation,
     Kind.RESUMED: _resumed,
+    Kind.CORRECTED: _corrected,
     Kind.DESTINATIONS: _destinations,
     Kind.INTENTS: _intents,
     Kind.RUN: _run,

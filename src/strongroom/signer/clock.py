@@ -2,8 +2,9 @@
 
 Windows, cooling-off and delays go by `at_least`, the smaller of what the monotonic and the wall clock say; every
 expiry goes by `at_most`, the larger. Whoever sets the wall clock can make the signer refuse, and can't make it forget
-what was spent nor believe what has expired. Neither ever goes back. Across a restart the monotonic clock says nothing
-and guard, which signs its own time, takes its place. Where time is read from is an argument: `boot_ns` and `time_ns`.
+what was spent nor believe what has expired. Across a restart the monotonic clock says nothing and guard, which signs
+its own time, takes its place. `at_least` never goes back; `at_most` only when wall and guard agree that it is far ahead
+of both (ADR 0033). Where time is read from is an argument: `boot_ns` and `time_ns`.
 """
 
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import HOUR_MS, MINUTE_MS, Instant
 from strongroom.protocol.entry import Reading
 
 _MILLISECOND_NS: Final = 1_000_000
@@ -46,6 +47,16 @@ def resume(before: Start, last: Reading, wall: Instant, guard_now: Instant) -> R
     )
 
 
+def brought_back(last: Reading, guard_now: Instant) -> Instant | None:
+    """What passed at most, if wall and guard agree within a minute that it is less by more than an hour; else None.
+
+    One of the two is honest, so the later of them isn't before the true time; the minute more is for their difference.
+    """
+    agreed = max(last.at_least, last.wall, guard_now)
+    is_agreed = abs(last.wall - guard_now) <= MINUTE_MS
+    return Instant(agreed + MINUTE_MS) if is_agreed and last.at_most - agreed > HOUR_MS else None
+
+
 class Clock:
     """Counts in nanoseconds: at every reading the smaller and the larger progress are added up, and in milliseconds
     the rounding of many readings would stop the one clock and double the other.
@@ -59,6 +70,10 @@ class Clock:
         self._last = (monotonic_ns(), wall_ns())
         self._least_ns = 0
         self._most_ns = 0
+
+    def bring_back(self, at_most: Instant) -> None:
+        """From now on no more has passed than this. Whatever lives by what had passed before must end now."""
+        self._most_ns = (at_most - self._start.at_most) * _MILLISECOND_NS
 
     def read(self) -> Reading:
         """Now; read once for each decision. Differences of readings are exact to a millisecond."""

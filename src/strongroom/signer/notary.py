@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from strongroom.domain.document import DocumentError
+from strongroom.domain.instant import Instant
 from strongroom.journal.journal import Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import JsonValue, record_hash
@@ -19,12 +20,14 @@ from strongroom.protocol.guard_wire import Head, Lease, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
 from strongroom.signer.book import Book
-from strongroom.signer.clock import Clock
+from strongroom.signer.clock import Clock, brought_back
 from strongroom.signer.guard_link import Link, LinkError
 from strongroom.signer.rules import Refused, Rule, refuse
 
 OFFER_MAXIMUM: Final = 4 * 2**20
 """Bytes of entries in one frame; base64 and the rest stay below `guard_wire.FRAME_MAXIMUM`."""
+AGREE_MAXIMUM_MS: Final = 10_000
+"""However a hostile guard goes on, the signer answers others again after this; what was agreed by then stays agreed."""
 ROUNDS_MAXIMUM: Final = 10_000
 _MILLISECOND_NS: Final = 1_000_000
 
@@ -83,16 +86,29 @@ class Notary:
 
         A spend was decided before: an instruction that comes now refuses it, whatever it says.
         """
+        ends_ns = self._boot_ns() + AGREE_MAXIMUM_MS * _MILLISECOND_NS
         for _ in range(ROUNDS_MAXIMUM):
+            if self._boot_ns() > ends_ns:
+                break
             answer = self._sync(wants_spend=wants_spend)
             self._apply_control(answer)
             if wants_spend and answer.control_entries:
                 refuse(Rule.GUARD_AGREES, "instructions came after the decision: it must be made again")
             if answer.is_cosigned and answer.journal == self.head and answer.control == self.book.control:
-                return
-            if not answer.control_entries and not self._goes_on(answer):
+                if wants_spend or not self._correct(answer.now):
+                    return
+            elif not answer.control_entries and not self._goes_on(answer):
                 refuse(Rule.GUARD_AGREES, f"guard says: {answer.reason.value}")
         refuse(Rule.GUARD_AGREES, "guard doesn't come to an end")
+
+    def _correct(self, guard_now: Instant) -> bool:
+        """Whether what passed at most was brought back, in writing. Guard's time is fresh: of this answer."""
+        at_most = brought_back(self.reading(), guard_now)
+        if at_most is not None:
+            self._clock.bring_back(at_most)
+            self.write(Kind.CORRECTED, {"guard_ms": guard_now}, self.reading())
+            self.commit()
+        return at_most is not None
 
     def _goes_on(self, answer: SyncAnswer) -> bool:
         """Whether guard took some of what was offered, or named an earlier head of ours to go on from."""

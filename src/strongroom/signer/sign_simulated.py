@@ -1,25 +1,26 @@
 """Signs chain transactions of the simulated rail: every input with the key of its path, `SIGHASH_ALL` and no other."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.formats import simulated
 from strongroom.signer.keys import KeyStore
 
+ADDRESSES_MAXIMUM: Final = 16_384
+
 
 class SimulatedWallet:
-    """The organisation's coins on `sim:sandbox`. Addresses are remembered: each is derived from its key once."""
+    """The organisation's coins on `sim:sandbox`. The addresses that were asked for last are remembered."""
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
-        self._addresses: dict[tuple[OrganisationId, int, int], str] = {}
+        self.address = lru_cache(ADDRESSES_MAXIMUM)(self._address)
 
-    def address(self, organisation: OrganisationId, generation: int, index: int) -> str:
-        place = (organisation, generation, index)
-        if place not in self._addresses:
-            key = self._keys.wallet_public_key(organisation, simulated.NETWORK, generation, index)
-            self._addresses[place] = simulated.simulated_address(key)
-        return self._addresses[place]
+    def _address(self, organisation: OrganisationId, generation: int, index: int) -> str:
+        key = self._keys.wallet_public_key(organisation, simulated.NETWORK, generation, index)
+        return simulated.simulated_address(key)
 
     def sign(self, organisation: OrganisationId, unsigned: bytes, paths: Sequence[tuple[int, int]]) -> bytes:
         """The signed bytes of what the gate decided."""
