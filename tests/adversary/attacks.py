@@ -46,10 +46,10 @@ from strongroom.protocol.canonical import encode
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.control import ByPeople, Control, write_control
 from strongroom.protocol.destination_record import DestinationRecord
-from strongroom.protocol.guard_wire import Head, Lease, Reason, SyncAnswer
+from strongroom.protocol.guard_wire import Lease, Reason, SyncAnswer
 from strongroom.protocol.identifier import beneficiary_id
 from strongroom.protocol.intent import read_beneficiary
-from strongroom.protocol.journal_chain import EMPTY_HEAD, head_after
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.protocol.run_tree import item_leaf
 from strongroom.protocol.signer_wire import Ask
@@ -471,7 +471,7 @@ def guards_host_hides_the_journal(thief: Thief) -> int:
 
 def _taken_over(siege: Siege) -> Liar:
     liar = Liar(siege.guard)
-    siege.guard = siege.notary._link = liar  # type: ignore[assignment] # the same wire
+    siege.guard = siege.notary._guard._link = liar  # type: ignore[assignment] # the same wire
     return liar
 
 

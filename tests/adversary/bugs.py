@@ -173,8 +173,8 @@ BUGS = (
         "def _resumed(book: Book, fields: Fields, clock: Reading) -> None:\n"
         "    for payments in book.organisations.values():\n        payments.windows = Windows()\n"),
     bug("counters are reset when a limit changes", Rule.LIMIT_WINDOW, BOOK,
-        '    if pending.document == "policy":\n', '    if pending.document == "policy":\n'
-        "        payments.windows = Windows()\n"),
+        "        standing, instruction = applied\n", "        standing, instruction = applied\n"
+        "        if kind is Kind.ENDED:\n            self.organisations[standing.organisation].windows = Windows()\n"),
     bug("windows go by the wall", Rule.LIMIT_WINDOW, GATE,
         "policy, windows, now = payments.standing.policy, payments.windows, clock.at_least",
         "policy, windows, now = payments.standing.policy, payments.windows, clock.wall"),

@@ -31,7 +31,7 @@ from strongroom.protocol.control import (
 )
 from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.genesis import GENESIS_TYPE
-from strongroom.protocol.guard_wire import Head
+from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, InstructionError, Negative
 from strongroom.signer.desk import Desk
 from strongroom.signer.guard_link import LinkError
@@ -180,7 +180,7 @@ class Siege(World):
         self.journal.close()
         (self.folder / "journal").write_bytes(raw)
         self.journal = Journal.load(FileDisk(str(self.folder)))
-        random, boot_ns = self.notary._random, lambda: self.times.boot_ms * MILLISECOND_NS
+        random, boot_ns = self.notary._guard._random, lambda: self.times.boot_ms * MILLISECOND_NS
         opening = Opening(self.journal, self.store, self.guard, random)
         now = opening.settle()
         clock = opening.clock(now, lambda: self.times.wall_ms * MILLISECOND_NS, boot_ns)

@@ -34,8 +34,8 @@ from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry
-from strongroom.protocol.guard_wire import Head
 from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask, read_answer, write_ask
 from strongroom.signer.book import Book
@@ -70,7 +70,7 @@ def test_a_control_entry_that_is_none_leaves_a_journal_that_can_be_read(siege: S
     """Guard's host puts rubbish into its control log: it may stop payments, and not for ever."""
     payout = siege.intent(siege.cooled(), 1_000)
     honest = siege.guard
-    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment] # the same wire
+    liar = siege.guard = siege.notary._guard._link = Liar(honest)  # type: ignore[assignment] # the same wire
     liar.control.append(entry)
     with suppress(AskRefused, ValueError, InvariantError):  # void, refused, or the end of the process
         siege.sign([payout])
@@ -85,7 +85,7 @@ def test_guard_that_cosigns_what_it_was_not_offered_is_not_believed(siege: Siege
     """Guard's host names a head that nobody has; the signer goes on with honest guard afterwards."""
     payout = siege.intent(siege.cooled(), 1_000)
     honest = siege.guard
-    liar = siege.guard = siege.notary._link = Liar(honest)  # type: ignore[assignment] # the same wire
+    liar = siege.guard = siege.notary._guard._link = Liar(honest)  # type: ignore[assignment] # the same wire
     exchange = liar.exchange
     for head in (Head(10**6, b"\1" * 32), Head(1, b"\1" * 32)):
         liar.journal = head
@@ -93,7 +93,7 @@ def test_guard_that_cosigns_what_it_was_not_offered_is_not_believed(siege: Siege
             with pytest.raises(AskRefused, match="guard-agrees"):
                 siege.sign([payout])
     assert liar.exchange == exchange
-    siege.guard = siege.notary._link = honest
+    siege.guard = siege.notary._guard._link = honest
     assert siege.sign([payout])
 
 

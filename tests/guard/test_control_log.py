@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[Give, str]] = {
     "a misspelt scope": (lambda w: w.negative(Action.FREEZE, "organization", CLEO), "object"),
     "a key that isn't there": (lambda w: w.negative(Action.REVOKE, "ak_" + "z" * 26, CLEO), "there is no"),
     "a person who isn't there": (lambda w: w.negative(Action.SUSPEND, STRANGER.id, CLEO), "there is no"),
-    "a change that isn't there": (lambda w: w.negative(Action.VETO, "ab" * 32, CLEO), "no such change"),
+    "a change that isn't there": (lambda w: w.negative(Action.VETO, "ab" * 32, CLEO), "to veto"),
     "an unfreeze of what isn't frozen": (
         lambda w: w.negative(Action.UNFREEZE, "organisation", CLEO, DAN), "there is no"
     ),

@@ -16,13 +16,12 @@ from tests.guard.world import OpenGuard, Signer, World, b64
 from tests.protocol.people import CLEO, ORGANISATION, policy, roster
 
 from strongroom.domain.document import DocumentError
-from strongroom.guard.control_log import holds
 from strongroom.guard.marker import Marker
 from strongroom.journal.journal import Journal
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.guard_wire import FETCH_TYPE, SYNC_TYPE, Head, Lease, Reason, sign_frame
-from strongroom.protocol.journal_chain import EntryError, head_after
+from strongroom.protocol.guard_wire import FETCH_TYPE, SYNC_TYPE, Lease, Reason, sign_frame
+from strongroom.protocol.journal_chain import EntryError, Head, head_after
 from strongroom.protocol.negative import Action
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -126,7 +125,7 @@ class Story:
     def check(self) -> None:
         chain = self.guard.witness._journal
         assert not self.guard.witness.is_restored
-        assert all(holds(chain, head) for head in self.cosigned)
+        assert all(chain.holds(head) for head in self.cosigned)
 
 
 STEPS: dict[str, Callable[[Story], None]] = {

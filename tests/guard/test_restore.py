@@ -19,8 +19,8 @@ from strongroom.domain.document import DocumentError
 from strongroom.guard.reconcile import Reconciler
 from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.guard_wire import Head, Lease, Reason
-from strongroom.protocol.journal_chain import EMPTY_HEAD
+from strongroom.protocol.guard_wire import Lease, Reason
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head
 from strongroom.protocol.negative import Action
 
 
@@ -298,7 +298,7 @@ def test_only_the_genesis_that_the_operator_named_is_enrolled(world: World, tmp_
         stranger.sync()
     late = Signer(world, guard.witness.answer)
     late.found()
-    with pytest.raises(DocumentError, match="can't stand here"):
+    with pytest.raises(DocumentError, match="can't stand before genesis"):
         late.sync(entries=(late.entries[1],), journal=Head(1, late.head.head))
     assert guard.witness.head.length == 0
     assert late.sync().is_cosigned

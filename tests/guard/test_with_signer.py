@@ -14,7 +14,8 @@ from strongroom.guard.witness import Witness
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, Control, heartbeat_record
-from strongroom.protocol.guard_wire import Head, sign_frame
+from strongroom.protocol.guard_wire import sign_frame
+from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.start import Opening, StartError

@@ -14,8 +14,8 @@ from tests.protocol.people import ADA, CLEO, DAN, NOW, ORGANISATION, OTHER, PEOP
 from strongroom.domain.document import DocumentError
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.guard_wire import Head, Lease, Reason
-from strongroom.protocol.journal_chain import EMPTY_HEAD, EntryError, head_after
+from strongroom.protocol.guard_wire import Lease, Reason
+from strongroom.protocol.journal_chain import EMPTY_HEAD, EntryError, Head, head_after
 from strongroom.protocol.negative import Action
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import policy_hash
@@ -329,7 +329,7 @@ def test_a_roster_comes_into_force_when_its_change_ends(world: World, guard: Ope
     assert signer.sync().is_cosigned
     standing = guard.log.current[ORGANISATION]
     assert (standing.roster_hash, standing.frozen) == (digest, set())
-    assert not guard.log.standings.pending
+    assert not guard.log.standings.organisations[ORGANISATION].pending
 
 
 def test_a_policy_comes_into_force_only_if_its_end_says_so(guard: OpenGuard, signer: Signer) -> None:
@@ -371,7 +371,7 @@ def test_a_veto_that_the_signer_applied_ends_the_change(world: World, guard: Ope
     guard.keep(world.negative(Action.VETO, digest, ADA))
     signer.apply_control(signer.sync())
     assert signer.sync().is_cosigned
-    assert not guard.log.standings.pending
+    assert not guard.log.standings.organisations[ORGANISATION].pending
 
 
 def test_an_instruction_that_the_signer_found_void_stands_at_guard_no_more(
@@ -399,7 +399,7 @@ def test_a_long_log_comes_in_parts(world: World, guard: OpenGuard, signer: Signe
 def test_an_entry_longer_than_a_frame_takes_still_goes_alone(
     world: World, guard: OpenGuard, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strongroom.guard.control_log.OFFER_MAXIMUM", 1)
+    monkeypatch.setattr("strongroom.protocol.guard_wire.OFFER_MAXIMUM", 1)
     assert list(signer.fetch(0).entries) == signer.entries[:1]
 
 

@@ -40,8 +40,8 @@ from strongroom.protocol.control import (
 )
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
-from strongroom.protocol.guard_wire import FetchAnswer, Head, Sync, SyncAnswer
-from strongroom.protocol.journal_chain import EMPTY_HEAD, head_after
+from strongroom.protocol.guard_wire import FetchAnswer, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import Action, Negative, parse_negative
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import policy_hash

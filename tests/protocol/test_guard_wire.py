@@ -13,7 +13,8 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.guard_wire import FetchAnswer, Head, Lease, Reason, Sync, SyncAnswer
+from strongroom.protocol.guard_wire import FetchAnswer, Lease, Reason, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import Head
 
 KEY = SigningKey(b"k" * 32)
 PUBLIC = bytes(KEY.verify_key)

@@ -47,7 +47,7 @@ from strongroom.protocol.negative import (
     check_people,
     parse_negative,
 )
-from strongroom.protocol.standing import Standing, open_standing
+from strongroom.protocol.standing import Pending, Standing, open_standing
 from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 
 PARTY = RelyingParty(RELYING_PARTY_ID, {ORIGIN})
@@ -75,6 +75,7 @@ def standing() -> Standing:
     """Frozen once, with an open alarm, so that there is something to undo."""
     standing = open_standing(policy(), roster().encode(), Mode.SANDBOX)
     standing.frozen, standing.freeze_epoch, standing.alarms = {"organisation"}, 1, {"deficit"}
+    standing.pending[TARGETS[Action.VETO]] = Pending("roster", b"", (), Instant(NOW))
     return standing
 
 

@@ -821,7 +821,7 @@ def vetoed_while_told(world: World) -> None:
 def let_in_otherwise(world: World) -> None:
     """Genesis names the hashes of an organisation that isn't here yet."""
     named = FoundingOrganisation(OrganisationId("org_" + "b" * 26), "ab" * 32, "cd" * 32)
-    world.book._genesis = replace(world.book.genesis, organisations=(named,))
+    world.book.standings.genesis = replace(world.book.genesis, organisations=(named,))
     let_in(world, named.organisation, replace(world.payments.standing.roster, organisation=named.organisation))
 
 

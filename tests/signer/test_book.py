@@ -279,5 +279,7 @@ def test_an_entry_that_this_program_doesnt_write_ends_it(world: World, entry: Ca
 
 def test_a_journal_without_genesis_has_no_book(world: World) -> None:
     body = {"policy": b64encode(encode(policy_document())).decode(), "roster": b64encode(roster().encode()).decode()}
-    with pytest.raises(InvariantError, match="doesn't begin with genesis"):
+    with pytest.raises(InvariantError, match="can't stand before genesis"):
         Book().apply(write_entry(Kind.ORGANISATION, CLOCK, dict(body)))
+    with pytest.raises(InvariantError, match="doesn't begin with genesis"):
+        assert Book().genesis

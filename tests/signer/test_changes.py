@@ -98,7 +98,7 @@ def test_a_roster_change_waits_out_its_delay_from_when_guard_told_everybody(worl
     assert version(world) == 2
     assert world.payments.standing.roster_hash == roster_hash(raw)
     assert world.payments.standing.person(TESS.id) is None
-    assert not world.payments.pending
+    assert not world.payments.standing.pending
 
 
 def test_a_policy_change_takes_force_by_the_same_way_and_bars_nobody(world: World) -> None:
@@ -132,7 +132,7 @@ def test_it_doesnt_begin_before_guard_was_told(world: World) -> None:
     world.pass_by(DELAY_MS)
     world.guard.is_reachable = True
     world.desk.idle()
-    assert (version(world), world.payments.pending[roster_hash(raw)].noticed) == (1, None)
+    assert (version(world), world.payments.standing.pending[roster_hash(raw)].noticed) == (1, None)
     propose(world, "roster", raw)
     world.pass_by(DELAY_MS)
     world.desk.idle()
@@ -158,7 +158,7 @@ def test_one_veto_ends_it(world: World, vetoer: Human) -> None:
     world.desk.idle()
     world.pass_by(DELAY_MS)
     world.desk.idle()
-    assert (version(world), world.payments.pending) == (1, {})
+    assert (version(world), world.payments.standing.pending) == (1, {})
 
 
 def test_a_suspended_member_may_still_veto(world: World) -> None:
@@ -167,7 +167,7 @@ def test_a_suspended_member_may_still_veto(world: World) -> None:
     world.guard.instruct(Action.SUSPEND, ADA.id, CLEO)
     world.guard.instruct(Action.VETO, roster_hash(raw), ADA)
     world.desk.idle()
-    assert world.payments.pending == {}
+    assert world.payments.standing.pending == {}
 
 
 def test_a_veto_that_comes_while_it_waits_at_guard_wins_over_the_last_millisecond(world: World) -> None:
@@ -242,7 +242,7 @@ def test_of_two_that_wait_the_first_that_ripens_wins_and_the_other_ends_unused(w
     world.pass_by(DELAY_MS)
     world.desk.idle()
     assert (version(world), world.payments.standing.roster_hash) == (2, roster_hash(one))
-    assert world.payments.pending == {}
+    assert world.payments.standing.pending == {}
     assert world.payments.standing.person(BEN.id) is not None
     world.notary.agree()
     world.restart()
@@ -270,7 +270,7 @@ def test_what_doesnt_follow_the_one_in_force_is_refused(world: World, document: 
     raw = next_roster(world, **changes) if document == "roster" else next_policy(world, **changes)
     with pytest.raises(AskRefused, match=f"change-quorum: the {document} doesn't follow the one in force"):
         propose(world, document, raw)
-    assert not world.payments.pending
+    assert not world.payments.standing.pending
 
 
 @pytest.mark.parametrize(("document", "raw", "reason"), [
@@ -295,7 +295,7 @@ def test_an_assertion_over_another_document_is_no_consent(world: World) -> None:
     with pytest.raises(AskRefused, match="change-quorum: ") as refusal:
         propose(world, "roster", raw, given=given)
     assert refusal.value.rule == "change-quorum"
-    assert not world.payments.pending
+    assert not world.payments.standing.pending
 
 
 def test_an_assertion_for_the_other_kind_of_document_is_no_consent(world: World) -> None:

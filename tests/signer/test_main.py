@@ -114,8 +114,8 @@ def close(server: Server) -> None:
     """What the process's end would close."""
     desk = server._handle.__self__  # type: ignore[attr-defined]  # the handler is the desk's method
     desk._notary._journal.close()
-    desk._notary._link._drop()
-    for listener in (*(each.listener for each in server._channels.values()), desk._notary._link._listener):
+    desk._notary._guard._link._drop()
+    for listener in (*(each.listener for each in server._channels.values()), desk._notary._guard._link._listener):
         listener.close()
     for connection in server._connections.values():
         connection.stream.close()

@@ -17,7 +17,8 @@ from strongroom.domain.instant import DAY_MS, MINUTE_MS, Instant
 from strongroom.protocol import guard_wire
 from strongroom.protocol.control import ByPeople, Control, write_control
 from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, read_entry
-from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Head, Lease, Reason, Sync, SyncAnswer
+from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Lease, Reason, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.signer import notary
 from strongroom.signer.clock import Start
@@ -80,7 +81,7 @@ def test_more_than_one_frame_takes_is_offered_in_parts_and_agreed_as_a_whole(wor
     assert world.guard.head == world.notary.head
     sizes = [sum(map(len, sync.entries)) for sync in meddled.asked]
     assert len(sizes) > 2
-    assert max(sizes) <= notary.OFFER_MAXIMUM
+    assert max(sizes) <= guard_wire.OFFER_MAXIMUM
     assert max(map(len, meddled.frames)) <= FRAME_MAXIMUM
 
 
@@ -94,7 +95,7 @@ def test_no_more_entries_than_a_frame_may_hold_are_offered(world: World, monkeyp
 
 
 def test_an_entry_that_is_above_the_bound_alone_is_offered_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notary, "OFFER_MAXIMUM", 1)
+    monkeypatch.setattr(guard_wire, "OFFER_MAXIMUM", 1)
     world.notary.agree()
     assert world.guard.head == world.notary.head
 
@@ -103,7 +104,7 @@ def test_more_than_an_entry_takes_is_refused_and_nothing_is_written(world: World
     length = world.journal.length
     with pytest.raises(Refused, match="too much for one entry"):
         grow(world, [ENTRY_MAXIMUM])
-    assert (world.journal.length, world.payments.pending) == (length, {})
+    assert (world.journal.length, world.payments.standing.pending) == (length, {})
 
 
 def test_a_guard_that_stops_half_way_has_what_it_took_and_nothing_is_agreed(world: World) -> None:

@@ -28,11 +28,11 @@ from strongroom.protocol.control import ByPeople, Control, write_control
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode
-from strongroom.protocol.guard_wire import Head, Lease, Reason, SyncAnswer
+from strongroom.protocol.guard_wire import Lease, Reason, SyncAnswer
 from strongroom.protocol.http_signature import SignedRequest, content_digest, parse_signature, sign_request
 from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
-from strongroom.protocol.journal_chain import EMPTY_HEAD, head_after
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.protocol.roster import (
     Credential,

@@ -11,17 +11,16 @@ from typing import Final
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.guard.marker import EMPTY, Marker
-from strongroom.guard.standings import Standings
 from strongroom.journal.journal import Journal
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.control import Control, check_control, read_control, write_control
 from strongroom.protocol.entry import Reading
-from strongroom.protocol.guard_wire import ENTRIES_MAXIMUM, Head
-from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, Instruction, InstructionError, apply
+from strongroom.protocol.guard_wire import fitting
+from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.negative import INSTRUCTION_FAULTS, Instruction, InstructionError, apply
 from strongroom.protocol.standing import Standing
+from strongroom.protocol.standings import Standings
 
-OFFER_MAXIMUM: Final = 4 * 2**20
-"""Bytes of entries in one answer; base64 and the rest stay below `guard_wire.FRAME_MAXIMUM`."""
 WAITING_MAXIMUM: Final = 4_096
 """Entries that the signer hasn't journaled, above which clients must wait; officers never do."""
 
@@ -50,9 +49,6 @@ class ControlLog:
         if isinstance(control.given, ClientEvidence) and self._waiting() >= WAITING_MAXIMUM:
             raise InstructionError("must wait: the signer has many others to apply")
         instruction = self._check(control)
-        pending = (control.organisation, instruction.object) in self.standings.pending
-        if instruction.action is Action.VETO and not pending:
-            raise InstructionError("there is no such change to veto")
         self.append(write_control(control))
         self._marker.write(replace(self._marker.mark or EMPTY, control=self.head))
         self._apply(control, instruction)
@@ -63,11 +59,11 @@ class ControlLog:
         self._chain.sync()
 
     def holds(self, head: Head) -> bool:
-        return holds(self._chain, head)
+        return self._chain.holds(head)
 
     def after(self, head: Head) -> tuple[bytes, ...]:
         """What to apply next, after this head of ours."""
-        return bounded(self._chain, head.length)
+        return fitting(self._chain.entries(head.length))
 
     def _waiting(self) -> int:
         return self._chain.length - self.standings.control.length
@@ -86,20 +82,3 @@ class ControlLog:
             standing = deepcopy(standing, {id(each): each for each in (standing.policy, standing.roster)})
             self.current[control.organisation] = standing
         apply(instruction, standing, control.at)
-
-
-def holds(chain: Journal, head: Head) -> bool:
-    """Whether the chain had this head once, or has it now."""
-    return head.length <= chain.length and chain.head_at(head.length) == head.head
-
-
-def bounded(chain: Journal, first: int) -> tuple[bytes, ...]:
-    """Entries from `first` on, as many as one frame takes."""
-    entries: list[bytes] = []
-    size = 0
-    for raw in chain.entries(first):
-        size += len(raw)
-        if entries and (size > OFFER_MAXIMUM or len(entries) == ENTRIES_MAXIMUM):
-            break
-        entries.append(raw)
-    return tuple(entries)

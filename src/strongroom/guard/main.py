@@ -24,10 +24,10 @@ from strongroom.guard.marker import Marker
 from strongroom.guard.officers import HEAD_MAXIMUM, Limiter, Officers
 from strongroom.guard.reconcile import Reconciler
 from strongroom.guard.signer_side import SignerSide
-from strongroom.guard.standings import KINDS, Standings
 from strongroom.guard.witness import Witness, open_chain
 from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import read_entry
+from strongroom.protocol.standings import KINDS, Standings
 
 LOG: Final = logging.getLogger("strongroom.guard")
 Serve = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.journal.journal import JournalError
-from strongroom.protocol.guard_wire import Head
-from strongroom.protocol.journal_chain import EMPTY_HEAD
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head
 
 _SLOT: Final = 4_096
 _NUMBER: Final = 8

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from strongroom.guard.marker import disk_work
-from strongroom.guard.standings import Standings
 from strongroom.protocol.canonical import encode
+from strongroom.protocol.standings import Standings
 
 
 def tell_members(file: Path, standings: Standings) -> None:
@@ -19,12 +19,13 @@ def tell_members(file: Path, standings: Standings) -> None:
     lines = [
         encode(
             {
-                "change": change, "document": document, "name": person.name, "organisation": organisation,
-                "person": person.id, "since_ms": since,
+                "change": change, "document": pending.document, "name": person.name, "organisation": organisation,
+                "person": person.id, "since_ms": pending.since,
             }
         )
-        for (organisation, change), (document, _, since) in standings.pending.items()
-        for person in standings.organisations[organisation].roster.people
+        for organisation, standing in standings.organisations.items()
+        for change, pending in standing.pending.items()
+        for person in standing.roster.people
     ]
     new = [line for line in lines if line not in told]
     if new:

@@ -135,7 +135,7 @@ class Officers:
             name: {
                 "alarms": sorted(standing.alarms), "freeze_epoch": standing.freeze_epoch,
                 "frozen": sorted(standing.frozen),
-                "pending_changes": [change for owner, change in self._log.standings.pending if owner == name],
+                "pending_changes": list(standing.pending),
             }
             for name, standing in self._log.current.items()
         }

@@ -8,13 +8,12 @@ import logging
 from base64 import b64decode
 from typing import Final
 
-from strongroom.guard.control_log import holds
 from strongroom.guard.marker import EMPTY, Mark
 from strongroom.guard.witness import Witness
 from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import Kind, read_entry
-from strongroom.protocol.guard_wire import Head, Reason, Sync
-from strongroom.protocol.journal_chain import EMPTY_HEAD, next_head
+from strongroom.protocol.guard_wire import Reason, Sync
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, next_head
 
 LOG: Final = logging.getLogger("strongroom.guard")
 
@@ -38,7 +37,7 @@ class Reconciler(Witness):
     def _finish(self, sync: Sync) -> None:
         """Raises: JournalError."""
         mark = self._marker.mark or EMPTY
-        if not holds(self._journal, mark.journal):
+        if not self._journal.holds(mark.journal):
             raise JournalError(
                 f"guard once cosigned {mark.journal.length} entries, which aren't among the signer's "
                 f"{sync.journal.length}: both have lost some, and a quorum must say how to go on"

@@ -16,17 +16,17 @@ from nacl.signing import SigningKey, VerifyKey
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
-from strongroom.guard.control_log import ControlLog, bounded, holds
+from strongroom.guard.control_log import ControlLog
 from strongroom.guard.lease import RECOVERS, Leases
 from strongroom.guard.marker import EMPTY, Mark, Marker
 from strongroom.guard.notices import tell_members
-from strongroom.guard.standings import KINDS, Standings
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.entry import Kind, read_entry
-from strongroom.protocol.guard_wire import FetchAnswer, Head, Lease, Reason, Sync, SyncAnswer
-from strongroom.protocol.journal_chain import EMPTY_HEAD, head_after
+from strongroom.protocol.guard_wire import FetchAnswer, Lease, Reason, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
+from strongroom.protocol.standings import KINDS, Standings
 
 _AGREE: Final = frozenset({Reason.COSIGNED, Reason.CONTROL, Reason.ALARM})
 """Of these the signer has the journal that guard has, and may hold a lease."""
@@ -41,7 +41,7 @@ def open_chain(folder: str, name: str, last: Head | None = None) -> Journal:
     disk = FileDisk(folder, name, create=not Path(folder, name).exists())
     chain = Journal.load(disk)
     chain.settle(chain.length, chain.head)
-    if last is not None and holds(chain, last) and chain.length > last.length:
+    if last is not None and chain.holds(last) and chain.length > last.length:
         tail = sum(len(raw) + 4 + len(EMPTY_HEAD) for raw in chain.entries(last.length))
         disk.truncate(os.fstat(disk.file).st_size - tail)
         disk.sync()
@@ -64,7 +64,7 @@ class Witness:
         self._clock = clock
         mark = marker.mark or EMPTY
         is_marked = marker.mark is not None or not journal.length
-        has_all = holds(journal, mark.journal) and log.holds(mark.control) and log.holds(log.standings.control)
+        has_all = journal.holds(mark.journal) and log.holds(mark.control) and log.holds(log.standings.control)
         self.is_restored = not (is_marked and has_all)
         tell_members(self._notices, log.standings)
 
@@ -111,7 +111,7 @@ class Witness:
         """Nothing, if guard's copy may not be the newest: from such nobody is brought forward."""
         nonce, first = wire.parse_fetch(raw)
         mark = self._marker.mark or EMPTY
-        entries = () if self.is_restored else bounded(self._journal, first)
+        entries = () if self.is_restored else wire.fitting(self._journal.entries(first))
         answer = wire.encode_fetch_answer(FetchAnswer(nonce, mark.journal, mark.signature, entries))
         return wire.sign_frame(self._key, answer, wire.FETCH_ANSWER_TYPE)
 
@@ -139,7 +139,7 @@ class Witness:
         if first < 0:
             raise DocumentError("journal", "is shorter than its entries")
         if sync.journal.length < own.length:
-            return Reason.BEHIND if holds(self._journal, sync.journal) else Reason.FORK
+            return Reason.BEHIND if self._journal.holds(sync.journal) else Reason.FORK
         if first > own.length:
             return Reason.BEHIND
         held = sync.entries[: own.length - first]

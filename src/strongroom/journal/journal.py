@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from strongroom.protocol.journal_chain import EMPTY_HEAD, ENTRY_MAXIMUM, head_after, next_head
+from strongroom.protocol.journal_chain import EMPTY_HEAD, ENTRY_MAXIMUM, Head, head_after, next_head
 
 _LENGTH: Final = 4
 _HEAD: Final = len(EMPTY_HEAD)
@@ -112,6 +112,10 @@ class Journal:
         if not 0 <= length <= self.length:
             raise JournalError(f"the journal has {self.length} entries, and no head at {length}")
         return bytes(self._heads[length * _HEAD : (length + 1) * _HEAD])
+
+    def holds(self, head: Head) -> bool:
+        """Whether it had this head once, or has it now. Raises: JournalError."""
+        return head.length <= self.length and self.head_at(head.length) == head.head
 
     def entries(self, first: int = 0) -> Iterator[bytes]:
         """The entries from number `first` on, counted from 0, read and verified anew. Raises: JournalError."""

@@ -6,6 +6,7 @@ journal is brought forward. `link` carries the frames and can neither read a sec
 """
 
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,6 +18,7 @@ from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.client_request import take_base64
+from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.record import read_record, take_bytes, take_hash
 
 SYNC_TYPE: Final = "strongroom/sync/v1"
@@ -27,6 +29,8 @@ HEAD_TYPE: Final = "strongroom/journal-head/v1"
 
 FRAME_MAXIMUM: Final = 8 * 2**20
 ENTRIES_MAXIMUM: Final = 4_096
+OFFER_MAXIMUM: Final = 4 * 2**20
+"""Bytes of entries in one frame; base64 and the rest stay below `FRAME_MAXIMUM`."""
 LEASE_MAXIMUM_MS: Final = 120_000
 LENGTH_MAXIMUM: Final = 2**48
 _SIGNATURE_LENGTH: Final = 64
@@ -54,14 +58,6 @@ class Reason(StrEnum):
     """A spend that guard's lease doesn't allow now."""
     UNRECONCILED = "unreconciled"
     """Guard doesn't know whether its copy is the newest: its operator must reconcile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How far a chain of entries goes: their number, and the hash of the last."""
-
-    length: int
-    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +194,18 @@ def parse_fetch_answer(raw: bytes) -> FetchAnswer:
     )
     fields.close()
     return answer
+
+
+def fitting(entries: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The first of these, as many as one frame takes: always one, if there is one."""
+    taken: list[bytes] = []
+    size = 0
+    for entry in entries:
+        size += len(entry)
+        if taken and (size > OFFER_MAXIMUM or len(taken) == ENTRIES_MAXIMUM):
+            break
+        taken.append(entry)
+    return tuple(taken)
 
 
 def _head_document(head: Head) -> dict[str, JsonValue]:

@@ -6,12 +6,21 @@ one head at one length hold the same entries. What an entry means isn't looked a
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 EMPTY_HEAD: Final = bytes(32)
 ENTRY_MAXIMUM: Final = 1_048_576
 
 _DOMAIN: Final = b"strongroom/journal/v1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a chain of entries goes: their number, and the hash of the last."""
+
+    length: int
+    head: bytes
 
 
 class EntryError(ValueError):

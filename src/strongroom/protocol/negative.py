@@ -162,7 +162,7 @@ def _check_target(negative: Negative, people: frozenset[PersonId], standing: Sta
     keys = {key.id for client in standing.roster.clients for key in client.keys}
     known: dict[Action, Container[str]] = {
         Action.UNFREEZE: standing.frozen, Action.RESOLVE: standing.alarms, Action.REVOKE: keys,
-        Action.SUSPEND: {each.id for each in standing.roster.people},
+        Action.SUSPEND: {each.id for each in standing.roster.people}, Action.VETO: standing.pending,
     }
     if negative.action in known and negative.object not in known[negative.action]:
         raise InstructionError(f"there is no {negative.object!r} to {negative.action}")
@@ -197,7 +197,7 @@ def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) 
 
 
 def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
-    """What it changes in who may do what. What it changes in payments and pending changes is for the caller."""
+    """What it changes in who may do what. What it changes in payments is for the caller."""
     standing.used_records.add(instruction.record_id)
     match instruction.action:
         case Action.FREEZE:
@@ -217,8 +217,10 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
             standing.alarms.add(instruction.object)
         case Action.RESOLVE:
             standing.alarms.discard(instruction.object)
+        case Action.VETO:
+            standing.pending.pop(instruction.object, None)
         case _:
-            pass  # cancel, decline, veto
+            pass  # cancel, decline
 
 
 INSTRUCTION_FAULTS: Final = (DocumentError, WebauthnError, InstructionError)

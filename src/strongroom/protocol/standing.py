@@ -22,6 +22,17 @@ PROPOSER_BARRED_MS: Final = 7 * DAY_MS
 WHOLE: Final = "organisation"
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change of roster or policy that waits; `noticed` is when guard had told its members."""
+
+    document: str
+    raw: bytes
+    people: tuple[PersonId, ...]
+    since: Instant
+    noticed: Instant | None = None
+
+
 @dataclass(slots=True)
 class Standing:
     """`frozen` holds scopes: `organisation`, or `asset:…`, `network:…`, `client:…`, `beneficiary:…`."""
@@ -41,10 +52,17 @@ class Standing:
     used_records: set[str] = field(default_factory=set)
     alarms: set[str] = field(default_factory=set)
     """Watch's that no officer has resolved."""
+    pending: dict[str, Pending] = field(default_factory=dict)
+    enrolled: dict[KeyId, tuple[ClientId, bytes]] = field(default_factory=dict)
+    """Every client's key that ever stood in a roster: its name and bytes are one client's for ever."""
 
     @property
     def organisation(self) -> OrganisationId:
         return self.policy.organisation
+
+    def enrol(self) -> None:
+        for client in self.roster.clients:
+            self.enrolled.update((key.id, (client.id, key.public_key)) for key in client.keys)
 
     def person(self, person: PersonId) -> Person | None:
         return next((each for each in self.roster.people if each.id == person), None)
@@ -93,4 +111,6 @@ def open_standing(policy: bytes, roster: bytes, mode: Mode) -> Standing:
     parsed, people = parse_policy(parse_object(policy)), parse_roster(roster, mode)
     if parsed.organisation != people.organisation:
         raise DocumentError("organisation", "isn't the same in policy and roster")
-    return Standing(parsed, policy_hash(policy), people, roster_hash(roster))
+    standing = Standing(parsed, policy_hash(policy), people, roster_hash(roster))
+    standing.enrol()
+    return standing

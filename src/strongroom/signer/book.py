@@ -13,22 +13,21 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import InvariantError
-from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PayoutId, PersonId
+from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PayoutId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.money import Amount, AssetId
-from strongroom.domain.policy import Counts, LimitScope, parse_policy
+from strongroom.domain.policy import Counts, LimitScope
 from strongroom.domain.velocity import Windows
-from strongroom.protocol.canonical import JsonValue, parse_object
+from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest, parse_destination_record
 from strongroom.protocol.entry import Kind, Reading, read_entry
-from strongroom.protocol.genesis import Genesis, deployment_id, parse_genesis
-from strongroom.protocol.guard_wire import Head
+from strongroom.protocol.genesis import Genesis
 from strongroom.protocol.intent import PayoutIntent
-from strongroom.protocol.journal_chain import EMPTY_HEAD, next_head
-from strongroom.protocol.negative import Action, Instruction, apply
-from strongroom.protocol.roster import parse_roster, roster_hash
+from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.negative import Action
 from strongroom.protocol.run_tree import Seal
-from strongroom.protocol.standing import PROPOSER_BARRED_MS, Standing, open_standing, policy_hash
+from strongroom.protocol.standing import Standing
+from strongroom.protocol.standings import KINDS, Standings
 from strongroom.signer.clock import Start
 
 INTENT_WIDTH: Final = 12
@@ -118,16 +117,6 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Pending:
-    """A change of roster or policy that waits; `noticed` is when guard had told its members."""
-
-    document: str
-    raw: bytes
-    people: tuple[PersonId, ...]
-    noticed: Instant | None = None
-
-
-@dataclass(slots=True)
 class Payments:
     """All that was asked, approved and signed for one organisation."""
 
@@ -156,14 +145,7 @@ class Payments:
     """Outpoint to the transactions that spend it."""
     change_next: dict[str, int] = field(default_factory=dict)
     """Network to the index of the next change address."""
-    pending: dict[str, Pending] = field(default_factory=dict)
     windows: Windows = field(default_factory=Windows)
-    enrolled: dict[KeyId, tuple[ClientId, bytes]] = field(default_factory=dict)
-    """Every client's key that ever stood in a roster: its name and bytes are one client's for ever."""
-
-    def enrol(self) -> None:
-        for client in self.standing.roster.clients:
-            self.enrolled.update((key.id, (client.id, key.public_key)) for key in client.keys)
 
     def in_force(self, beneficiary: str, now: Instant) -> KnownDestination | None:
         """The newest version that has cooled off and that no open payout on an older one holds back."""
@@ -178,30 +160,50 @@ class Payments:
 
 
 class Book:
-    """Everything; `genesis` is there after the first entry."""
+    """Everything; `genesis` is there after the first entry. What guard makes of the journal too is in `standings`."""
 
     def __init__(self) -> None:
-        self._genesis: Genesis | None = None
-        self.deployment = ""
+        self.standings = Standings()
         self.organisations: dict[OrganisationId, Payments] = {}
-        self.control = Head(0, EMPTY_HEAD)
         self.clock = Reading(Instant(0), Instant(0), Instant(0))
         self.started = Start(self.clock, Instant(0))
 
     @property
     def genesis(self) -> Genesis:
-        if self._genesis is None:
+        if self.standings.genesis is None:
             raise InvariantError("the journal doesn't begin with genesis")
-        return self._genesis
+        return self.standings.genesis
+
+    @property
+    def deployment(self) -> str:
+        return self.standings.deployment
+
+    @property
+    def control(self) -> Head:
+        return self.standings.control
 
     def apply(self, raw: bytes) -> None:
         """Raises: InvariantError for an entry that this program doesn't write."""
         try:
             kind, self.clock, fields = read_entry(raw)
-            _APPLY[kind](self, fields, self.clock)
+            if kind in KINDS:
+                self._stand(kind, fields)
+            else:
+                _APPLY[kind](self, fields, self.clock)
             fields.close()
         except (DocumentError, KeyError, ValueError) as fault:
             raise InvariantError(f"an entry of the journal can't be applied: {fault}") from fault
+
+    def _stand(self, kind: Kind, fields: Fields) -> None:
+        """What the entry changes in standings, and what follows from it for payments."""
+        if kind is Kind.GENESIS:
+            self.started = Start(self.clock, self.clock.wall)
+        if (applied := self.standings.apply(kind, self.clock, fields)) is None:
+            return
+        standing, instruction = applied
+        payments = self.organisations.setdefault(standing.organisation, Payments(standing))
+        if instruction is not None and instruction.action in (Action.CANCEL, Action.DECLINE):
+            _take_back(payments, instruction.object)
 
     def payments(self, fields: Fields) -> Payments:
         return self.organisations[OrganisationId(fields.text("organisation"))]
@@ -228,23 +230,6 @@ def sums_of(items: list[Paid]) -> dict[WindowKey, int]:
         for key in windows_of(paid):
             sums[key] = sums.get(key, 0) + paid.reference_minor
     return sums
-
-
-def _genesis(book: Book, fields: Fields, clock: Reading) -> None:
-    raw = b64decode(fields.text("genesis", 2**20))
-    if book._genesis is not None:
-        raise InvariantError("genesis stands in the journal twice")
-    book._genesis, book.deployment = parse_genesis(raw), deployment_id(raw)
-    book.started = Start(clock, clock.wall)
-
-
-def _organisation(book: Book, fields: Fields, _: Reading) -> None:
-    policy, roster = (b64decode(fields.text(name, 2**20)) for name in ("policy", "roster"))
-    standing = open_standing(policy, roster, book.genesis.mode)
-    if standing.organisation in book.organisations:
-        raise InvariantError(f"{standing.organisation} stands in the journal twice")
-    book.organisations[standing.organisation] = Payments(standing)
-    book.organisations[standing.organisation].enrol()
 
 
 def _resumed(book: Book, fields: Fields, clock: Reading) -> None:
@@ -374,49 +359,6 @@ def _replace(payments: Payments, client: str, replaced: str | None, payout: str)
         payments.replaced[client, replaced] = payout
 
 
-def _control(book: Book, fields: Fields, clock: Reading) -> None:
-    """The next entry of guard's control log. Without an instruction it was void: it didn't hold."""
-    raw = b64decode(fields.text("entry", 2**20))
-    book.control = Head(book.control.length + 1, next_head(book.control.head, raw))
-    if not fields.has("action"):
-        return
-    payments = book.payments(fields)
-    people = frozenset(PersonId(row[0]) for row in fields.rows("people", 1))
-    instruction = Instruction(Action(fields.text("action")), fields.text("object"), fields.text("record_id"), people)
-    apply(instruction, payments.standing, clock.at_least)
-    if instruction.action in (Action.CANCEL, Action.DECLINE):
-        _take_back(payments, instruction.object)
-    if instruction.action is Action.VETO:
-        payments.pending.pop(instruction.object, None)
-
-
-def _change(book: Book, fields: Fields, _: Reading) -> None:
-    payments = book.payments(fields)
-    document, raw = fields.text("document"), b64decode(fields.text("raw", 2**20))
-    people = tuple(PersonId(row[0]) for row in fields.rows("people", 1))
-    digest = roster_hash(raw) if document == "roster" else policy_hash(raw)
-    payments.pending[digest] = Pending(document, raw, people)
-
-
-def _noticed(book: Book, fields: Fields, clock: Reading) -> None:
-    book.payments(fields).pending[fields.text("change")].noticed = clock.at_least
-
-
-def _ended(book: Book, fields: Fields, clock: Reading) -> None:
-    payments, digest = book.payments(fields), fields.text("change")
-    pending = payments.pending.pop(digest)
-    if not fields.flag("is_in_force"):
-        return
-    standing = payments.standing
-    if pending.document == "policy":
-        standing.policy, standing.policy_hash = parse_policy(parse_object(pending.raw)), digest
-    else:
-        standing.roster, standing.roster_hash = parse_roster(pending.raw, book.genesis.mode), digest
-        until = Instant(clock.at_least + PROPOSER_BARRED_MS)
-        standing.barred.update(dict.fromkeys(pending.people, until))
-        payments.enrol()
-
-
 def intent_row(digest: str, key: KeyId, intent: PayoutIntent) -> list[JsonValue]:
     times = ("" if each is None else str(each) for each in (intent.not_before, intent.expires_at))
     return [
@@ -451,8 +393,6 @@ def _read_paid(row: list[str]) -> Paid:
 
 
 _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
-    Kind.GENESIS: _genesis,
-    Kind.ORGANISATION: _organisation,
     Kind.RESUMED: _resumed,
     Kind.CORRECTED: _corrected,
     Kind.DESTINATIONS: _destinations,
@@ -462,8 +402,4 @@ _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
     Kind.SPEND: _spend,
     Kind.ABANDONED: _abandoned,
     Kind.TOMBSTONE: _tombstone,
-    Kind.CONTROL: _control,
-    Kind.CHANGE: _change,
-    Kind.NOTICED: _noticed,
-    Kind.ENDED: _ended,
 }

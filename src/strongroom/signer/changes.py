@@ -68,7 +68,7 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     _check_terminal(notary, standing.policy, (
         (each.credential_class, each.groups) for each in heard if each.person in people
     ))
-    if digest not in payments.pending:
+    if digest not in standing.pending:
         body: dict[str, JsonValue] = {
             "document": document, "organisation": standing.organisation, "people": [[each] for each in sorted(people)],
             "raw": b64encode(raw).decode(),
@@ -77,7 +77,7 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
         notary.commit()
     notary.agree()
     change: dict[str, JsonValue] = {"change": digest, "organisation": standing.organisation}
-    pending = payments.pending.get(digest)
+    pending = standing.pending.get(digest)
     if pending is None:
         refuse(Rule.CHANGE_QUORUM, "it was vetoed")
     if pending.noticed is None:
@@ -91,7 +91,7 @@ def ripen(notary: Notary) -> None:
     clock = notary.reading()
     for payments in notary.book.organisations.values():
         standing = payments.standing
-        for digest, pending in list(payments.pending.items()):
+        for digest, pending in list(standing.pending.items()):
             delay_ms = standing.policy.governance.delay_ms
             if pending.noticed is None or clock.at_least - pending.noticed < delay_ms:
                 continue
@@ -131,11 +131,11 @@ def _follows(document: str, raw: bytes, payments: Payments, notary: Notary) -> s
 
 def _check_keys(new: Roster, payments: Payments) -> None:
     """A key and its name speak for one client for ever, also after they left the roster. Raises: Refused."""
-    names = {public_key: name for name, (_, public_key) in payments.enrolled.items()}
+    names = {public_key: name for name, (_, public_key) in payments.standing.enrolled.items()}
     for client in new.clients:
         for key in client.keys:
             mine = (client.id, key.public_key)
-            if payments.enrolled.get(key.id, mine) != mine or names.get(key.public_key, key.id) != key.id:
+            if payments.standing.enrolled.get(key.id, mine) != mine or names.get(key.public_key, key.id) != key.id:
                 refuse(Rule.CHANGE_QUORUM, f"the key {key.id}, or its name, was enrolled before as another")
 
 

@@ -1,21 +1,30 @@
 """The signer's end of its own link to guard: one frame out, one frame back, over a Unix socket that `link` holds open.
 
 Blocks the signer while it waits, and no longer than `TIMEOUT_MS` for all of it, however the bytes drip: nothing may be
-signed without guard anyway. What comes back is signed by guard and answers a nonce, which is for `notary` to check;
-here are only bytes and bounds.
+signed without guard anyway. What comes back must be signed by guard and answer our nonce; what it says is for the
+caller to judge.
 """
 
 import select
 import socket
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
-from strongroom.protocol.guard_wire import FRAME_MAXIMUM
+from strongroom.domain.document import DocumentError
+from strongroom.protocol import guard_wire
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.guard_wire import FRAME_MAXIMUM, FetchAnswer, Sync, SyncAnswer
+from strongroom.protocol.journal_chain import Head
+from strongroom.signer.book import Book
 from strongroom.signer.clock import boot_ns
 
 TIMEOUT_MS: Final = 2_000
 _LENGTH: Final = 4
 _CHUNK: Final = 65_536
 _MILLISECOND_NS: Final = 1_000_000
+_NONCE: Final = 32
+
+Answer = TypeVar("Answer", SyncAnswer, FetchAnswer)
 
 
 class LinkError(Exception):
@@ -25,6 +34,38 @@ class LinkError(Exception):
 class Link(Protocol):
     def exchange(self, frame: bytes) -> bytes:
         """Raises: LinkError."""
+
+
+class Partner:
+    """Guard, for whoever keeps this book: what is said is signed, and what comes back is guard's answer to it."""
+
+    def __init__(self, link: Link, sign: Callable[[bytes], bytes], random: Callable[[int], bytes], book: Book) -> None:
+        self._link, self._sign, self._random, self._book = link, sign, random, book
+
+    def sync(self, journal: Head, entries: tuple[bytes, ...], *, wants_spend: bool = False) -> SyncAnswer:
+        """Raises: LinkError."""
+        statement = guard_wire.head_statement(self._book.deployment, journal)
+        signature = self._sign(record_hash(guard_wire.HEAD_TYPE, statement))
+        nonce = self._random(_NONCE)
+        raw = guard_wire.encode_sync(Sync(nonce, journal, entries, self._book.control, wants_spend, signature))
+        parse = guard_wire.parse_sync_answer
+        return self._ask(nonce, raw, guard_wire.SYNC_TYPE, guard_wire.SYNC_ANSWER_TYPE, parse)
+
+    def fetch(self, first: int) -> FetchAnswer:
+        """Raises: LinkError."""
+        nonce = self._random(_NONCE)
+        raw, parse = guard_wire.encode_fetch(nonce, first), guard_wire.parse_fetch_answer
+        return self._ask(nonce, raw, guard_wire.FETCH_TYPE, guard_wire.FETCH_ANSWER_TYPE, parse)
+
+    def _ask(self, nonce: bytes, raw: bytes, asked: str, answered: str, parse: Callable[[bytes], Answer]) -> Answer:
+        try:
+            frame = self._link.exchange(self._sign(record_hash(asked, raw)) + raw)
+            answer = parse(guard_wire.open_frame(self._book.genesis.guard_key, frame, answered))
+        except DocumentError as fault:
+            raise LinkError(str(fault)) from fault
+        if answer.nonce != nonce:
+            raise LinkError("guard answered another question")
+        return answer
 
 
 class SocketLink:

@@ -9,23 +9,20 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
-from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.journal.journal import Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.control import check_control, read_control
 from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
-from strongroom.protocol.guard_wire import Head, Lease, Sync, SyncAnswer
-from strongroom.protocol.journal_chain import head_after
+from strongroom.protocol.guard_wire import Lease, SyncAnswer
+from strongroom.protocol.journal_chain import Head, head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
 from strongroom.signer.book import Book
 from strongroom.signer.clock import Clock, brought_back
-from strongroom.signer.guard_link import Link, LinkError
+from strongroom.signer.guard_link import Link, LinkError, Partner
 from strongroom.signer.rules import Refused, Rule, refuse
 
-OFFER_MAXIMUM: Final = 4 * 2**20
-"""Bytes of entries in one frame; base64 and the rest stay below `guard_wire.FRAME_MAXIMUM`."""
 AGREE_MAXIMUM_MS: Final = 10_000
 """However a hostile guard goes on, the signer answers others again after this; what was agreed by then stays agreed."""
 ROUNDS_MAXIMUM: Final = 10_000
@@ -44,8 +41,7 @@ class Notary:
         self._journal = journal
         self._clock = clock
         self._sign = sign
-        self._link = link
-        self._random = random
+        self._guard = Partner(link, sign, random, book)
         self._boot_ns = boot_ns
         self._guard_length = 0
         self._lease = Lease.NONE
@@ -112,39 +108,21 @@ class Notary:
 
     def _goes_on(self, answer: SyncAnswer) -> bool:
         """Whether guard took some of what was offered, or named an earlier head of ours to go on from."""
-        length = answer.journal.length
-        is_ours = length <= self._journal.length and self._journal.head_at(length) == answer.journal.head
+        length, is_ours = answer.journal.length, self._journal.holds(answer.journal)
         goes_on = is_ours and length != self._guard_length
         if is_ours:
             self._guard_length = length
         return goes_on or (answer.is_cosigned and length < self._journal.length)
 
     def _sync(self, *, wants_spend: bool) -> SyncAnswer:
-        entries: list[bytes] = []
-        size = 0
-        for entry in self._journal.entries(self._guard_length):
-            size += len(entry)
-            if entries and (size > OFFER_MAXIMUM or len(entries) == guard_wire.ENTRIES_MAXIMUM):
-                break
-            entries.append(entry)
+        entries = guard_wire.fitting(self._journal.entries(self._guard_length))
         end = self._guard_length + len(entries)
         journal = Head(end, self._journal.head_at(end))
-        nonce = self._random(32)
-        statement = guard_wire.head_statement(self.book.deployment, journal)
-        sync = Sync(
-            nonce, journal, tuple(entries), self.book.control, wants_spend,
-            self.statement(statement, guard_wire.HEAD_TYPE),
-        )
-        raw = guard_wire.encode_sync(sync)
         sent_ns = self._boot_ns()
         try:
-            frame = self._link.exchange(self.statement(raw, guard_wire.SYNC_TYPE) + raw)
-            opened = guard_wire.open_frame(self.book.genesis.guard_key, frame, guard_wire.SYNC_ANSWER_TYPE)
-            answer = guard_wire.parse_sync_answer(opened)
-        except (LinkError, DocumentError) as fault:
+            answer = self._guard.sync(journal, entries, wants_spend=wants_spend)
+        except LinkError as fault:
             raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
-        if answer.nonce != nonce:
-            refuse(Rule.GUARD_AGREES, "guard answered another question")
         if answer.is_cosigned and answer.journal != journal:
             refuse(Rule.GUARD_AGREES, "guard cosigned a head that it wasn't offered")
         self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * _MILLISECOND_NS

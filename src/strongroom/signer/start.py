@@ -10,12 +10,11 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.journal.journal import BehindError, ForkError, Journal
 from strongroom.protocol import guard_wire
-from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.guard_wire import FetchAnswer, Head, Sync, SyncAnswer
-from strongroom.protocol.journal_chain import head_after
+from strongroom.protocol.guard_wire import FetchAnswer, SyncAnswer
+from strongroom.protocol.journal_chain import Head, head_after
 from strongroom.signer.book import Book
 from strongroom.signer.clock import Clock, resume
-from strongroom.signer.guard_link import Link, LinkError
+from strongroom.signer.guard_link import Link, Partner
 from strongroom.signer.keys import KeyStore
 
 Random = Callable[[int], bytes]
@@ -31,7 +30,7 @@ class Opening:
     def __init__(self, journal: Journal, keys: KeyStore, link: Link, random: Random) -> None:
         """Raises: StartError if these aren't the keys of this journal's deployment, or it is empty."""
         self.journal, self.book = journal, Book()
-        self._keys, self._link, self._random = keys, link, random
+        self._keys, self._guard = keys, Partner(link, keys.statement_sign, random, self.book)
         for entry in journal.entries():
             self.book.apply(entry)
         if journal.length == 0:
@@ -63,27 +62,15 @@ class Opening:
         longer journal lost its store, and is for its operator to reconcile.
         """
         offered = tuple(self.journal.entries()) if self.journal.length == 1 else ()
-        journal = Head(self.journal.length, self.journal.head)
-        statement = guard_wire.head_statement(self.book.deployment, journal)
-        nonce = self._random(32)
-        signature = self._sign(statement, guard_wire.HEAD_TYPE)
-        raw = guard_wire.encode_sync(Sync(nonce, journal, offered, self.book.control, False, signature))
-        opened = self._exchange(raw, guard_wire.SYNC_TYPE, guard_wire.SYNC_ANSWER_TYPE)
-        answer = guard_wire.parse_sync_answer(opened)
-        if answer.nonce != nonce:
-            raise StartError("guard answered another question")
-        return answer
+        return self._guard.sync(Head(self.journal.length, self.journal.head), offered)
 
     def _bring_forward(self, wanted: Head) -> None:
         """All that guard has beyond ours. Nothing is believed before its end carries our own signature."""
         entries: list[bytes] = []
         first = self.journal.length
         while first + len(entries) < wanted.length:
-            nonce = self._random(32)
-            raw = guard_wire.encode_fetch(nonce, first + len(entries))
-            opened = self._exchange(raw, guard_wire.FETCH_TYPE, guard_wire.FETCH_ANSWER_TYPE)
-            answer = guard_wire.parse_fetch_answer(opened)
-            if answer.nonce != nonce or not answer.entries or answer.journal != wanted:
+            answer = self._guard.fetch(first + len(entries))
+            if not answer.entries or answer.journal != wanted:
                 raise StartError("guard doesn't give what it says that it has")
             entries += answer.entries
             self._check_own(answer)
@@ -101,13 +88,3 @@ class Opening:
             )
         except DocumentError as fault:
             raise StartError("guard's copy isn't signed by this signer") from fault
-
-    def _exchange(self, raw: bytes, asked: str, answered: str) -> bytes:
-        try:
-            frame = self._link.exchange(self._sign(raw, asked) + raw)
-            return guard_wire.open_frame(self.book.genesis.guard_key, frame, answered)
-        except DocumentError as fault:
-            raise LinkError(str(fault)) from fault
-
-    def _sign(self, raw: bytes, record_type: str) -> bytes:
-        return self._keys.statement_sign(record_hash(record_type, raw))

@@ -69,7 +69,7 @@ PASSAGES = (
     length = int.from_bytes(_receive(connection, _LENGTH, ends_ns))
 """),
     Passage("signer/notary.py", """\
-            refuse(Rule.GUARD_AGREES, "guard answered another question")
+            raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
         <answer received>
         if answer.is_cosigned and answer.journal != journal:
 """),
