@@ -116,7 +116,7 @@ class Teller:
         if isinstance(answer, Refusal):
             return
         assert isinstance(answer, Recorded | RunRecord)
-        found = replace(answer.payout, position=0) if isinstance(answer, Recorded) else replace(answer, replayed=False)
+        found = answer.payout._replace(position=0) if isinstance(answer, Recorded) else replace(answer, replayed=False)
         earlier = self.recorded.setdefault(found.id, (ask, found))
         assert earlier == (ask, found), f"{found.id} was answered in two ways"
 

@@ -77,7 +77,7 @@ def test_a_replay_is_the_first_answer_even_when_the_payout_has_moved_on(database
         again = await world.intake.pay(payer, *pays(payer, "k", payee))
         assert isinstance(again, Recorded)
         assert again.replayed
-        assert replace(again.payout, position=0) == first
+        assert again.payout._replace(position=0) == first
 
     run(database, story)
 
@@ -90,9 +90,9 @@ def test_another_body_under_the_key_is_refused_naming_the_field(database: Databa
         other = refused(await world.intake.pay(payer, *pays(payer, "k", payee, 101)))
         assert (other.code, other.field) == (Code.IDEMPOTENCY_KEY_REUSED, "amount")
         asked, evidence = pays(payer, "k", payee, 100)
-        spaced = refused(await world.intake.pay(payer, asked, replace(evidence, body=evidence.body + b" ")))
+        spaced = refused(await world.intake.pay(payer, asked, evidence._replace(body=evidence.body + b" ")))
         assert (spaced.code, spaced.field) == (Code.IDEMPOTENCY_KEY_REUSED, "")
-        elsewhere = refused(await world.intake.pay(payer, asked, replace(evidence, path="/v1/other")))
+        elsewhere = refused(await world.intake.pay(payer, asked, evidence._replace(path="/v1/other")))
         assert (elsewhere.code, elsewhere.field) == (Code.IDEMPOTENCY_KEY_REUSED, "")
         assert await world.counts() == before
 
@@ -291,7 +291,7 @@ def test_a_new_version_of_a_destination_waits_and_then_replaces(database: Databa
         evidence = evidence_of("v2", encode({"version": 2}), f"/v1/beneficiaries/{payee.id}/destinations")
 
         async def add(record: DestinationRecord, key: str = "v2x") -> object:
-            changed = replace(evidence, idempotency_key=IdempotencyKey(key))
+            changed = evidence._replace(idempotency_key=IdempotencyKey(key))
             return await world.intake.add_destination(declarer, payee.id, record, changed)
 
         assert refused(await add(replace(record, version=3))).field == "version"

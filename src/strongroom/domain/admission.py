@@ -10,7 +10,7 @@ in its way. One that waits for room, money or people's leave is recorded and not
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.domain.beneficiary import Destination, DestinationClass
 from strongroom.domain.errors import Code, Refusal
@@ -34,8 +34,7 @@ ON_HOLD_CODE: Final[dict[HoldReason, Code]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """One payout as the policy sees it.
 
     `payable_from` is when the destination named may be paid: its cooling-off, or the wait for an earlier
@@ -52,16 +51,14 @@ class Subject:
     run_total_reference_minor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Funds:
+class Funds(NamedTuple):
     """What the wallet of the asset still has, reservations taken off; base units."""
 
     available_minor: int
     frozen: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """Taken: `hold` is None when nothing stands in the way but people's approvals."""
 
     reference_minor: int

@@ -6,7 +6,7 @@ on, only a proof frees the money; the table allows the move, the proof is the si
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.domain.ids import BeneficiaryId, DestinationDigest, IdempotencyKey, PayoutId
 from strongroom.domain.instant import Instant
@@ -100,8 +100,7 @@ class Hold:
     retry_at: Instant | None
 
 
-@dataclass(frozen=True, slots=True)
-class PayoutRequest:
+class PayoutRequest(NamedTuple):
     """What one client asked for, parsed; bounds as in this module. Nothing is decided yet.
 
     `external_id` is the client's own name for the debt, paid once per client and destination unless

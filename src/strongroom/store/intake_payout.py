@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -38,16 +38,68 @@ PREDECESSOR_RETRY_MS: Final = MINUTE_MS
 
 REPLACEABLE: Final = frozenset({State.FAILED, State.RETURNED, State.EXPIRED, State.CANCELLED, State.DECLINED})
 
-def _call(function: str, first: int, count: int) -> str:
-    return f"strongroom.{function}({', '.join(f'${number}' for number in range(first, first + count))})"
-
-
 LOOK_UP: Final = "SELECT * FROM strongroom.intake_lookup($1, $2, $3, $4, $5, $6, $7)"
-RECORD_SINGLES: Final = (
-    f"SELECT {_call('intake_enter', 1, 1)}, {_call('intake_evidence', 2, 12)}, {_call('intake_payouts', 14, 32)}"
-)
-_EVIDENCE = f"SELECT {_call('intake_evidence', 1, 12)}"
-_PAYOUTS = f"SELECT {_call('intake_payouts', 1, 32)}"
+
+_EVIDENCE: Final = {
+    "evidence": "bigint", "organisation": "text", "client": "text", "key_id": "text", "method": "text", "path": "text",
+    "authority": "text", "idempotency_key": "text", "signature_base": "bytea", "signature": "bytea", "body": "bytea",
+    "received_at": "bigint",
+}
+"""The columns that `strongroom.intake_evidence` takes, in its order, and their types."""
+_PAYOUTS: Final = {
+    "id": "text", "organisation": "text", "client": "text", "key_id": "text", "idempotency_key": "text",
+    "evidence": "bigint", "run": "text", "run_index": "integer", "item": "bytea", "beneficiary": "text",
+    "destination_digest": "text", "asset": "text", "amount": "text", "reference_minor": "text", "external_id": "text",
+    "remittance_information": "text", "activities": "text", "not_before": "bigint", "expires_at": "bigint",
+    "replaces": "text", "actor": "text", "metadata": "text", "approvals": "smallint", "approval_groups": "smallint",
+    "limit_name": "text", "counted": "boolean", "hold": "text", "retry_at": "bigint", "created_at": "bigint",
+    "event": "text", "debit": "bigint", "credit": "bigint",
+}
+"""The same of `strongroom.intake_payouts`."""
+
+Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A statement that records rows: `$1` is how many, `$2` the epoch; then come the columns `names`, each once.
+
+    A column whose rows are all the same is sent as one value (`shared`): what a row costs is mostly its columns.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def by(cls, **functions: Mapping[str, str]) -> "Recording":
+        types = {name: kind for columns in functions.values() for name, kind in columns.items()}
+        places = {name: f"${place}::{kind}[]" for place, (name, kind) in enumerate(types.items(), 3)}
+        spread = {
+            name: f"CASE cardinality({place}) WHEN 1 THEN array_fill(({place})[1], ARRAY[$1::integer]) ELSE {place} END"
+            for name, place in places.items()
+        }
+        calls = [
+            f"strongroom.{function}({', '.join(spread[name] for name in columns)})"
+            for function, columns in functions.items()
+        ]
+        return cls(f"SELECT strongroom.intake_enter($2), {', '.join(calls)}", tuple(types))
+
+    async def record(self, connection: asyncpg.Connection, epoch: int, columns: Columns) -> None:
+        count = len(columns[self.names[0]])
+        await connection.execute(self.sql, count, epoch, *[shared(columns[name]) for name in self.names])
+
+
+def shared(column: list[Any]) -> list[Any] | None:
+    """One value if all rows have it, and none if they have none. There is at least one row."""
+    first = column[0]
+    if column[-1] != first or column.count(first) != len(column):
+        return column
+    return None if first is None else [first]
+
+
+SINGLES: Final = Recording.by(intake_evidence=_EVIDENCE, intake_payouts=_PAYOUTS)
+REQUEST: Final = Recording.by(intake_evidence=_EVIDENCE)
+PAYOUTS: Final = Recording.by(intake_payouts=_PAYOUTS)
 
 _VERSIONS = """
 SELECT d.digest, d.version, d.cooling_until, EXISTS (
@@ -57,8 +109,7 @@ FROM strongroom.destinations d WHERE d.beneficiary = $1 ORDER BY d.version
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One payout asked for. `evidence` is the number of the request that asks; `item` the leaf of a run's item."""
 
     caller: Caller
@@ -71,8 +122,7 @@ class Ask:
     run_total_reference_minor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """An ask that was admitted, with what has to be written for it."""
 
     ask: Ask
@@ -294,81 +344,83 @@ async def record_singles(
 ) -> None:
     """Payouts that each came in a request of its own: one statement, so one database transaction."""
     requests = [(each.ask.evidence, each.ask.caller, evidence) for each, evidence in taken]
-    columns = (*_evidence_columns(requests), *_payout_columns(state, [each for each, _ in taken]))
-    await connection.execute(RECORD_SINGLES, epoch, *columns)
+    columns = _evidence_columns(requests) | _payout_columns(state, [each for each, _ in taken])
+    await SINGLES.record(connection, epoch, columns)
 
 
-async def record_evidence(connection: asyncpg.Connection, number: int, caller: Caller, evidence: Evidence) -> None:
+async def record_evidence(
+    connection: asyncpg.Connection, epoch: int, number: int, caller: Caller, evidence: Evidence
+) -> None:
     """The request as it came, under its number."""
-    await connection.execute(_EVIDENCE, *_evidence_columns([(number, caller, evidence)]))
+    await REQUEST.record(connection, epoch, _evidence_columns([(number, caller, evidence)]))
 
 
-async def record_payouts(connection: asyncpg.Connection, state: IntakeState, taken: Sequence[Taken]) -> None:
+async def record_payouts(
+    connection: asyncpg.Connection, state: IntakeState, epoch: int, taken: Sequence[Taken]
+) -> None:
     """Payouts, reservations, audit leaves and outbox rows, in one statement."""
-    await connection.execute(_PAYOUTS, *_payout_columns(state, taken))
+    await PAYOUTS.record(connection, epoch, _payout_columns(state, taken))
 
 
-def _evidence_columns(requests: Sequence[tuple[int, Caller, Evidence]]) -> tuple[list[object], ...]:
+def _evidence_columns(requests: Sequence[tuple[int, Caller, Evidence]]) -> Columns:
     callers = [caller for _, caller, _ in requests]
     each = [evidence for _, _, evidence in requests]
-    return (
-        [number for number, _, _ in requests],
-        [caller.organisation for caller in callers],
-        [caller.client for caller in callers],
-        [caller.key_id for caller in callers],
-        [evidence.method for evidence in each],
-        [evidence.path for evidence in each],
-        [evidence.authority for evidence in each],
-        [evidence.idempotency_key for evidence in each],
-        [evidence.signature_base for evidence in each],
-        [evidence.signature for evidence in each],
-        [evidence.body for evidence in each],
-        [evidence.received_at for evidence in each],
-    )
+    return {
+        "evidence": [number for number, _, _ in requests],
+        "organisation": [caller.organisation for caller in callers],
+        "client": [caller.client for caller in callers],
+        "key_id": [caller.key_id for caller in callers],
+        "method": [evidence.method for evidence in each],
+        "path": [evidence.path for evidence in each],
+        "authority": [evidence.authority for evidence in each],
+        "idempotency_key": [evidence.idempotency_key for evidence in each],
+        "signature_base": [evidence.signature_base for evidence in each],
+        "signature": [evidence.signature for evidence in each],
+        "body": [evidence.body for evidence in each],
+        "received_at": [evidence.received_at for evidence in each],
+    }
 
 
-def _payout_columns(state: IntakeState, taken: Sequence[Taken]) -> tuple[list[Any] | None, ...]:
+def _payout_columns(state: IntakeState, taken: Sequence[Taken]) -> Columns:
     asks = [each.ask for each in taken]
     callers = [ask.caller for ask in asks]
     requests = [ask.request for ask in asks]
     admitted = [each.admitted for each in taken]
     accounts = state.payouts_accounts
-    columns: tuple[list[Any], ...] = (
-        [request.id for request in requests],
-        [caller.organisation for caller in callers],
-        [caller.client for caller in callers],
-        [caller.key_id for caller in callers],
-        [request.idempotency_key for request in requests],
-        [ask.evidence for ask in asks],
-        [ask.run for ask in asks],
-        [ask.run_index for ask in asks],
-        [ask.item for ask in asks],
-        [request.beneficiary for request in requests],
-        [request.destination_digest for request in requests],
-        [request.amount.asset for request in requests],
-        [str(request.amount.minor) for request in requests],
-        [str(each.reference_minor) for each in admitted],
-        [request.external_id for request in requests],
-        [request.remittance_information for request in requests],
-        [encode(request.activities).decode() if request.activities else None for request in requests],
-        [request.not_before for request in requests],
-        [request.expires_at for request in requests],
-        [request.replaces for request in requests],
-        [request.actor for request in requests],
-        [request.metadata for request in requests],
-        [each.tier.approvals for each in admitted],
-        [each.tier.groups for each in admitted],
-        [each.limit for each in admitted],
-        [each.counted for each in admitted],
-        [None if each.hold is None else each.hold.reason.value for each in admitted],
-        [None if each.hold is None else each.hold.retry_at for each in admitted],
-        [each.payout.created_at for each in taken],
-        [_event(each) for each in taken],
-        [accounts[each.payout.organisation, each.payout.amount.asset] for each in taken],
-        [each.wallet for each in taken],
-    )
-    # A list of nothing but nulls is sent as no list at all, which costs nothing and means the same to unnest.
-    return tuple(None if all(value is None for value in column) else column for column in columns)
+    return {
+        "id": [request.id for request in requests],
+        "organisation": [caller.organisation for caller in callers],
+        "client": [caller.client for caller in callers],
+        "key_id": [caller.key_id for caller in callers],
+        "idempotency_key": [request.idempotency_key for request in requests],
+        "evidence": [ask.evidence for ask in asks],
+        "run": [ask.run for ask in asks],
+        "run_index": [ask.run_index for ask in asks],
+        "item": [ask.item for ask in asks],
+        "beneficiary": [request.beneficiary for request in requests],
+        "destination_digest": [request.destination_digest for request in requests],
+        "asset": [request.amount.asset for request in requests],
+        "amount": [str(request.amount.minor) for request in requests],
+        "reference_minor": [str(each.reference_minor) for each in admitted],
+        "external_id": [request.external_id for request in requests],
+        "remittance_information": [request.remittance_information for request in requests],
+        "activities": [encode(each.activities).decode() if each.activities else None for each in requests],
+        "not_before": [request.not_before for request in requests],
+        "expires_at": [request.expires_at for request in requests],
+        "replaces": [request.replaces for request in requests],
+        "actor": [request.actor for request in requests],
+        "metadata": [request.metadata for request in requests],
+        "approvals": [each.tier.approvals for each in admitted],
+        "approval_groups": [each.tier.groups for each in admitted],
+        "limit_name": [each.limit for each in admitted],
+        "counted": [each.counted for each in admitted],
+        "hold": [None if each.hold is None else each.hold.reason.value for each in admitted],
+        "retry_at": [None if each.hold is None else each.hold.retry_at for each in admitted],
+        "created_at": [each.payout.created_at for each in taken],
+        "event": [_event(each) for each in taken],
+        "debit": [accounts[each.payout.organisation, each.payout.amount.asset] for each in taken],
+        "credit": [each.wallet for each in taken],
+    }
 
 
 def _payout(ask: Ask, destination: Destination, admitted: Admitted, now: Instant) -> PayoutRecord:

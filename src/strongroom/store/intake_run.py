@@ -183,7 +183,7 @@ def _cancel_asked(payout: PayoutRecord | None, state: State, *, replayed: bool) 
     """The payout as it was when the wish was recorded, so that the same request is answered alike ever after."""
     if payout is None:
         raise InvariantError("a payout that was to be cancelled is gone")
-    return Recorded(replace(payout, state=state, cancel_requested=True), replayed)
+    return Recorded(payout._replace(state=state, cancel_requested=True), replayed)
 
 
 async def _record_cancel(
@@ -258,7 +258,7 @@ async def _record_call(
         "SELECT strongroom.intake_run_call($1, $2, $3, $4, $5, $6, $7)",
         run, first_index, len(batch.taken), summary, b"".join(sums.frontier.roots), number, to.now,
     )
-    await record_payouts(to.connection, to.state, batch.taken)
+    await record_payouts(to.connection, to.state, to.epoch, batch.taken)
 
 
 async def _record_seal(

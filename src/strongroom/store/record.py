@@ -6,6 +6,7 @@ answered with, so it is made from columns that nobody can change.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from strongroom.domain.beneficiary import Destination
 from strongroom.domain.errors import Refusal
@@ -17,8 +18,7 @@ from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.run_tree import Seal
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whose signature held."""
 
     organisation: OrganisationId
@@ -26,8 +26,7 @@ class Caller:
     key_id: KeyId
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """A signed request, byte for byte as it came."""
 
     method: str
@@ -67,8 +66,7 @@ class RunItem:
     leaf: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PayoutRecord:
+class PayoutRecord(NamedTuple):
     """A payout as recorded. `hold` is why it is `held`; `limit` the name of the limit that made it wait."""
 
     id: PayoutId

@@ -29,7 +29,7 @@ class Writing:
                 "SELECT EXISTS (SELECT FROM strongroom.key_revocations WHERE key_id = $1)", caller.key_id
             ):
                 raise RevokedError
-            await record_evidence(self.connection, number, caller, evidence)
+            await record_evidence(self.connection, self.epoch, number, caller, evidence)
             yield
 
     async def other_request(self, client: ClientId, key: IdempotencyKey) -> tuple[int, str] | None:
