@@ -21,6 +21,7 @@ from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.reading import FIELD_SHOWN_MAXIMUM, check_visible, read_object, refuse
 from strongroom.api.routes import find_route
 from strongroom.api.service import Service
+from strongroom.api.verifier import Verifier
 from strongroom.domain.errors import Code, RefusalError
 from strongroom.domain.ids import IdempotencyKey, IdError, parse_idempotency_key
 from strongroom.domain.instant import SECOND_MS, Instant
@@ -31,8 +32,8 @@ from strongroom.protocol.http_signature import (
     SignatureError,
     SignedRequest,
     UnsignedError,
+    check_signature,
     parse_signature,
-    verify_signature,
 )
 from strongroom.store.organisations import ClientKey
 from strongroom.store.record import Evidence
@@ -66,12 +67,14 @@ class Admitted:
 
 class Gate:
     def __init__(
-        self, service: Service, authority: str, addresses: RateLimiter, keys: RateLimiter, body_timeout_ms: int
+        self, service: Service, authority: str, addresses: RateLimiter, keys: RateLimiter, body_timeout_ms: int,
+        verifier: Verifier,
     ) -> None:
         self._service = service
         self._authority = authority
         self._addresses = addresses
         self._keys = keys
+        self._verifier = verifier
         self._body_timeout_s = body_timeout_ms / SECOND_MS
         policy = b'"address";q=%d;w=1, "key";q=%d;w=1' % (addresses.per_second, keys.per_second)
         self.rate_policy: Final = (b"ratelimit-policy", policy)
@@ -194,7 +197,9 @@ class Gate:
             key = await self._service.signing_key(signature.key_id, may_be_remembered=route.keyed)
             if key is None:
                 raise SignatureError("no key is enrolled under this keyid")
-            verify_signature(signature, request, body, key.public_key, now)
+            check_signature(signature, request, body, now)
+            if not await self._verifier.holds(signature, key.public_key):
+                raise SignatureError("the signature isn't that of this request by this key")
         except UnsignedError as fault:
             raise refuse(Code.SIGNATURE_MISSING, str(fault)) from fault
         except SignatureError as fault:

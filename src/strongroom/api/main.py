@@ -21,6 +21,7 @@ from strongroom.api.gate import Gate
 from strongroom.api.metrics import Metrics
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
+from strongroom.api.verifier import Verifier
 from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.store.intake import Intake, WriterTakenError
@@ -63,13 +64,14 @@ async def serve(config: Config) -> None:
 
 
 async def _serve(config: Config, service: Service) -> None:
-    metrics = Metrics()
+    metrics, verifier = Metrics(), Verifier()
     gate = Gate(
         service,
         config.authority,
         RateLimiter(config.per_address_per_second, "from one address"),
         RateLimiter(config.per_key_per_second, "with one key"),
         config.body_timeout_ms,
+        verifier,
     )
     host, port = parse_listen("listen", config.listen)
     make = connections(config.body_timeout_ms / SECOND_MS)
@@ -86,7 +88,10 @@ async def _serve(config: Config, service: Service) -> None:
     LOG.info("listening on %s", config.listen)
     writer = asyncio.create_task(service.intake.ended(), name="watch the writer")
     writer.add_done_callback(lambda _: stop())
-    await asyncio.gather(*(server.serve() for server in servers))
+    try:
+        await asyncio.gather(*(server.serve() for server in servers))
+    finally:
+        verifier.close()
     if not writer.cancel():
         await writer
 
