@@ -42,7 +42,7 @@ FAULTS = [
     ("requirements", "requirements/server.txt", "httpx==0.28.1\n"),
     ("requirements", "requirements/server.txt", "--index-url x\n"),
     ("lock-file", "package-lock.json", '{"resolved": "x"}\n'),
-    ("core-size", "src/strongroom/domain/x.py", DOC + "X = 1\n" * 9_501),
+    ("core-size", "src/strongroom/signer/x.py", DOC + "X = 1\n" * 6_001),
 ]
 
 
@@ -56,6 +56,22 @@ def test_a_rule_fails_on_its_fault(tmp_path: Path, rule: str, path: str, text: s
 
 def test_every_rule_has_a_fault_here() -> None:
     assert {rule for rule, _, _ in FAULTS} == {*tidy.SOURCE_RULES, *tidy.FILE_RULES, "core-size"}
+
+
+def test_the_core_is_what_signer_and_guard_load_and_only_code_counts(tmp_path: Path) -> None:
+    files = {
+        "signer/a.py": DOC + "# why\n\nfrom strongroom.protocol import b\nfrom strongroom.domain.c import X\n",
+        "guard/d.py": DOC + 'import strongroom.protocol.b\n\ndef f() -> str:\n    """What."""\n    return """2\n"""\n',
+        "protocol/b.py": DOC + "X = (\n    1,\n)\n",
+        "domain/c.py": DOC + "from strongroom.domain.e import X  # a name, and no module\n",
+        "domain/e.py": DOC + "X = 1\n",
+        "domain/of_nobody.py": DOC + "X = 1\n",
+    }
+    for name, text in files.items():
+        file = tmp_path / "src/strongroom" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert tidy.core_sizes(tmp_path) == {"domain": 2, "guard": 4, "protocol": 3, "signer": 2}
 
 
 def test_only_signer_and_journal_open_files_and_only_by_flags(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Windows, cooling-off and delays go by `at_least`, the smaller of what the monoto
 expiry goes by `at_most`, the larger. Whoever sets the wall clock can make the signer refuse, and can't make it forget
 what was spent nor believe what has expired. Across a restart the monotonic clock says nothing and guard, which signs
 its own time, takes its place. `at_least` never goes back; `at_most` only when wall and guard agree that it is far ahead
-of both (ADR 0033). Where time is read from is an argument: `boot_ns` and `time_ns`.
+of both (ADR 0029). Where time is read from is an argument: `boot_ns` and `time_ns`.
 """
 
 import time
