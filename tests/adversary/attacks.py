@@ -27,6 +27,7 @@ from tests.signer.world import (
     EVE,
     ORGANISATION,
     PAY_KEY,
+    PIA,
     AskRefused,
     Human,
     limit,
@@ -390,6 +391,27 @@ def custodian_with_the_keys(thief: Thief) -> int:
     return thief.elsewhere()
 
 
+def operator_alone(thief: Thief) -> int:
+    """The attacker is one person who may ask and approve, with the engine's socket, wants money at its own address;
+    the bound is 0, however little a payout is worth.
+    """
+    siege = thief.siege
+    record = siege.declared_by(PIA, OWN[0])
+    siege.pass_by(COOLING_MS + OLD_MS)
+    run = Run(siege, [SMALL], record=record, person=PIA).sealed()
+    for subject, pay in (
+        (siege.intent_of(PIA, record, SMALL), lambda payout, given: siege.sign([payout], approvals=given)),
+        (run.id, lambda _, given: run.pay(0, given=given)),
+    ):
+        for people in ((), (PIA,), (PIA, PIA)):
+            with suppress(AskRefused, KeyError):  # no request is made if nobody is needed
+                given = [siege.approved(subject, *people)] if people else []
+                thief.till.take(pay(subject, given))
+        with suppress(AskRefused):
+            thief.till.take(pay(subject, []))
+    return thief.to_own()
+
+
 # Guard's host.
 
 
@@ -529,7 +551,7 @@ CASES = {
                 Patch(GATE, "if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:",
                       "if False:"),
             ),
-            "requests needn't be signed": (Patch("signer/register.py", "        request.verify(found[1])\n", ""),),
+            "requests needn't be signed": (Patch("protocol/request.py", "    evidence.verify(found[1])\n", ""),),
             "items needn't be in the run": (
                 Patch(DUE, "        verify_inclusion(leaf_hash(item.leaf), intent.run_index or 0, run.seal.count, "
                       "item.proof, run.seal.root)\n", ""),
@@ -581,6 +603,15 @@ CASES = {
         Case(officer_alone, 0, budgets(), {"no quorum for a change": (QUORUM_OUT,)}),
         Case(custodian_with_the_keys, min(K, B), budgets(D=10**9), {
             "custodians approve": (Patch("signer/approvals.py", "each.person not in barred and ", ""),),
+        }),
+        Case(operator_alone, 0, budgets(), {
+            "the maker approves": (
+                Patch("signer/approvals.py", "people = {PersonId(each) for each in makers if is_person(each)}",
+                      "people: set[PersonId] = set()"),
+            ),
+            "people need nobody": (
+                Patch(GATE, "is_person(due.intent.client) or is_person(known.declared_by)", "False"),
+            ),
         }),
         Case(guards_host_undoes_a_freeze, 0, budgets(), {
             "no quorum for an unfreeze": (QUORUM_OUT,),

@@ -6,7 +6,7 @@ import pytest
 from tests.protocol.people import ADA, CLEO, DAN, NOW, OTHER, PAYER, READER, STRANGER, VIC, policy, roster
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import ClientId, KeyId
+from strongroom.domain.ids import KeyId
 from strongroom.domain.instant import HOUR_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.canonical import CanonicalError
@@ -37,11 +37,9 @@ def test_documents_that_dont_fit_open_nothing() -> None:
         open_standing(b"{}", roster().encode(), Mode.SANDBOX)
 
 
-def test_people_clients_and_credentials_are_found(standing: Standing) -> None:
+def test_people_and_credentials_are_found(standing: Standing) -> None:
     assert standing.person(CLEO.id) == CLEO.person()
     assert standing.person(STRANGER.id) is None
-    assert standing.client(PAYER.id) == PAYER.client()
-    assert standing.client(ClientId("cl_" + "z" * 26)) is None
     assert standing.credential(CLEO.id, b"c") == CLEO.person().credentials[0]
     assert standing.credential(CLEO.id, b"d") is None
     assert standing.credential(STRANGER.id, b"s") is None

@@ -21,8 +21,10 @@ from tests.signer.world import (
     DECLARER,
     EVE,
     ORGANISATION,
+    OTTO,
     PAY_KEY,
     PAYER,
+    PIA,
     TESS,
     AskRefused,
     Human,
@@ -41,11 +43,13 @@ from strongroom.domain.policy import POLICY_TYPE
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.genesis import FoundingOrganisation, Mode
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import run_id
 from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
 from strongroom.protocol.negative import Action
+from strongroom.protocol.request import INTENT_TYPE
 from strongroom.protocol.roster import ROSTER_TYPE, Group, Person, Roster, RosterClient, RosterKey, roster_hash
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
@@ -317,6 +321,126 @@ def successors_at_once(world: World) -> None:
     ])
 
 
+# What people ask for.
+
+
+def person_asks(person: Human = OTTO, **how: Any) -> Act:
+    """A payout that a person asks for in a way that isn't right, or is."""
+
+    def act(world: World) -> None:
+        world.intent_of(person, world.cooled(), SMALL, **how)
+
+    return act
+
+
+def with_anothers_key(world: World) -> None:
+    evidence = world.person_request(OTTO, "/v1/payouts", world.payout_body(world.cooled(), SMALL), "own")
+    given = replace(PIA.asserts(evidence.record, INTENT_TYPE), person=OTTO.id)
+    world.take(Ask.INTENTS, [replace(evidence, given=given)])
+
+
+def record_changed_after_signing(world: World) -> None:
+    evidence = world.person_request(OTTO, "/v1/payouts", world.payout_body(world.cooled(), SMALL), "own")
+    world.take(Ask.INTENTS, [replace(evidence, record=evidence.record.replace(b'"20000"', b'"20001"'))])
+
+
+def signed_as_an_approval(world: World) -> None:
+    """Somebody made the person say yes to these bytes, and not ask for what they say."""
+    evidence = world.person_request(OTTO, "/v1/payouts", world.payout_body(world.cooled(), SMALL), "own")
+    given = OTTO.asserts(evidence.record, APPROVAL_REQUEST_TYPE)
+    world.take(Ask.INTENTS, [replace(evidence, given=given)])
+
+
+def suspended_person(*, after: bool) -> Act:
+    def act(world: World) -> None:
+        record = world.cooled()
+        payout = world.intent_of(OTTO, record, SMALL) if after else ""
+        given = [world.approved(payout, ADA)] if after else []
+        world.guard.instruct(Action.SUSPEND, OTTO.id, CLEO)
+        world.desk.idle()
+        world.sign([payout or world.intent_of(OTTO, record, SMALL)], approvals=given)
+
+    return act
+
+
+def person_asks_again(*minors: int) -> Act:
+    """Under one key, at another time."""
+
+    def act(world: World) -> None:
+        record = world.cooled()
+        for minor in minors:
+            body = world.payout_body(record, minor, external_id="x")
+            world.take(Ask.INTENTS, [world.person_request(OTTO, "/v1/payouts", body, "own")])
+            world.pass_by(1_000)
+
+    return act
+
+
+def person_rehearses(world: World) -> None:
+    body = world.payout_body(world.cooled(), SMALL)
+    world.take(Ask.INTENTS, [world.person_request(OTTO, "/v1/payouts/preview", body, "own")])
+
+
+def person_cancels(world: World) -> None:
+    """People have a record of their own for that."""
+    payout = world.intent_of(OTTO, world.cooled(), SMALL)
+    path = f"/v1/payouts/{payout}/cancel"
+    world.take(Ask.INTENTS, [world.person_request(OTTO, path, {"idempotency_key": "own"}, "cancel")])
+
+
+def made_by(maker: Human | None, *people: Human, declarer: Human | None = None, asked: bool = True) -> Act:
+    """A payout of a person's or a client's, to where a person or a client named; its tier needs nobody."""
+
+    def act(world: World) -> None:
+        record = world.declared_by(declarer) if declarer else world.beneficiary()
+        world.pass_by(OLD_MS)
+        payout = world.intent_of(maker, record, SMALL) if maker else world.intent(record, SMALL)
+        world.sign([payout], approvals=[world.approved(payout, *people)] if asked else [])
+
+    return act
+
+
+def next_by(person: Human, declarer: Human | None) -> Act:
+    """This person makes the next version of what `declarer` declared, or a client."""
+
+    def act(world: World) -> None:
+        record = world.declared_by(declarer) if declarer else world.beneficiary()
+        body = {"network": simulated.NETWORK, "address": payee("moved"), "version": 2,
+                "previous": destination_digest(record.encode())}
+        path = f"/v1/beneficiaries/{record.beneficiary}/destinations"
+        world.take(Ask.DESTINATIONS, [world.person_request(person, path, body, "next")])
+
+    return act
+
+
+def run_by_person(*people: Human, declarer: Human | None = None) -> Act:
+    """A run of OTTO's, or a client's to where `declarer` named; it is worth nobody's approval."""
+
+    def act(world: World) -> None:
+        record = world.declared_by(declarer) if declarer else None
+        run = Run(world, [5_000, 6_000], record=record, person=None if declarer else OTTO).sealed()
+        request = world.ask(Ask.REQUEST, subject=run.id, needs_people=True).get("request")
+        run.pay(0, 1, given=[world.answered(run.id, request, *people)] if people else [])
+
+    return act
+
+
+def run_made_and_approved(world: World) -> None:
+    run = Run(world, [5_000, 6_000], person=PIA).sealed()
+    run.pay(0, people=(PIA,))
+
+
+def persons_limit(count: int, *others: Human) -> Act:
+    """So many payouts of 20,000 by OTTO, and one by each of the others, under 100,000 a day for each client."""
+
+    def act(world: World) -> None:
+        for number, person in enumerate([OTTO] * count + list(others)):
+            payout = world.intent_of(person, world.cooled(), SMALL, key=f"own-{number}")
+            world.sign([payout], approvals=[world.approved(payout, ADA)])
+
+    return act
+
+
 # Never twice.
 
 
@@ -379,12 +503,13 @@ class Run:
     """A sealed run, and its items with their proofs."""
 
     def __init__(
-        self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None, key: str = "run"
+        self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None, key: str = "run",
+        person: Human | None = None,
     ) -> None:
-        self.world = world
+        self.world, self.person = world, person
         self.records = [record or world.beneficiary() for _ in minors]
         world.pass_by(COOLING_MS + OLD_MS)
-        self.id = run_id(ORGANISATION, PAYER, IdempotencyKey(key))
+        self.id = run_id(ORGANISATION, person.id if person else PAYER, IdempotencyKey(key))
         self.items = [
             {"idempotency_key": f"item-{index}", **world.payout_body(record, minor)}
             for index, (record, minor) in enumerate(zip(self.records, minors, strict=True))
@@ -400,10 +525,11 @@ class Run:
         self._nodes = {(level, position): digest for level, position, digest in completed}
 
     def sealed(self) -> "Run":
-        evidence = self.world.request(
-            f"/v1/payout-runs/{self.id}/seal", self.seal, "seal", self.world.keys.payer, PAY_KEY
-        )
-        self.world.take_run(evidence)
+        path, world = f"/v1/payout-runs/{self.id}/seal", self.world
+        if self.person is None:
+            world.take_run(world.request(path, self.seal, "seal", world.keys.payer, PAY_KEY))
+        else:
+            world.take_run(world.person_request(self.person, path, self.seal, "seal"))
         return self
 
     def whole_call(self) -> None:
@@ -418,9 +544,11 @@ class Run:
             "run": self.id,
         }
 
-    def pay(self, *indexes: int, people: tuple[Human, ...] = (), items: list[Any] | None = None) -> bytes:
+    def pay(
+        self, *indexes: int, people: tuple[Human, ...] = (), items: list[Any] | None = None, given: Any = (),
+    ) -> bytes:
         self.last = raw = self.world.transaction([self.outputs[index] for index in indexes])[0]
-        given = [self.world.approved(self.id, *people)] if people else []
+        given = [self.world.approved(self.id, *people)] if people else given
         return self.world.sign([], raw=raw, items=items or [self.item(index) for index in indexes], approvals=given)
 
 
@@ -850,6 +978,7 @@ def roster_without_tess(world: World, version: int = 2) -> bytes:
     ).encode()
 
 
+EACH: dict[str, Any] = {"limits": [limit("K", "client", "all", 100_000)]}
 TIGHT: dict[str, Any] = {"limits": [limit("B", "organisation", "unattended", 100_000)]}
 TREASURY = payee("treasury")
 SWEEPING: dict[str, Any] = {"wallets": [{**policy_document()["wallets"][0], "treasury": TREASURY}]}
@@ -908,8 +1037,22 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.INTENT_SIGNED: (
-        [("as the SDK does", request())],
         [
+            ("as the SDK does", request()), ("a person's record", person_asks()),
+            ("a person's declaration", lambda world: world.declared_by(OTTO)),
+        ],
+        [
+            ("by another person", person_asks(asserted_by=PIA)),
+            ("by a person with another's key", with_anothers_key),
+            ("by a person for another organisation", person_asks(wrong={"organisation": "org_" + "b" * 26})),
+            ("by a person for another deployment", person_asks(wrong={"deployment": "0" * 16})),
+            ("by a person on a rehearsal's path", person_rehearses),
+            ("a person's record that isn't whole", person_asks(wrong={"created_ms": None})),
+            ("a person's record of more than it should say", person_asks(wrong={"memo": "x"})),
+            ("a person's record without a body", person_asks(wrong={"body": "{}"})),
+            ("a person's record that was changed", record_changed_after_signing),
+            ("a person's yes to its bytes as another record", signed_as_an_approval),
+            ("a person's cancel", person_cancels),
             ("for another deployment", request(deployment="0" * 16)),
             ("on a rehearsal's path", request(path="/v1/payouts/preview")),
             ("with a query", request(query="?x=1")),
@@ -921,25 +1064,36 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.INTENT_SCOPE: (
-        [("a key that may pay", request())],
-        [("a key that only declares", by_the_declaring_key), ("a key that is revoked", key_revoked_after_the_request)],
+        [("a key that may pay", request()), ("an operator", person_asks())],
+        [
+            ("a person without the role", person_asks(CLEO)), ("a suspended person", suspended_person(after=False)),
+            ("a person suspended after asking", suspended_person(after=True)),
+            ("a key that only declares", by_the_declaring_key),
+            ("a key that is revoked", key_revoked_after_the_request),
+        ],
     ),
     Rule.INTENT_YOUNG: (
         [
             ("a day less a minute", request(age_ms=DAY_MS - 60_000)),
             ("after a month ahead, when guard and wall agree", clock_was_ahead(request())),
+            ("a person's, a day less a minute", person_asks(age_ms=DAY_MS - 60_000)),
         ],
         [
             ("after a month ahead, when they don't", clock_was_ahead(request(), guard_differs_ms=60_001)),
             ("a day old, after a month ahead", clock_was_ahead(request(age_ms=DAY_MS))),
+            ("a person's of more than a day", person_asks(age_ms=DAY_MS + 60_000)),
+            ("a person's from the future", person_asks(age_ms=-120_000)),
             ("more than a day", request(age_ms=DAY_MS + 60_000)),
             ("more than a day by the larger clock", old_by_the_larger_clock),
             ("from the future", request(age_ms=-120_000)),
         ],
     ),
     Rule.INTENT_FIRST: (
-        [("the same again", the_same_request_again)],
-        [("another under its key", another_request_under_its_key)],
+        [("the same again", the_same_request_again), ("a person's again", person_asks_again(SMALL, SMALL))],
+        [
+            ("another under its key", another_request_under_its_key),
+            ("a person's with another body", person_asks_again(SMALL, SMALL + 1)),
+        ],
     ),
     Rule.INTENT_ALIVE: (
         [
@@ -992,8 +1146,11 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [("at another place", item_at_another_place), ("of another amount", item_of_another_amount)],
     ),
     Rule.DESTINATION_KNOWN: (
-        [("declared", pay_small)],
-        [("never declared", never_declared), ("hung on another beneficiary", hung_on_another_beneficiary)],
+        [("declared", pay_small), ("a person's own next version", next_by(OTTO, OTTO))],
+        [
+            ("a person's next version of a client's", next_by(OTTO, None)),
+            ("a person's next version of another's", next_by(PIA, OTTO)),
+            ("never declared", never_declared), ("hung on another beneficiary", hung_on_another_beneficiary)],
     ),
     Rule.DESTINATION_COOLED: ([("cooled off", pay_small)], [("a millisecond too early", still_cooling)]),
     Rule.DESTINATION_CURRENT: (
@@ -1010,8 +1167,15 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [
             ("the live request", pay_middle),
             ("the day's second payout to one address, approved", forty_to_one_address((ADA,))),
+            ("a person's", made_by(OTTO, ADA)), ("to where a person named", made_by(None, ADA, declarer=OTTO)),
+            ("a person's run", run_by_person(ADA)),
+            ("a run to where a person named", run_by_person(ADA, declarer=OTTO)),
         ],
         [
+            ("a person's, by nobody, whatever its tier", made_by(OTTO, asked=False)),
+            ("to where a person named, by nobody", made_by(None, declarer=OTTO, asked=False)),
+            ("a person's run, by nobody", run_by_person()),
+            ("a run to where a person named, by nobody", run_by_person(declarer=OTTO)),
             ("nobody was asked", lambda world: world.sign([old(world, MIDDLE)])),
             ("the day's second payout to one address", forty_to_one_address(())),
             ("another payout's", approvals_of_another),
@@ -1041,10 +1205,15 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     Rule.APPROVAL_INDEPENDENT: (
         [
             ("an approver", pay_middle),
+            ("of a person's, another who could ask", made_by(OTTO, PIA)), ("beside its maker", made_by(PIA, PIA, ADA)),
             ("beside a custodian of the client", lambda world: pay_middle(world, EVE, ADA)),
             ("beside an officer who isn't an approver", lambda world: pay_middle(world, CLEO, ADA)),
         ],
         [
+            ("its maker", made_by(PIA, PIA)), ("who named the destination", made_by(OTTO, PIA, declarer=PIA)),
+            ("who named where a client pays", made_by(None, PIA, declarer=PIA)),
+            ("who made it and named the destination", made_by(PIA, PIA, declarer=PIA)),
+            ("the maker of a run", run_made_and_approved),
             ("a custodian of the client", lambda world: pay_middle(world, EVE)),
             ("an officer who isn't an approver", lambda world: pay_middle(world, CLEO)),
             ("suspended", suspended),
@@ -1056,7 +1225,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("one of two", lambda world: pay_large(world, ADA)),
             ("two of one group", lambda world: pay_large(world, BEN, TESS)),
             ("two keys of one person", two_keys_of_one_person),
-            ("nobody", lambda world: approve_with_nobody(world)),
+            ("nobody", lambda world: approve_with_nobody(world)), ("nobody, of a person's", made_by(OTTO)),
             ("a run by one", run_of_much(ADA)),
         ],
     ),
@@ -1070,8 +1239,15 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     ),
     Rule.LIMIT_TIER: ([("in the last tier", amount(25_000_000))], [("above it", amount(25_000_001))]),
     Rule.LIMIT_WINDOW: (
-        [("just full", spent(5), TIGHT), ("a day later", spent(6, pause_ms=DAY_MS // 4), TIGHT)],
-        [("one too many", spent(6), TIGHT), ("more than was sealed", more_than_sealed)],
+        [
+            ("just full", spent(5), TIGHT), ("a day later", spent(6, pause_ms=DAY_MS // 4), TIGHT),
+            ("a person at a client's limit", persons_limit(5), EACH),
+            ("another person besides", persons_limit(5, PIA), EACH),
+        ],
+        [
+            ("one too many", spent(6), TIGHT), ("more than was sealed", more_than_sealed),
+            ("a person above a client's limit", persons_limit(6), EACH),
+        ],
     ),
     Rule.LIMIT_FEES: (
         [("within the budget", fees(2, 500), FEW_FEES)],

@@ -340,7 +340,7 @@ def test_a_client_gets_a_new_key_and_the_old_one_pays_no_more(world: World) -> N
 
 
 def test_a_key_may_lose_a_scope_and_get_it_back(world: World) -> None:
-    before = world.payments.standing.client(PAYER).keys
+    before = world.payments.standing.client_of(PAY_KEY, Permission.PAYOUTS_CREATE)[0].keys
     for scopes in ((Permission.PAYOUTS_CANCEL,), before[0].scopes):
         propose(world, "roster", with_client_keys(world, {PAYER: (replace(before[0], scopes=scopes),)}))
         world.pass_by(DELAY_MS)
@@ -351,7 +351,7 @@ def test_a_key_may_lose_a_scope_and_get_it_back(world: World) -> None:
 @pytest.mark.parametrize("wrong", ["the payer's key", "the payer's name"])
 def test_a_key_never_changes_its_client(world: World, wrong: str) -> None:
     """With it what one client signed would be another's: its limits and custodians would no longer count."""
-    mine = world.payments.standing.client(PAYER).keys[0]
+    mine = world.payments.standing.client_of(PAY_KEY, Permission.PAYOUTS_CREATE)[0].keys[0]
     moved = replace(mine, id=KeyId("ak_" + "m" * 26)) if wrong == "the payer's key" else replace(
         mine, public_key=bytes(world.keys.checkpoint.verify_key)
     )

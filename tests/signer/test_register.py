@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rules.cases import SMALL, Run
+from tests.rules.cases import OLD_MS, SMALL, Run
 from tests.signer.entries import kinds
 from tests.signer.world import (
+    ADA,
     DECLARE_KEY,
     DECLARER,
     ORGANISATION,
+    OTTO,
     PAY_KEY,
+    PIA,
     AskRefused,
     Keys,
     World,
@@ -116,7 +119,7 @@ def test_nobody_moves_a_beneficiary_that_another_client_declared(tmp_path: Path)
     own = version(world, record, 2, payee("moved"))
     path = f"/v1/beneficiaries/{record.beneficiary}/destinations"
     (row,) = rows(world, Ask.DESTINATIONS, world.request(path, parse_object(own.body), "x", keys.checkpoint, key.id))
-    assert refused(row, "destination-known", "isn't a beneficiary that this client declared")
+    assert refused(row, "destination-known", "isn't a beneficiary that cl_")
     assert set(rows(world, Ask.DESTINATIONS, own)[0]) == {"digest"}
 
 
@@ -124,7 +127,7 @@ def test_nobody_declares_a_version_of_what_was_never_declared(world: World) -> N
     record = world.beneficiary()
     unknown = replace(record, beneficiary=beneficiary_id(ORGANISATION, DECLARER, IdempotencyKey("never")))
     (row,) = rows(world, Ask.DESTINATIONS, version(world, unknown, 2, payee("x")))
-    assert refused(row, "destination-known", "isn't a beneficiary that this client declared")
+    assert refused(row, "destination-known", "isn't a beneficiary that cl_")
 
 
 def test_many_are_kept_in_entries_that_can_hold_them_and_survive_a_restart(world: World) -> None:
@@ -175,6 +178,28 @@ def test_two_payouts_of_one_debt_at_once_are_the_first(world: World) -> None:
     )
     assert set(first) == {"payout"}
     assert refused(second, "debt-once", "'trip' is asked for twice")
+
+
+def test_what_a_person_asks_for_counts_as_theirs_and_survives_a_restart(world: World) -> None:
+    record = world.declared_by(PIA)
+    world.pass_by(OLD_MS)
+    payout = world.intent_of(OTTO, record, SMALL)
+    run = Run(world, [5_000], person=OTTO).sealed()
+    world.notary.agree()
+    world.restart()
+    known = world.payments.intents[payout]
+    assert (known.key, known.intent.client) == (OTTO.id, OTTO.id)
+    assert world.payments.destinations[known.intent.destination_digest].declared_by == PIA.id
+    assert (world.payments.runs[run.id].key, world.payments.runs[run.id].client) == (OTTO.id, OTTO.id)
+    assert world.sign([payout], approvals=[world.approved(payout, ADA)])
+    assert (world.payments.paid[payout].client, world.payments.paid[payout].key) == (OTTO.id, OTTO.id)
+
+
+def test_a_person_and_a_client_under_one_key_are_two_payouts(world: World) -> None:
+    record = world.cooled()
+    by_client, by_person = world.intent(record, SMALL, key="own"), world.intent_of(OTTO, record, SMALL)
+    assert by_client != by_person
+    assert set(world.payments.intents) == {by_client, by_person}
 
 
 def test_what_was_paid_in_a_run_isnt_asked_for_again_alone(world: World) -> None:

@@ -5,9 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rules.cases import LARGE, MIDDLE, SMALL, Run, old, small
+from tests.rules.cases import LARGE, MIDDLE, OLD_MS, SMALL, Run, old, small
 from tests.signer.entries import kinds
-from tests.signer.world import ADA, BEN, CLEO, EVE, ORGANISATION, PAYER, AskRefused, World, limit, policy_document
+from tests.signer.world import (
+    ADA,
+    BEN,
+    CLEO,
+    EVE,
+    ORGANISATION,
+    OTTO,
+    PAYER,
+    PIA,
+    AskRefused,
+    World,
+    limit,
+    policy_document,
+)
 
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.formats import simulated
@@ -59,6 +72,23 @@ def test_a_request_shows_the_payout_and_its_destination_in_full(world: World) ->
         "policy": standing.policy_hash, "roster": standing.roster_hash,
         "ticket": requested_ticket(world, payout), "type": APPROVAL_REQUEST_TYPE,
     }
+
+
+def test_a_request_of_a_persons_names_whose_approval_wont_count(world: World) -> None:
+    record = world.declared_by(PIA)
+    world.pass_by(OLD_MS)
+    shown = requested(world, world.intent_of(OTTO, record, SMALL))
+    assert (shown["client"], shown["excluded"]) == (OTTO.id, [OTTO.id, PIA.id])
+    assert (shown["approvals"], shown["groups"]) == (1, 1)
+
+
+def test_a_request_for_people_is_made_where_the_tier_asks_nobody_if_it_is_wanted(world: World) -> None:
+    run, payout = Run(world, [5_000]).sealed().id, small(world)
+    for subject in (run, payout):
+        assert world.ask(Ask.REQUEST, subject=subject) == {"approvals": 0, "groups": 0}
+        assert world.ask(Ask.REQUEST, subject=subject, needs_people=False) == {"approvals": 0, "groups": 0}
+        answer = world.ask(Ask.REQUEST, subject=subject, needs_people=True)
+        assert (answer["approvals"], answer["groups"]) == (1, 1)
 
 
 def requested_ticket(world: World, subject: str) -> str:

@@ -34,6 +34,7 @@ from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.request import INTENT_TYPE, Evidence, PersonEvidence
 from strongroom.protocol.roster import (
     Credential,
     CredentialClass,
@@ -138,7 +139,9 @@ CLEO = human("c", Role.OFFICER, groups=("officers",))
 DAN = human("d", Role.OFFICER, groups=("officers",))
 EVE = human("e", Role.APPROVER, groups=("treasury", "operations"))
 TESS = human("t", Role.APPROVER, groups=("operations",), classes=(CredentialClass.TERMINAL,))
-PEOPLE = (ADA, BEN, CLEO, DAN, EVE, TESS)
+OTTO = human("o", Role.OPERATOR, groups=())
+PIA = human("p", Role.OPERATOR, Role.APPROVER, groups=("treasury", "operations"))
+PEOPLE = (ADA, BEN, CLEO, DAN, EVE, TESS, OTTO, PIA)
 
 
 def roster(custodians: Sequence[PersonId] = (EVE.id,), version: int = 1, previous: str | None = None) -> Roster:
@@ -336,13 +339,13 @@ class World:
         assert row == {"digest": destination_digest(record.encode())}, row
         return record
 
-    def take(self, ask: Ask, evidence: Sequence[ClientEvidence]) -> None:
+    def take(self, ask: Ask, evidence: Sequence[Evidence]) -> None:
         """Raises: AskRefused for the first that is refused."""
         for row in self.ask(ask, evidence=[each.document() for each in evidence]):
             if "refused" in row:
                 raise AskRefused(row["refused"]["rule"], row["refused"]["reason"])
 
-    def take_run(self, evidence: ClientEvidence) -> None:
+    def take_run(self, evidence: Evidence) -> None:
         self.ask(Ask.RUN, evidence=evidence.document())
 
     def next_version(self, before: DestinationRecord, address: str) -> DestinationRecord:
@@ -383,6 +386,30 @@ class World:
         return self.request("/v1/payouts", body, key, self.keys.payer, PAY_KEY, **how)
 
     # What people sign.
+
+    def person_request(
+        self, person: Human, path: str, body: Any, key: str, age_ms: int = 0, asserted_by: Human | None = None,
+        wrong: dict[str, Any] | None = None,
+    ) -> PersonEvidence:
+        """What this person asks for at the station; `wrong` are other fields of the record."""
+        record = encode({
+            "body": body, "created_ms": self.times.wall_ms - age_ms, "deployment": self.book.deployment,
+            "idempotency_key": key, "organisation": ORGANISATION, "path": path, "person": person.id,
+            "type": INTENT_TYPE,
+        } | (wrong or {}))
+        return PersonEvidence(record, (asserted_by or person).asserts(record, INTENT_TYPE))
+
+    def intent_of(self, person: Human, to: DestinationRecord, minor: int, key: str = "own", **how: Any) -> str:
+        """A payout that this person asks for, registered; its id. Raises: AskRefused."""
+        self.take(Ask.INTENTS, [self.person_request(person, "/v1/payouts", self.payout_body(to, minor), key, **how)])
+        return payout_id(ORGANISATION, person.id, IdempotencyKey(key))
+
+    def declared_by(self, person: Human, address: str = "", key: str = "own") -> DestinationRecord:
+        """A destination that this person declares, registered."""
+        body = {"name": "Payee", "destination": {"network": simulated.NETWORK, "address": address or payee(key)}}
+        self.take(Ask.DESTINATIONS, [self.person_request(person, "/v1/beneficiaries", body, key)])
+        beneficiary = beneficiary_id(ORGANISATION, person.id, IdempotencyKey(key))
+        return read_beneficiary(Fields(body), ORGANISATION, beneficiary)
 
     def approved(self, subject: str, *people: Human) -> dict[str, JsonValue]:
         """The signer's own request for a payout or run, with the assertions of these people."""

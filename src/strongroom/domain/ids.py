@@ -19,6 +19,11 @@ RunId = NewType("RunId", str)
 DestinationDigest = NewType("DestinationDigest", str)
 IdempotencyKey = NewType("IdempotencyKey", str)
 
+Maker = ClientId | PersonId
+"""Who asks for something: a client, or a person in the place of one."""
+MakerKey = KeyId | PersonId
+"""By what a maker asks: a client's key, or all credentials of a person together."""
+
 ID_BODY_LENGTH: Final = 26
 IDEMPOTENCY_KEY_MAXIMUM: Final = 255
 
@@ -51,6 +56,10 @@ parse_person_id = _parser(PersonId, "pe_")
 parse_beneficiary_id = _parser(BeneficiaryId, "ben_")
 parse_payout_id = _parser(PayoutId, "po_")
 parse_run_id = _parser(RunId, "run_")
+
+
+def is_person(maker: str) -> bool:
+    return maker.startswith("pe_")
 
 
 def parse_destination_digest(text: str) -> DestinationDigest:

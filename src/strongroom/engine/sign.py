@@ -159,7 +159,7 @@ async def _drop(
     """Nothing was signed. Those that the rule is about wait; the others are planned again without them."""
     named = _meant(payouts, refused)
     again = {each.subject: each for each in named}.values() if refused.rule in _AGAIN else ()
-    answers = [await ask_people(bench, payout) for payout in again]
+    answers = [await ask_people(bench, payout, needs_people=True) for payout in again]
     asked_in_vain = next((answer for answer in answers if isinstance(answer, RefusedAnswer)), None)
     now = bench.clock()
     async with bench.connection.transaction():

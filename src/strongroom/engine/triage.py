@@ -45,9 +45,14 @@ async def collect(bench: Bench) -> bool:
     return moved
 
 
-async def ask_people(bench: Bench, payout: DuePayout) -> JsonValue | RefusedAnswer:
-    """The signer's answer to who is needed; a request that it made is kept for the people to see."""
+async def ask_people(bench: Bench, payout: DuePayout, needs_people: bool = False) -> JsonValue | RefusedAnswer:
+    """The signer's answer to who is needed; a request that it made is kept for the people to see.
+
+    An item may need people when its run needs none; that is known by a refusal, and then `needs_people`.
+    """
     body: dict[str, JsonValue] = {"organisation": payout.organisation, "subject": payout.subject}
+    if needs_people:
+        body["needs_people"] = True
     answer = await bench.signer.ask(Ask.REQUEST, body)
     if isinstance(answer, RefusedAnswer) or not Fields(answer).has("request"):
         return answer

@@ -16,7 +16,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.ids import IdempotencyKey, IdError, KeyId, parse_idempotency_key
+from strongroom.domain.ids import IdempotencyKey, IdError, MakerKey, parse_idempotency_key
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import CanonicalError, JsonValue, canonical_digest, parse_object
 from strongroom.protocol.http_signature import SignatureError, content_digest, read_keyed_base
@@ -59,10 +59,17 @@ class ClientEvidence:
         """As it stands in frames between processes."""
         return [b64encode(part).decode() for part in (self.base, self.signature, self.body)]
 
+    def verify(self, public_key: bytes) -> None:
+        """That the holder of `public_key` signed it. Raises: SignatureError."""
+        try:
+            VerifyKey(public_key).verify(self.base, self.signature)
+        except (BadSignatureError, ValueError) as fault:
+            raise SignatureError("the signature isn't that of this request by this key") from fault
+
 
 @dataclass(frozen=True, slots=True)
-class ClientRequest:
-    """A request whose body is the one that its base names; its signature isn't verified yet.
+class Request:
+    """What was asked for with this body; that `key_id` signed it isn't verified yet.
 
     `object` is the id in its path, empty if there is none. `digest` is what a later request of the same key must
     share to be the same request: the hash of method, path and content digest, in hex.
@@ -70,49 +77,45 @@ class ClientRequest:
 
     ask: Ask
     object: str
-    key_id: KeyId
+    key_id: MakerKey
     created: Instant
     idempotency_key: IdempotencyKey
     digest: str
-    evidence: ClientEvidence
-
-    def verify(self, public_key: bytes) -> None:
-        """That the holder of `public_key` signed it. Raises: SignatureError."""
-        try:
-            VerifyKey(public_key).verify(self.evidence.base, self.evidence.signature)
-        except (BadSignatureError, ValueError) as fault:
-            raise SignatureError("the signature isn't that of this request by this key") from fault
+    body: bytes
 
     def fields(self) -> Fields:
         """The body, strictly parsed. Raises: DocumentError."""
         try:
-            return Fields(parse_object(self.evidence.body))
+            return Fields(parse_object(self.body))
         except CanonicalError as fault:
             raise DocumentError(fault.field, fault.reason) from fault
 
 
-def read_client_request(evidence: ClientEvidence, deployment: str) -> ClientRequest:
+def read_client_request(evidence: ClientEvidence, deployment: str) -> Request:
     """Raises: SignatureError if it isn't a request that this deployment's API would have taken."""
     base = read_keyed_base(evidence.base, deployment)
     if (base.method, base.query, base.content_type) != ("POST", "?", JSON_TYPE):
         raise SignatureError(f"must be a POST of {JSON_TYPE} without a query")
     if base.content_digest != content_digest(evidence.body):
         raise SignatureError("Content-Digest isn't the SHA-256 of this body")
-    found = ((ask, match) for ask, path in _PATHS.items() if (match := path.fullmatch(base.path)))
-    ask, match = next(found, (None, None))
-    if ask is None or match is None:
-        raise SignatureError(f"{base.path} isn't a path that moves money")
     try:
         key = parse_idempotency_key(base.idempotency_key)
     except IdError as fault:
         raise SignatureError(f"Idempotency-Key {fault}") from fault
-    digest = canonical_digest([base.method, base.path, base.content_digest]).hex()
-    return ClientRequest(
-        ask, match[1] if match.groups() else "", base.key_id, base.created, key, digest, evidence
-    )
+    return request_of(base.path, base.key_id, base.created, key, evidence.body)
 
 
-def take_evidence(value: object, field: str) -> ClientEvidence:
+def request_of(path: str, key_id: MakerKey, created: Instant, key: IdempotencyKey, body: bytes) -> Request:
+    """What a POST of this body to this literal path asks for. Raises: SignatureError."""
+    found = ((ask, match) for ask, pattern in _PATHS.items() if (match := pattern.fullmatch(path)))
+    ask, match = next(found, (None, None))
+    if ask is None or match is None:
+        raise SignatureError(f"{path} isn't a path that moves money")
+    digest = canonical_digest(["POST", path, content_digest(body)]).hex()
+    return Request(ask, match[1] if match.groups() else "", key_id, created, key, digest, body)
+
+
+def take_client_evidence(value: object, field: str) -> ClientEvidence:
     """Evidence as `ClientEvidence.document` writes it. Raises: DocumentError."""
     if not isinstance(value, list) or len(value) != 3:
         raise DocumentError(field, "must be a list of base, signature and body")

@@ -13,7 +13,7 @@ from strongroom.domain.ids import OrganisationId, parse_organisation_id
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.protocol.approval import PersonAssertion, assertion_document, take_assertions
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
-from strongroom.protocol.client_request import ClientEvidence, take_base64, take_evidence
+from strongroom.protocol.client_request import ClientEvidence, take_base64, take_client_evidence
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.genesis import Genesis
 from strongroom.protocol.guard_wire import open_frame
@@ -86,7 +86,7 @@ def take_given(fields: Fields) -> ByPeople | ByWatch | ClientEvidence:
     """`record` and `assertions`, or `evidence`, or `frame`. Raises: DocumentError."""
     names = fields.names()
     if "evidence" in names:
-        return take_evidence(fields.take("evidence"), fields.path("evidence"))
+        return take_client_evidence(fields.take("evidence"), fields.path("evidence"))
     if "frame" in names:
         return ByWatch(take_base64(fields.take("frame"), fields.path("frame")))
     record = take_base64(fields.take("record"), fields.path("record"))

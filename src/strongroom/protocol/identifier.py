@@ -7,22 +7,22 @@ the kinds of ids apart.
 import hashlib
 from typing import Final
 
-from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, OrganisationId, PayoutId, RunId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, Maker, OrganisationId, PayoutId, RunId
 from strongroom.protocol.canonical import encode_text
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS: Final = tuple(first + second for first in _LETTERS for second in _LETTERS)
 
 
-def payout_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> PayoutId:
+def payout_id(organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> PayoutId:
     return PayoutId("po_" + _derived("strongroom/payout-id/v1", organisation, client, key))
 
 
-def beneficiary_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> BeneficiaryId:
+def beneficiary_id(organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> BeneficiaryId:
     return BeneficiaryId("ben_" + _derived("strongroom/beneficiary-id/v1", organisation, client, key))
 
 
-def run_id(organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> RunId:
+def run_id(organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> RunId:
     return RunId("run_" + _derived("strongroom/run-id/v1", organisation, client, key))
 
 

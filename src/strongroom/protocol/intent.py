@@ -12,9 +12,9 @@ from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import (
     BeneficiaryId,
-    ClientId,
     DestinationDigest,
     IdempotencyKey,
+    Maker,
     OrganisationId,
     PayoutId,
     RunId,
@@ -40,10 +40,10 @@ VERSION_MAXIMUM: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PayoutIntent:
-    """One payout as a client signed it; for an item of a run, `run` and `run_index` say where it stands."""
+    """One payout as its maker signed it; for an item of a run, `run` and `run_index` say where it stands."""
 
     id: PayoutId
-    client: ClientId
+    client: Maker
     beneficiary: BeneficiaryId
     destination_digest: DestinationDigest
     amount: Amount
@@ -55,14 +55,14 @@ class PayoutIntent:
     run_index: int | None = None
 
 
-def read_payout(fields: Fields, organisation: OrganisationId, client: ClientId, key: IdempotencyKey) -> PayoutIntent:
+def read_payout(fields: Fields, organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> PayoutIntent:
     """Of the body of `POST /v1/payouts`. Raises: DocumentError."""
     intent = _payout(fields, payout_id(organisation, client, key), client)
     fields.close()
     return intent
 
 
-def read_run_item(leaf: bytes, organisation: OrganisationId, client: ClientId) -> PayoutIntent:
+def read_run_item(leaf: bytes, organisation: OrganisationId, client: Maker) -> PayoutIntent:
     """Of a leaf of a run's tree (`run_tree.item_leaf`). Raises: DocumentError."""
     try:
         fields = Fields(parse_object(leaf))
@@ -126,7 +126,7 @@ def read_destination(fields: Fields, versions: Sequence[DestinationRecord]) -> D
 
 
 def _payout(
-    fields: Fields, payout: PayoutId, client: ClientId, run: RunId | None = None, index: int | None = None
+    fields: Fields, payout: PayoutId, client: Maker, run: RunId | None = None, index: int | None = None
 ) -> PayoutIntent:
     for name in _LET_BY:
         if fields.has(name):

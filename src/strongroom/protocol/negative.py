@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import OrganisationId, PersonId, parse_idempotency_key, parse_organisation_id
+from strongroom.domain.ids import KeyId, OrganisationId, PersonId, parse_idempotency_key, parse_organisation_id
 from strongroom.domain.instant import DAY_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.approval import PersonAssertion, hear
@@ -179,10 +179,10 @@ def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) 
         request = read_client_request(evidence, deployment)
         if request.ask not in (Ask.CANCEL_PAYOUT, Ask.CANCEL_RUN):
             raise InstructionError("a client's request here can only cancel")
-        found = standing.client_of(request.key_id, Permission.PAYOUTS_CANCEL)
+        found = standing.client_of(KeyId(request.key_id), Permission.PAYOUTS_CANCEL)
         if found is None:
             raise InstructionError(f"the key {request.key_id} may not cancel")
-        request.verify(found[1])
+        evidence.verify(found[1])
     except SignatureError as fault:
         raise InstructionError(str(fault)) from fault
     fields = request.fields()

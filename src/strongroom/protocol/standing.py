@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import ClientId, KeyId, OrganisationId, PersonId
+from strongroom.domain.ids import ClientId, KeyId, MakerKey, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.domain.policy import POLICY_TYPE, Policy, parse_policy
@@ -20,6 +20,8 @@ SUSPENSION_MS: Final = 72 * HOUR_MS
 """A suspension lapses after this; making it last is a roster change."""
 PROPOSER_BARRED_MS: Final = 7 * DAY_MS
 WHOLE: Final = "organisation"
+_ASKS: Final = {Permission.PAYOUTS_CREATE: Role.OPERATOR, Permission.BENEFICIARIES_CREATE: Role.OPERATOR}
+"""The role in which a person may ask for what a client's key needs a scope for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,6 @@ class Standing:
     def person(self, person: PersonId) -> Person | None:
         return next((each for each in self.roster.people if each.id == person), None)
 
-    def client(self, client: ClientId) -> RosterClient | None:
-        return next((each for each in self.roster.clients if each.id == client), None)
-
     def client_of(self, key: KeyId, scope: Permission) -> tuple[RosterClient, bytes] | None:
         """The client and public key behind a key that may ask for `scope`, None if revoked or without it."""
         for client in self.roster.clients:
@@ -77,6 +76,13 @@ class Standing:
                 if each.id == key and scope in each.scopes and key not in self.revoked:
                     return client, each.public_key
         return None
+
+    def may_ask(self, key: MakerKey, scope: Permission, now: Instant) -> bool:
+        """Whether a client's key has the scope, or a person the role for it, and isn't revoked or suspended."""
+        person = self.person(PersonId(key))
+        if person is None:
+            return self.client_of(KeyId(key), scope) is not None
+        return _ASKS.get(scope) in person.roles and not self.is_suspended(person.id, now)
 
     def credential(self, person: PersonId, credential: bytes) -> Credential | None:
         found = self.person(person)

@@ -1,14 +1,14 @@
 """Whether enough people, and the right ones, approved what is to be signed.
 
-Counts people, never credentials or assertions. Who can reach the client's key, and who named the destination, doesn't
-count for it: a client's payout is made by the client, and its custodians speak for it. What doesn't count is left out,
-and refuses nothing by itself, so that nobody spoils what enough others approved.
+Counts people, never credentials or assertions. Who asked for it or named the destination doesn't count for it, and
+neither does a custodian of a client that did: its custodians speak for it. What doesn't count is left out, and
+refuses nothing by itself, so that nobody spoils what enough others approved.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from strongroom.domain.ids import PersonId
+from strongroom.domain.ids import Maker, PersonId, is_person
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import Tier
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, Heard, PersonAssertion, hear
@@ -105,10 +105,11 @@ def _independent(payments: Payments, weighed: Weighed, heard: list[Heard], clock
     return [each for each in heard if each.person not in barred and standing.may_approve(each.person, clock.at_least)]
 
 
-def excluded(payments: Payments, *makers: str) -> frozenset[PersonId]:
-    """Who speaks for one of these, and so never approves what they made."""
+def excluded(payments: Payments, *makers: Maker) -> frozenset[PersonId]:
+    """Who is or speaks for one of these, and so never approves what they made."""
     clients = payments.standing.roster.clients
-    return frozenset(person for each in clients if each.id in makers for person in each.custodians)
+    people = {PersonId(each) for each in makers if is_person(each)}
+    return frozenset(people.union(*(each.custodians for each in clients if each.id in makers)))
 
 
 def _are_enough(people: Sequence[Heard], tier: Tier) -> bool:

@@ -13,7 +13,16 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import InvariantError
-from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PayoutId
+from strongroom.domain.ids import (
+    BeneficiaryId,
+    ClientId,
+    DestinationDigest,
+    KeyId,
+    Maker,
+    MakerKey,
+    OrganisationId,
+    PayoutId,
+)
 from strongroom.domain.instant import DAY_MS, HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.policy import Counts, LimitScope
@@ -46,7 +55,7 @@ class KnownDestination:
 
     record: DestinationRecord
     digest: DestinationDigest
-    declared_by: ClientId
+    declared_by: Maker
     seen: Instant
 
 
@@ -55,15 +64,15 @@ class KnownIntent:
     """The first request for a payout, and the key that signed it; `digest` is of its method, path and content."""
 
     digest: str
-    key: KeyId
+    key: MakerKey
     intent: PayoutIntent
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
     digest: str
-    client: ClientId
-    key: KeyId
+    client: Maker
+    key: MakerKey
     seal: Seal
 
 
@@ -83,8 +92,8 @@ class Paid:
     """One payout as it was signed first; how it counted then is how it counts for ever."""
 
     payout: PayoutId
-    client: ClientId
-    key: KeyId
+    client: Maker
+    key: MakerKey
     beneficiary: BeneficiaryId
     asset: str
     amount: int
@@ -359,7 +368,7 @@ def _replace(payments: Payments, client: str, replaced: str | None, payout: str)
         payments.replaced[client, replaced] = payout
 
 
-def intent_row(digest: str, key: KeyId, intent: PayoutIntent) -> list[JsonValue]:
+def intent_row(digest: str, key: MakerKey, intent: PayoutIntent) -> list[JsonValue]:
     times = ("" if each is None else str(each) for each in (intent.not_before, intent.expires_at))
     return [
         digest, key, intent.id, intent.client, intent.beneficiary, intent.destination_digest, intent.amount.asset,

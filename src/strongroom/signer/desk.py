@@ -14,9 +14,10 @@ from strongroom.domain.ids import OrganisationId, parse_organisation_id
 from strongroom.formats import simulated
 from strongroom.protocol.approval import take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue
-from strongroom.protocol.client_request import ClientEvidence, take_base64, take_evidence
+from strongroom.protocol.client_request import take_base64, take_client_evidence
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.negative import INSTRUCTION_FAULTS, check_client
+from strongroom.protocol.request import Evidence, take_evidence
 from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer, read_ask, write_answer
 from strongroom.signer.approvals import Given
 from strongroom.signer.book import Payments
@@ -98,12 +99,13 @@ class Desk:
 
     def _request(self, fields: Fields) -> JsonValue:
         payments, subject = self._payments(fields), fields.text("subject")
+        needs_people = fields.has("needs_people") and fields.flag("needs_people")
         fields.close()
-        return make_request(self._notary, payments, subject, self._random)
+        return make_request(self._notary, payments, subject, self._random, needs_people)
 
     def _cancel(self, fields: Fields) -> JsonValue:
         """A client's own, as it would give it to guard."""
-        payments, evidence = self._payments(fields), take_evidence(fields.take("evidence"), "evidence")
+        payments, evidence = self._payments(fields), take_client_evidence(fields.take("evidence"), "evidence")
         fields.close()
         try:
             instruction = check_client(evidence, payments.standing, self._notary.book.deployment)
@@ -173,7 +175,7 @@ class Desk:
         return payments
 
 
-def _evidence(fields: Fields) -> list[ClientEvidence]:
+def _evidence(fields: Fields) -> list[Evidence]:
     values = fields.take("evidence")
     fields.close()
     if not isinstance(values, list) or not 1 <= len(values) <= ITEMS_MAXIMUM:

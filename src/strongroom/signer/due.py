@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import KeyId, PayoutId
+from strongroom.domain.ids import MakerKey, PayoutId
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.intent import PayoutIntent, read_run_item
@@ -35,7 +35,7 @@ class Due:
     """
 
     intent: PayoutIntent
-    key: KeyId
+    key: MakerKey
     subject: str
     destination: KnownDestination | None
     before: Paid | None
@@ -74,8 +74,8 @@ def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
     found = _run_item(payments, item) if item.run else _single(payments, item.payout)
     intent = found.intent
     keys = {found.key} if found.before is None else {found.key, found.before.key}
-    if any(payments.standing.client_of(key, Permission.PAYOUTS_CREATE) is None for key in keys):
-        refuse(Rule.INTENT_SCOPE, f"{intent.id}: the key that asked for it may not pay any more")
+    if not all(payments.standing.may_ask(key, Permission.PAYOUTS_CREATE, clock.at_least) for key in keys):
+        refuse(Rule.INTENT_SCOPE, f"{intent.id}: who asked for it may not pay any more")
     if found.before is not None:
         return found
     if intent.id in payments.dead or found.subject in payments.dead:

@@ -7,12 +7,12 @@ all earlier ones. Statements of the signer (requests, receipts) don't pass here:
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from strongroom.domain.beneficiary import DestinationClass
-from strongroom.domain.ids import OrganisationId
+from strongroom.domain.ids import OrganisationId, is_person
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
 from strongroom.protocol.canonical import JsonValue
@@ -138,7 +138,8 @@ def _check_once(payments: Payments, asked: Asked, transaction: ChainTransaction,
 
 
 def weigh(payments: Payments, dues: Sequence[Due], clock: Reading) -> list[Weighed]:
-    """Worth and tier of each: by the largest of amount, run, and the day's sum to one address; risk raises it."""
+    """Worth and tier of each: by the largest of amount, run, and the day's sum to one address. Risk raises it, and a
+    person who asked for it or named its destination."""
     policy, tiers = payments.standing.policy, payments.standing.policy.tiers
     weighed: list[Weighed] = []
     to_place: dict[Hashable, int] = {}
@@ -160,8 +161,15 @@ def weigh(payments: Payments, dues: Sequence[Due], clock: Reading) -> list[Weigh
         is_young = clock.at_least - known.seen < policy.young_for_ms
         if is_young and reference_minor > policy.risk_above_reference_minor:
             index = min(index + 1, len(tiers) - 1)
-        weighed.append(Weighed(due, known, reference_minor, tiers[index]))
+        is_persons = is_person(due.intent.client) or is_person(known.declared_by)
+        tier = with_people(tiers[index]) if is_persons else tiers[index]
+        weighed.append(Weighed(due, known, reference_minor, tier))
     return weighed
+
+
+def with_people(tier: Tier) -> Tier:
+    """One approver at least: nobody pays alone what he asked for, or where he named."""
+    return replace(tier, approvals=max(1, tier.approvals), groups=max(1, tier.groups))
 
 
 def tier_of_run(payments: Payments, run: str) -> Tier:
@@ -170,7 +178,7 @@ def tier_of_run(payments: Payments, run: str) -> Tier:
     tier = next((each for each in payments.standing.policy.tiers if worth <= each.up_to_reference_minor), None)
     if tier is None:
         refuse(Rule.LIMIT_TIER, f"{run}: {worth} is above the last tier")
-    return tier
+    return with_people(tier) if is_person(payments.runs[run].client) else tier
 
 
 def _reference_minor(policy: Policy, due: Due, network: str) -> int:

@@ -1,4 +1,4 @@
-"""Takes what clients signed into the journal: destinations, payouts, runs. Each is verified here, for itself.
+"""Takes what was signed into the journal: destinations, payouts, runs. Each is verified here, for itself.
 
 Answers row by row, so that one bad row doesn't fail the others. The same request again is answered as the first was;
 another one for the same payout is refused for ever.
@@ -8,17 +8,19 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.ids import BeneficiaryId, ClientId, IdError, RunId
+from strongroom.domain.ids import BeneficiaryId, Maker, RunId
 from strongroom.domain.instant import MINUTE_MS
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
-from strongroom.protocol.client_request import Ask, ClientEvidence, ClientRequest, read_client_request
+from strongroom.protocol.client_request import Ask, Request
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.entry import Kind, Reading
 from strongroom.protocol.http_signature import SignatureError
 from strongroom.protocol.identifier import beneficiary_id, run_id
 from strongroom.protocol.intent import PayoutIntent, read_beneficiary, read_destination, read_payout, read_seal
+from strongroom.protocol.request import Evidence, maker_of, read_request
 from strongroom.protocol.run_tree import Seal, SealError, check_seal, item_leaf, run_root
+from strongroom.protocol.webauthn import WebauthnError
 from strongroom.signer.book import Payments, intent_row
 from strongroom.signer.due import check_debt, debts_of
 from strongroom.signer.notary import Notary
@@ -35,15 +37,15 @@ _SCOPES = {
 Row = dict[str, JsonValue]
 
 
-def register_destinations(notary: Notary, payments: Payments, evidence: list[ClientEvidence]) -> list[Row]:
+def register_destinations(notary: Notary, payments: Payments, evidence: list[Evidence]) -> list[Row]:
     """Declared destinations; first seen is now. A row: `digest`, or the refusal."""
     clock = notary.reading()
-    new: dict[str, tuple[bytes, ClientId]] = {}
+    new: dict[str, tuple[bytes, Maker]] = {}
     changed: set[str] = set()
 
-    def take(each: ClientEvidence) -> Row:
-        request, client = _verified(payments, each, notary.book.deployment, clock, Ask.BENEFICIARY, Ask.DESTINATION)
-        record = _destination(payments, request, client)
+    def take(each: Evidence) -> Row:
+        request, maker = _verified(notary, payments, each, clock, Ask.BENEFICIARY, Ask.DESTINATION)
+        record = _destination(payments, request, maker)
         raw = record.encode()
         digest = destination_digest(raw)
         if digest not in payments.destinations and digest not in new:
@@ -51,24 +53,24 @@ def register_destinations(notary: Notary, payments: Payments, evidence: list[Cli
             if record.beneficiary in changed or record.version != len(versions) + 1:
                 refuse(Rule.DESTINATION_KNOWN, f"{record.beneficiary} has another version {record.version} already")
             changed.add(record.beneficiary)
-            new[digest] = (raw, client)
+            new[digest] = (raw, maker)
         return {"digest": digest}
 
     rows = [_row(take, each) for each in evidence]
-    kept: list[JsonValue] = [[b64encode(raw).decode(), client] for raw, client in new.values()]
+    kept: list[JsonValue] = [[b64encode(raw).decode(), maker] for raw, maker in new.values()]
     _keep(notary, payments, Kind.DESTINATIONS, kept, clock)
     return rows
 
 
-def register_intents(notary: Notary, payments: Payments, evidence: list[ClientEvidence]) -> list[Row]:
+def register_intents(notary: Notary, payments: Payments, evidence: list[Evidence]) -> list[Row]:
     """Payouts of their own. A row: `payout`, or the refusal."""
     clock = notary.reading()
-    new: dict[str, tuple[ClientRequest, PayoutIntent]] = {}
+    new: dict[str, tuple[Request, PayoutIntent]] = {}
     debts: set[tuple[str, ...]] = set()
 
-    def take(each: ClientEvidence) -> Row:
-        request, client = _verified(payments, each, notary.book.deployment, clock, Ask.PAYOUT)
-        intent = read_payout(request.fields(), payments.standing.organisation, client, request.idempotency_key)
+    def take(each: Evidence) -> Row:
+        request, maker = _verified(notary, payments, each, clock, Ask.PAYOUT)
+        intent = read_payout(request.fields(), payments.standing.organisation, maker, request.idempotency_key)
         first = payments.intents.get(intent.id)
         digest = first.digest if first is not None else new[intent.id][0].digest if intent.id in new else None
         if digest is not None:
@@ -85,26 +87,26 @@ def register_intents(notary: Notary, payments: Payments, evidence: list[ClientEv
     return rows
 
 
-def register_run(notary: Notary, payments: Payments, evidence: ClientEvidence) -> Row:
+def register_run(notary: Notary, payments: Payments, evidence: Evidence) -> Row:
     """A sealed run, by the request that seals it: one call with all items, or the seal of one sent in parts."""
     clock = notary.reading()
-    request, client = _verified(payments, evidence, notary.book.deployment, clock, Ask.RUN, Ask.SEAL)
+    request, maker = _verified(notary, payments, evidence, clock, Ask.RUN, Ask.SEAL)
     organisation = payments.standing.organisation
     if request.ask is Ask.SEAL:
         run, seal = RunId(request.object), read_seal(request.fields())
     else:
-        run = run_id(organisation, client, request.idempotency_key)
+        run = run_id(organisation, maker, request.idempotency_key)
         seal = _seal_of_call(request, run)
     known = payments.runs.get(run)
     if known is not None:
-        if (known.client, known.seal) != (client, seal):
+        if (known.client, known.seal) != (maker, seal):
             refuse(Rule.INTENT_FIRST, f"{run} was sealed otherwise first")
         return {"run": run}
     totals: dict[str, JsonValue] = {asset: str(minor) for asset, minor in seal.totals.items()}
     notary.write(
         Kind.RUN,
         {
-            "client": client, "count": seal.count, "digest": request.digest, "key": request.key_id,
+            "client": maker, "count": seal.count, "digest": request.digest, "key": request.key_id,
             "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
         },
         clock,
@@ -123,23 +125,24 @@ def _keep(notary: Notary, payments: Payments, kind: Kind, rows: Sequence[JsonVal
 
 
 def _verified(
-    payments: Payments, evidence: ClientEvidence, deployment: str, clock: Reading, *asks: Ask
-) -> tuple[ClientRequest, ClientId]:
-    """A request that an enrolled key with the scope signed lately, and its client. Raises: Refused."""
+    notary: Notary, payments: Payments, evidence: Evidence, clock: Reading, *asks: Ask
+) -> tuple[Request, Maker]:
+    """A request that somebody signed lately who may ask so, and who it is. Raises: Refused."""
+    book, standing = notary.book, payments.standing
     try:
-        request = read_client_request(evidence, deployment)
+        request = read_request(evidence, book.deployment, standing.organisation)
         if request.ask not in asks:
             refuse(Rule.INTENT_SIGNED, f"a request to {request.ask.value} isn't one for this")
-        found = payments.standing.client_of(request.key_id, _SCOPES[request.ask])
-        if found is None:
-            refuse(Rule.INTENT_SCOPE, f"the key {request.key_id} isn't enrolled for this, or is revoked")
-        request.verify(found[1])
-    except (SignatureError, IdError) as fault:
+        scope, party = _SCOPES[request.ask], book.genesis.relying_party
+        maker = maker_of(evidence, request, scope, standing, party, clock.at_least)
+    except (SignatureError, WebauthnError, DocumentError) as fault:
         raise Refused(Rule.INTENT_SIGNED, str(fault)) from fault
+    if maker is None:
+        refuse(Rule.INTENT_SCOPE, f"{request.key_id} isn't enrolled for this, or is revoked or suspended")
     age_ms = clock.at_most - request.created
     if age_ms > payments.standing.policy.intent_maximum_age_ms or request.created > clock.wall + AHEAD_MAXIMUM_MS:
         refuse(Rule.INTENT_YOUNG, f"the request is {age_ms} ms old")
-    return request, found[0].id
+    return request, maker
 
 
 def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, ...]], clock: Reading) -> None:
@@ -158,21 +161,21 @@ def _check_new(payments: Payments, intent: PayoutIntent, debts: set[tuple[str, .
     debts.update(debts_of(intent, known))
 
 
-def _destination(payments: Payments, request: ClientRequest, client: ClientId) -> DestinationRecord:
+def _destination(payments: Payments, request: Request, maker: Maker) -> DestinationRecord:
     organisation = payments.standing.organisation
     if request.ask is Ask.BENEFICIARY:
         return read_beneficiary(
-            request.fields(), organisation, beneficiary_id(organisation, client, request.idempotency_key)
+            request.fields(), organisation, beneficiary_id(organisation, maker, request.idempotency_key)
         )
     versions = payments.versions.get(BeneficiaryId(request.object), [])
-    if not versions or versions[-1].declared_by != client:
-        refuse(Rule.DESTINATION_KNOWN, f"{request.object} isn't a beneficiary that this client declared")
+    if not versions or versions[-1].declared_by != maker:
+        refuse(Rule.DESTINATION_KNOWN, f"{request.object} isn't a beneficiary that {maker} declared")
     return read_destination(request.fields(), [each.record for each in versions])
 
 
-def _seal_of_call(request: ClientRequest, run: RunId) -> Seal:
+def _seal_of_call(request: Request, run: RunId) -> Seal:
     """The seal in a run of one call, which must say what its items say."""
-    body = parse_object(request.evidence.body)
+    body = parse_object(request.body)
     seal = read_seal(Fields(body.get("seal"), "seal"))
     items = body.get("items")
     leaves: list[bytes] = []
@@ -191,7 +194,7 @@ def _seal_of_call(request: ClientRequest, run: RunId) -> Seal:
     return seal
 
 
-def _row(take: Callable[[ClientEvidence], Row], evidence: ClientEvidence) -> Row:
+def _row(take: Callable[[Evidence], Row], evidence: Evidence) -> Row:
     try:
         return take(evidence)
     except Refused as fault:

@@ -5,7 +5,9 @@ Both are signed with the statement key, frozen or not: they move nothing. The re
 
 from base64 import b64encode
 
+from strongroom.domain.ids import Maker
 from strongroom.domain.instant import Instant
+from strongroom.domain.policy import Tier
 from strongroom.protocol.approval import (
     APPROVAL_REQUEST_TYPE,
     REQUEST_LIFE_MAXIMUM_MS,
@@ -18,24 +20,21 @@ from strongroom.protocol.signer_wire import RECEIPT_TYPE
 from strongroom.signer.approvals import excluded
 from strongroom.signer.book import Payments
 from strongroom.signer.due import Item, due_now
-from strongroom.signer.gate import tier_of_run, weigh
+from strongroom.signer.gate import tier_of_run, weigh, with_people
 from strongroom.signer.notary import Notary, Random
 from strongroom.signer.rules import Rule, refuse
 
 
-def make_request(notary: Notary, payments: Payments, subject: str, random: Random) -> dict[str, JsonValue]:
-    """A new request for a payout or run, if it needs people; an earlier ticket for it dies. Raises: Refused."""
+def make_request(
+    notary: Notary, payments: Payments, subject: str, random: Random, needs_people: bool = False
+) -> dict[str, JsonValue]:
+    """A new request for a payout or run, if it needs people; an earlier ticket for it dies.
+
+    `needs_people`, so that an item can have them which needs more than its run. Raises: Refused.
+    """
     clock, standing = notary.reading(), payments.standing
-    if subject in payments.runs:
-        shown, tier = _run_shown(payments, subject), tier_of_run(payments, subject)
-        makers = [payments.runs[subject].client]
-        if subject in payments.dead:
-            refuse(Rule.INTENT_ALIVE, f"{subject} was cancelled or declined")
-    else:
-        due = due_now(payments, Item(subject), clock)
-        (weighed,) = weigh(payments, [due], clock)
-        shown, tier = _payout_shown(payments, subject), weighed.tier
-        makers = [due.intent.client, weighed.destination.declared_by]
+    shown, tier, makers = _asked(payments, subject, clock)
+    tier = with_people(tier) if needs_people else tier
     if tier.approvals == 0:
         return {"approvals": 0, "groups": 0}
     expires = Instant(clock.at_most + REQUEST_LIFE_MAXIMUM_MS)
@@ -60,6 +59,17 @@ def make_request(notary: Notary, payments: Payments, subject: str, random: Rando
         "approvals": tier.approvals, "groups": tier.groups, "request": b64encode(raw).decode(),
         "signature": notary.statement(raw, APPROVAL_REQUEST_TYPE).hex(),
     }
+
+
+def _asked(payments: Payments, subject: str, clock: Reading) -> tuple[dict[str, JsonValue], Tier, list[Maker]]:
+    """What people see, how many are needed, and who made it and its destination. Raises: Refused."""
+    if subject not in payments.runs:
+        due = due_now(payments, Item(subject), clock)
+        (weighed,) = weigh(payments, [due], clock)
+        return _payout_shown(payments, subject), weighed.tier, [due.intent.client, weighed.destination.declared_by]
+    if subject in payments.dead:
+        refuse(Rule.INTENT_ALIVE, f"{subject} was cancelled or declined")
+    return _run_shown(payments, subject), tier_of_run(payments, subject), [payments.runs[subject].client]
 
 
 def make_receipt(notary: Notary, payments: Payments, subject: str) -> dict[str, JsonValue]:

@@ -23,9 +23,9 @@ class Rule(StrEnum):
     """It is one of the typed operations, with exactly what belongs to it; nothing else is ever signed."""
 
     INTENT_SIGNED = "intent-signed"
-    """The payout was asked for by a request that an enrolled key signed, for this deployment, on a literal path."""
+    """An enrolled key signed the request, or a person their record, for this deployment, on a literal path."""
     INTENT_SCOPE = "intent-scope"
-    """The key holds the scope that the request needs, and isn't revoked."""
+    """The key holds the scope that the request needs, or the person the role; not revoked, not suspended."""
     INTENT_YOUNG = "intent-young"
     """The request was young enough when the signer first saw it, and isn't from the future."""
     INTENT_FIRST = "intent-first"
@@ -53,9 +53,9 @@ class Rule(StrEnum):
     APPROVAL_SIGNED = "approval-signed"
     """What counts is a passkey's assertion over those bytes by a credential in the roster, with the person there."""
     APPROVAL_INDEPENDENT = "approval-independent"
-    """None that counts is by a custodian of the client, or by somebody suspended, barred or not an approver."""
+    """None that counts is by who made it or its destination, a custodian, or who is suspended, barred, no approver."""
     APPROVAL_ENOUGH = "approval-enough"
-    """As many different people as the tier asks, from as many different groups."""
+    """As many different people as the tier asks, from as many groups; one at least, if a person made or named it."""
     APPROVAL_TERMINAL = "approval-terminal"
     """Above a day's cap on what browsers alone release, one approval is by a terminal credential."""
 

@@ -18,6 +18,7 @@ from strongroom.domain.policy import Policy
 from strongroom.protocol.approval import ASSERTIONS_MAXIMUM
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.request import Evidence
 from strongroom.store.organisations import read_policies
 from strongroom.store.session import Session
 
@@ -50,7 +51,7 @@ class Unregistered:
 
     object: str
     organisation: OrganisationId
-    evidence: ClientEvidence
+    evidence: Evidence
     tries: int
 
 
@@ -251,8 +252,7 @@ async def newest_request(connection: Session, subject: str) -> StoredRequest | N
     """With as many assertions as the signer takes, one of each person first: nobody's many keys push others out."""
     row = await connection.fetchrow(
         "SELECT subject, request, request_hash, approvals FROM strongroom.approval_requests WHERE subject = $1 "
-        "ORDER BY id DESC LIMIT 1",
-        subject,
+        "ORDER BY id DESC LIMIT 1", subject,
     )
     if row is None:
         return None

@@ -1,0 +1,64 @@
+"""The engine hands on what people ask for as it does what clients do, and has items approved that need more than their
+run. The store has no evidence of people yet, so the first is shown with rows such as it would give."""
+
+import asyncio
+from pathlib import Path
+
+from tests.conftest import Database
+from tests.engine.road import Road, open_road
+from tests.rails.chain import Chain
+from tests.signer.world import ADA, CLEO, ORGANISATION, OTTO
+
+from strongroom.engine.intake import _in_batches
+from strongroom.protocol.destination_record import destination_digest
+from strongroom.protocol.signer_wire import Ask
+from strongroom.store.engine import Unregistered
+
+
+def test_a_persons_evidence_is_shown_to_the_signer_and_its_answer_kept(
+    tmp_path: Path, database: Database, chain: Chain
+) -> None:
+    async def go() -> None:
+        async with open_road(tmp_path, database, chain) as road:
+            world = road.world
+            record = await road.declare("payee")
+            await road.go()
+            body = world.payout_body(record, 20_000)
+            asked = {person.id: world.person_request(person, "/v1/payouts", body, "own") for person in (OTTO, CLEO)}
+            rows = [Unregistered(person, ORGANISATION, evidence, 0) for person, evidence in asked.items()]
+            assert await _in_batches(road.bench, Ask.INTENTS, rows)
+            assert destination_digest(record.encode()) in world.payments.destinations
+            assert [each.intent.client for each in world.payments.intents.values()] == [OTTO.id]
+            (kept,) = await road.fetch("SELECT object FROM strongroom.registrations WHERE object LIKE 'pe_%'")
+            (refused,) = await road.fetch("SELECT object, rule FROM strongroom.refusals")
+            assert (kept["object"], tuple(refused)) == (OTTO.id, (CLEO.id, "intent-scope"))
+
+    asyncio.run(go())
+
+
+def test_an_item_that_needs_people_when_its_run_doesnt_is_approved_and_paid(
+    tmp_path: Path, database: Database, chain: Chain
+) -> None:
+    """The day's sum to one address raises the item's tier, and the run's total doesn't say so."""
+
+    async def state(road: Road) -> str:
+        rows = await road.fetch("SELECT state FROM strongroom.payouts WHERE id = $1", road.payouts["run.0"])
+        return str(rows[0]["state"])
+
+    async def go() -> None:
+        async with open_road(tmp_path, database, chain) as road:
+            await road.pay("run.0", 20_000)
+            await road.go()
+            await road.begin_run("run", 1, 20_000)
+            await road.seal_run("run")
+            await road.go()
+            assert await state(road) == "awaiting_approval"
+            await road.approve("run", ADA)
+            chain.mine(1)
+            await road.go()
+            chain.mine(3)
+            await road.go()
+            assert await state(road) == "settled"
+            assert road.received() == {"run.0": [20_000, 20_000]}
+
+    asyncio.run(go())
