@@ -4,18 +4,21 @@ import base64
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.api.raw import exchange, head, read_answer, signed_bytes
-from tests.api.server import ApiProcess, Owner
+from tests.api.server import DEPLOYMENT, ApiProcess, Owner, api_process
 from tests.api.signer import JSON, Profile, Unsigned, content_digest, sign
 from tests.api.world import Organisation, create_world, declaration, fresh_id, fresh_key, payout, refused
 
 from strongroom.sdk.signing import Credentials
 from strongroom.sdk.signing import sign as sdk_sign
+from strongroom.store.postgres import Cluster
 
 BODY = b'{"name":"Ada Example","destination":{"network":"eip155:31337","address":"%s"}}'
 Bend = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
@@ -174,7 +177,12 @@ def test_a_request_without_a_signature_is_refused(world: Organisation, left_out:
     headers = sign(request, world.declarer.profile)
     kept = {name: value for name, value in headers.items()
             if name != left_out and not (left_out == "both" and name.startswith("Signature"))}
-    refused(world.declarer.send(request, kept), "signature_missing")
+    answer = world.declarer.send(request, kept)
+    refused(answer, "signature_missing")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="strongroom"'
+    components = sign(request, world.declarer.profile)["Signature-Input"].partition(";")[0]
+    asked = answer.headers["accept-signature"]
+    assert asked == f'{components};created;expires;keyid;alg="ed25519";tag="strongroom/1/{DEPLOYMENT}"'
     assert world.owner.counts() == before
 
 
@@ -356,6 +364,30 @@ def test_a_connection_is_kept_for_many_requests(world: Organisation) -> None:
             time.sleep(pause)
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_answer(connection).status == 200
+
+
+def test_connections_above_the_maximum_are_told_to_come_again(postgres_cluster: Cluster, tmp_path: Path) -> None:
+    alive = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+    with api_process(postgres_cluster, tmp_path, "api_full", connections_maximum=4) as (api, _), ExitStack() as kept:
+        host, port = api.authority.split(":")
+
+        def connect() -> socket.socket:
+            return kept.enter_context(socket.create_connection((host, int(port)), 10))
+
+        held: list[socket.socket] = []
+        for _ in range(100):  # the one that asked whether it is ready may not have gone yet
+            connection = connect()
+            connection.sendall(alive)
+            held += [connection] if read_answer(connection).status == 200 else []
+            if len(held) == 4:
+                break
+        answer = read_answer(connect())
+        assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+        held[0].sendall(alive)
+        assert read_answer(held[0]).status == 200  # who is in stays in
+        held[1].close()
+        assert any(api.ready() for _ in range(100))  # there is room again
 
 
 def test_a_slow_body_is_given_up(world: Organisation) -> None:

@@ -14,15 +14,25 @@ from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, RequestIds
 from strongroom.api.schemas import Health
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
+from strongroom.protocol.http_signature import KEYED_COMPONENTS, READ_COMPONENTS, TAG_PREFIX
 from strongroom.store.session import OUTAGES
 
 LOG = logging.getLogger("strongroom.api")
 
 _JSON: Final = b"application/json"
+UNAUTHORISED: Final = 401
 _TEXT: Final = b"text/plain; charset=utf-8"
 _FIXED: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 Headers = list[tuple[bytes, bytes]]
+
+
+def challenges(method: str, deployment: str) -> Headers:
+    """How to sign in, for a 401 (RFC 9110 §11.6.1), and what such a request has to sign (RFC 9421 §5.1)."""
+    components = READ_COMPONENTS if method == "GET" else KEYED_COMPONENTS
+    covered = " ".join(f'"{name}"' for name in components)
+    accepted = f'sig1=({covered});created;expires;keyid;alg="ed25519";tag="{TAG_PREFIX}{deployment}"'
+    return [(b"www-authenticate", b'Bearer realm="strongroom"'), (b"accept-signature", accepted.encode())]
 
 
 class App:
@@ -56,6 +66,8 @@ class App:
         try:
             reply = await self._gate.act(await self._gate.admit(scope, receive, standing))
         except RefusalError as refused:
+            if refused.refusal.row.status == UNAUTHORISED:
+                headers += challenges(scope["method"], self._service.deployment)
             return self._refused(refused.refusal, request_id, headers)
         except MethodNotAllowedError as other:
             headers.append((b"allow", str(other).encode()))

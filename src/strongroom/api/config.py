@@ -18,7 +18,8 @@ class ConfigError(Exception):
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`authority` is the host and port that clients sign for; rates are requests a second; `body_timeout_ms` is how
-    long the headers may take to come, and the body again."""
+    long the headers may take to come, and the body again. A process that may have fewer files open takes fewer
+    connections than `connections_maximum`."""
 
     listen: str
     authority: str
@@ -28,6 +29,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     per_address_per_second: Annotated[int, msgspec.Meta(ge=1, le=PER_SECOND_MAXIMUM)] = 2_000
     per_key_per_second: Annotated[int, msgspec.Meta(ge=1, le=PER_SECOND_MAXIMUM)] = 2_000
     body_timeout_ms: Annotated[int, msgspec.Meta(ge=10, le=120_000)] = 15_000
+    connections_maximum: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 4_000
 
 
 def read_config(file: Path) -> Config:

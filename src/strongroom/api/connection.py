@@ -5,6 +5,7 @@ both are for strangers to use up. Whatever can't be a request gets a problem, as
 """
 
 import asyncio
+import resource
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -12,31 +13,38 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from strongroom.api.exchange import in_one_piece
-from strongroom.api.problems import PROBLEM_TYPE, new_request_id, problem
+from strongroom.api.problems import PROBLEM_TYPE, new_request_id, problem, retry_after_s
 from strongroom.domain.errors import Code, Refusal
+from strongroom.domain.instant import SECOND_MS
 
 HEAD_MAXIMUM: Final = 64 * 1024
 """Bytes of the first line and the headers; what arrived in one piece with them is let by."""
 
+FILES_KEPT: Final = 100
+"""Of those that the process may have open: for the database, the log and what else it needs."""
+
+_TOO_MANY: Final = Refusal(Code.UNAVAILABLE, "too many connections are open: come again", None, SECOND_MS)
 _TOO_LARGE: Final = Refusal(Code.TOO_LARGE, f"the headers may have {HEAD_MAXIMUM} bytes")
 _UNREADABLE: Final = Refusal(Code.MALFORMED, "this isn't a request of HTTP/1.1")
 
 
 class Connection(HttpToolsProtocol):
-    """As uvicorn's, with the two bounds."""
+    """As uvicorn's, with the two bounds, and one on how many there are."""
 
-    head_timeout_s: float
-
-    def __init__(self, *, head_timeout_s: float, **made_by_the_server: Any) -> None:
+    def __init__(self, *, head_timeout_s: float, connections_maximum: int, **made_by_the_server: Any) -> None:
         super().__init__(**made_by_the_server)
-        self.head_timeout_s = head_timeout_s
+        self.head_timeout_s: Final = head_timeout_s
+        self.connections_maximum: Final = connections_maximum
         self._head_bytes = 0
         self._is_in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self._expect_head()
+        if len(self.connections) > self.connections_maximum:
+            self._end(_TOO_MANY)
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -95,11 +103,13 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def connections(head_timeout_s: float) -> Callable[..., Connection]:
-    """What a server makes its connections by."""
+def connections(head_timeout_s: float, connections_maximum: int) -> Callable[..., Connection]:
+    """What a server makes its connections by: as many at once as the process may have files open, within a maximum."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    maximum = max(1, min(connections_maximum, files - FILES_KEPT))
 
     def make(**made_by_the_server: Any) -> Connection:
-        return Connection(head_timeout_s=head_timeout_s, **made_by_the_server)
+        return Connection(head_timeout_s=head_timeout_s, connections_maximum=maximum, **made_by_the_server)
 
     return make
 
@@ -111,5 +121,6 @@ def _bytes(refusal: Refusal) -> bytes:
         b"HTTP/1.1 %d Refused" % refusal.row.status, b"request-id: " + request_id.encode(),
         b"content-type: " + PROBLEM_TYPE, b"content-length: %d" % len(body), b"cache-control: no-store",
         b"x-content-type-options: nosniff", b"connection: close",
+        *((b"retry-after: %d" % seconds,) if (seconds := retry_after_s(refusal)) else ()),
     )
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

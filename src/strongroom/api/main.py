@@ -74,7 +74,7 @@ async def _serve(config: Config, service: Service) -> None:
         verifier,
     )
     host, port = parse_listen("listen", config.listen)
-    make = connections(config.body_timeout_ms / SECOND_MS)
+    make = connections(config.body_timeout_ms / SECOND_MS, config.connections_maximum)
     servers = [_server(App(service, gate, metrics), host, port, make)]
     servers.append(_server(metrics, *parse_listen("metrics_listen", config.metrics_listen), make))
 
