@@ -291,12 +291,13 @@ def test_in_a_sandbox_its_own_policy_and_payouts_are_looked_at(
     document = json.loads(ours.read_bytes())
     document["tiers"] = [tier(25_000_000, 2, 2)]
     (tmp_path / "new.json").write_text(json.dumps(document))
-    done = sandbox("policy", "simulate", str(tmp_path / "new.json"), "--json")
-    assert done.code == 0, done.err
-    found = done.json()
-    assert found["payouts"] >= 1
-    # What needed two people already stays as it is.
-    assert found["effects"]["same"]["payouts"] < found["payouts"]
+    before = sandbox("policy", "simulate", str(tmp_path / "new.json"), "--json")
+    assert before.code == 0, before.err
+    assert sandbox("payout", "create", *asked[:-1], f"{asked[-1]} again").code == 0
+    after = sandbox("policy", "simulate", str(tmp_path / "new.json"), "--json").json()
+    # One more that needed nobody, and needs two people by the new policy.
+    assert after["payouts"] == before.json()["payouts"] + 1
+    assert after["effects"]["same"] == before.json()["effects"]["same"]
     same = sandbox("policy", "simulate", str(ours), "--json").json()
     assert same["effects"]["same"]["payouts"] == same["payouts"]
     assert NETWORK in {wallet["network"] for wallet in document["wallets"]}
