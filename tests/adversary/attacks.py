@@ -56,7 +56,8 @@ from strongroom.protocol.run_tree import item_leaf
 from strongroom.protocol.signer_wire import Ask
 
 OWN = tuple(payee(f"the attacker's {number}") for number in range(8))
-B, K, D, F = 100_000, 80_000, 50_000, 5_000
+TREASURY = payee("treasury")
+B, K, D, F, S = 100_000, 80_000, 50_000, 5_000, 3_000
 """The budgets of a day, in base units, each of which is worth a minor unit of the reference currency."""
 SMALL, MIDDLE, LARGE = 20_000, 900_000, 20_000_000
 ADDRESSES = 64
@@ -70,8 +71,14 @@ def budgets(**changes: int) -> dict[str, Any]:
     maxima = {"B": B, "K": K, "D": D} | changes
     return policy_document(
         limits=[limit(name, *scopes[name], maximum) for name, maximum in maxima.items()],
-        fee_budget_reference_minor=str(F),
+        fee_budget_reference_minor=str(F), sweep_fee_budget_reference_minor=str(S),
     )
+
+
+def sweeping() -> dict[str, Any]:
+    policy = budgets(B=10**9, K=10**9, D=10**9)
+    wallets = [{**policy["wallets"][0], "treasury": TREASURY}]
+    return policy | {"wallets": wallets}
 
 
 @dataclass
@@ -317,6 +324,54 @@ def engine_pays_while_frozen(thief: Thief) -> int:
     return thief.elsewhere()
 
 
+def engine_sweeps_for_the_fees(thief: Thief) -> int:
+    """The attacker has the engine's socket and a miner, wants fees by sweeping to the treasury; the bound is S in a
+    day, however often it sweeps, and what it burns there takes nothing from F.
+    """
+    coin = thief.siege.coin(10**6)
+    for fee in range(500, 4_000, 500):
+        _sweep(thief, [coin], fee)
+        _sweep(thief, [thief.siege.coin(10**6)], fee)
+    for _ in range(8):
+        _sweep(thief, [thief.siege.coin(10**6)], 500)
+    burnt = thief.till.fees()
+    for _ in range(2):
+        thief.siege.sign([thief.promise(1_000)], fee=F // 2)
+    return burnt
+
+
+def engine_recovers_while_frozen(thief: Thief) -> int:
+    """The attacker has the engine's socket and a miner, wants money or fees after an officer's freeze; the bound is the
+    fee of what an officer lets through for each word, once, and to the treasury.
+    """
+    siege, word = thief.siege, (Action.RECOVER, f"network:{simulated.NETWORK}", CLEO)
+    thief.sign([thief.promise(1_000)], coins=[early := siege.coin(10**6)], fee=500)
+    thief.till.signed.clear()
+    siege.guard.instruct(*word)  # before the freeze, which takes it back
+    siege.guard.instruct(Action.FREEZE, "organisation", CLEO)
+
+    def tries_all() -> None:
+        _sweep(thief, [siege.coin(10**6)], 500, OWN[0])
+        for _ in range(2):
+            _sweep(thief, [siege.coin(10**6)], 500)
+            for operation, coin in (("cancel", early), ("cancel", siege.coin(10**6)), ("consolidate", early)):
+                raw, _ = siege.transaction([], coins=[coin], fee=501)
+                thief.sign(operation=operation, raw=raw)
+            thief.sign([thief.promise(1_000)])
+
+    tries_all()
+    siege.guard.instruct(*word)
+    tries_all()
+    siege.restart()
+    tries_all()
+    return thief.to_own() + thief.till.fees()
+
+
+def _sweep(thief: Thief, coins: list[simulated.Input], fee: int, to: str = TREASURY) -> None:
+    outputs = [(to, sum(coin.amount for coin in coins) - fee)]
+    thief.steals([], outputs, coins=coins, change=0, operation="sweep")
+
+
 def signer_restored_from_yesterday(thief: Thief) -> int:
     """The attacker has the engine's socket and restores the signer's disk, wants payees paid twice; the bound is 0."""
     oldest = thief.siege.backup()
@@ -508,6 +563,10 @@ class Case:
 
 
 GATE, BOOK, DUE, NOTARY = "signer/gate.py", "signer/book.py", "signer/due.py", "signer/notary.py"
+FREEZE_OUT = Patch(GATE, "payments.standing.freezes(scopes), _on_its_way", "None, _on_its_way")
+SWEEP_OUT = Patch(
+    GATE, "if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:", "if False:"
+)
 LIMITS_OUT = Patch(GATE, "+ value > limit.maximum_reference_minor", "+ value > 10**30")
 ONCE_OUT = Patch(GATE, "if not excludes(payments, transaction, attempt):", "if False:")
 QUORUM_OUT = Patch("protocol/standing.py", "len(people & members) >= group.threshold", "len(people) >= 1")
@@ -547,10 +606,7 @@ CASES = {
                       "change_next + place_in_rest):", "if False:"),
             ),
             "attempts needn't exclude each other": (ONCE_OUT,),
-            "a sweep goes anywhere": (
-                Patch(GATE, "if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:",
-                      "if False:"),
-            ),
+            "a sweep goes anywhere": (SWEEP_OUT,),
             "requests needn't be signed": (Patch("protocol/request.py", "    evidence.verify(found[1])\n", ""),),
             "items needn't be in the run": (
                 Patch(DUE, "        verify_inclusion(leaf_hash(item.leaf), intent.run_index or 0, run.seal.count, "
@@ -564,11 +620,11 @@ CASES = {
         }),
         Case(engine_burns_fees, F, budgets(), {
             "no budget for fees": (
-                Patch(GATE, "+ fee_minor > policy.fee_budget_reference_minor", "+ fee_minor > 10**30"),
+                Patch(GATE, "+ fee_minor > budget:", "+ fee_minor > 10**30:"),
             ),
             "fees aren't counted": (
-                Patch(BOOK, 'payments.windows.add(FEES, DAY_MS, int(fields.text("fee_reference_minor")), '
-                      'clock.at_least)', 'fields.text("fee_reference_minor")'),
+                Patch(BOOK, "    payments.windows.add(SWEEP_FEES if is_sweep else FEES, DAY_MS, fee_minor, "
+                      "clock.at_least)\n", ""),
             ),
         }),
         Case(everything_and_a_payout_key, F + min(K, B), budgets(D=10**9), {"no limits": (LIMITS_OUT,)}),
@@ -581,7 +637,23 @@ CASES = {
             ),
         }),
         Case(engine_pays_while_frozen, 0, budgets(), {
-            "freezes aren't asked for": (Patch(GATE, "    if frozen is not None:", "    if False:"),),
+            "freezes aren't asked for": (FREEZE_OUT,),
+        }),
+        Case(engine_sweeps_for_the_fees, S, sweeping(), {
+            "no budget for fees": (Patch(GATE, "+ fee_minor > budget:", "+ fee_minor > 10**30:"),),
+            "sweeps need no end, and their fees aren't counted": (
+                Patch(GATE, "_on_its_way(payments, asked, transaction, clock)\n", "None\n"),
+                Patch(BOOK, "SWEEP_FEES if is_sweep else FEES, DAY_MS, fee_minor,", "FEES, DAY_MS, 0,"),
+            ),
+        }),
+        Case(engine_recovers_while_frozen, 500, sweeping(), {
+            "freezes aren't asked for": (FREEZE_OUT,),
+            "an officer's word isn't used up": (
+                Patch(BOOK, "replace(payments.words[attempt.network], used_by=attempt.transaction)",
+                      "payments.words[attempt.network]"),
+            ),
+            "a freeze takes no word back": (Patch(BOOK, "        payments.words.clear()\n", "        pass\n"),),
+            "a sweep goes anywhere": (SWEEP_OUT,),
         }),
         Case(signer_restored_from_yesterday, 0, budgets(), {
             "it starts from any journal, compares nothing with guard, and needs no lease": (

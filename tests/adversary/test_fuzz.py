@@ -25,7 +25,7 @@ CONTROLS = {
     "attempts needn't exclude each other": (ONCE_OUT, "a chain could hold both"),
     "no limits": (LIMITS_OUT, "went out under"),
     "no budget for fees": (
-        Patch(GATE, "+ fee_minor > policy.fee_budget_reference_minor", "+ fee_minor > 10**30"), "more fees than"
+        Patch(GATE, "+ fee_minor > budget:", "+ fee_minor > 10**30:"), "more fees than"
     ),
     "a cancel is forgotten while an attempt stands": (
         Patch(BOOK, "        payments.taken_back.add(subject)\n", "        pass\n"), "was taken back, and signed"

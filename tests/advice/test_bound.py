@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from tests.advice.thief import Thief, thief_policy
-from tests.signer.world import ADA, BEN, DAY_MS, limit, policy_document, roster
+from tests.signer.world import ADA, BEN, DAY_MS, limit, payee, policy_document, roster
 
 from strongroom.advice.bound import Attacker, Most, Reach, Row, bounds, browsers, engine_fees, unattended
 from strongroom.domain.instant import HOUR_MS
@@ -130,6 +130,13 @@ def test_an_engine_that_burns_fees_burns_exactly_the_bound(tmp_path: Path) -> No
     most = engine_fees(parse_policy(document))
     assert most.reference_minor == 90
     assert [Thief(tmp_path, document, 0).burn_all()] == list(most.native.values())
+
+
+def test_sweeps_have_a_budget_of_their_own_where_there_is_a_treasury() -> None:
+    document = thief_policy(fee_budget_reference_minor="90", sweep_fee_budget_reference_minor="30")
+    assert engine_fees(parse_policy(document)).reference_minor == 90
+    document["wallets"][0]["treasury"] = payee("treasury")
+    assert engine_fees(parse_policy(document)).reference_minor == 120
 
 
 def policy(**changes: Any) -> Policy:

@@ -35,6 +35,8 @@ LIMITS = policy_document()["limits"]
     ("old", "new", "expected"),
     [
         ({}, {"version": 2, "previous": "ab"}, []),
+        ({}, {"sweep_fee_budget_reference_minor": "500001"},
+         [Change("sweep_fee_budget_reference_minor", "5,000.00 USD", "5,000.01 USD", L)]),
         ({}, {"fee_budget_reference_minor": "2000000"},
          [Change("fee_budget_reference_minor", "10,000.00 USD", "20,000.00 USD", L)]),
         ({}, {"browser_release_reference_minor": "100"},

@@ -132,5 +132,6 @@ def test_no_object_is_one_problem() -> None:
 
 
 def test_an_empty_document_lacks_every_field_and_many_faults_have_an_end() -> None:
-    assert {problem.field for problem in problems({})} == set(_RIGHT)
+    may_be_missing = {"sweep_fee_budget_reference_minor"}
+    assert {problem.field for problem in problems({})} == set(_RIGHT) - may_be_missing
     assert len(problems({f"unknown {number}": 1 for number in range(500)})) >= PROBLEMS_MAXIMUM

@@ -83,6 +83,7 @@ UNPAID = {
         (without("key"), "limits", "of a key"),
         (without("hour"), "limits", "of an hour"),
         (wise(fee_budget_reference_minor="5000000"), "fee_budget_reference_minor", "50,000.00 USD a day are much"),
+        (wise(sweep_fee_budget_reference_minor=None), "sweep_fee_budget_reference_minor", "so there are none"),
         (wise(browser_release_reference_minor="25000000"), "browser_release_reference_minor", "the largest payout"),
         (inside("cooling_off_ms", "declared", to=0), "cooling_off_ms.declared", "is no time"),
         (inside("cooling_off_ms", "allowlisted", to=90_000), "cooling_off_ms.allowlisted", "is 90 seconds"),

@@ -41,6 +41,7 @@ _DOCUMENT: dict[str, Any] = {
         limit("one client", "client", "unattended", 10_000_000),
     ],
     "fee_budget_reference_minor": "1000000",
+    "sweep_fee_budget_reference_minor": "500000",
     "cooling_off_ms": {"declared": 5000, "payee_verified": 1000, "allowlisted": 0},
     "intent_maximum_age_ms": DAY_MS,
     "browser_release_reference_minor": "25000000",

@@ -78,6 +78,7 @@ def _drop(name: str) -> Callable[[dict[str, Any]], None]:
         (_set("wallets", 0, "fee_asset", to="iso4217:EUR"), "wallets[0].fee_asset", "among the assets"),
         (_set("wallets", 0, "treasury", to=5), "wallets[0].treasury", "must be a string"),
         (_set("governance", "delay_ms", to=-1), "governance.delay_ms", "from 0"),
+        (_set("sweep_fee_budget_reference_minor", to=5), "sweep_fee_budget_reference_minor", "string"),
         (_set("fee_budget_reference_minor", to="1.5"), "fee_budget_reference_minor", "base units"),
     ],
 )
@@ -117,6 +118,13 @@ def test_the_reference_worth_is_never_too_small_and_less_than_one_unit_too_large
     worth = rule.reference_minor(minor)
     assert worth * units >= minor * reference
     assert (worth - 1) * units < minor * reference
+
+
+def test_a_policy_that_names_no_budget_for_sweeps_has_none() -> None:
+    document = policy_document()
+    del document["sweep_fee_budget_reference_minor"]
+    assert parse_policy(document).sweep_fee_budget_reference_minor == 0
+    assert parse_policy(policy_document()).sweep_fee_budget_reference_minor == 500_000
 
 
 def test_hour_and_day_limits_parse() -> None:

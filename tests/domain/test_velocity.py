@@ -16,8 +16,7 @@ def test_the_sum_is_never_below_the_exact_one_nor_above_that_of_a_bucket_more(
 ) -> None:
     window = Window(span_ms)
     added: list[tuple[int, int]] = []
-    now = 10 * DAY_MS
-    newest = now
+    now, newest = 10 * DAY_MS, 0
     for step, value in steps:
         now += step
         newest = max(newest, now)

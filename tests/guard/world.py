@@ -213,7 +213,8 @@ class World:
             raise AssertionError("this signer journals only what people said")
         negative = parse_negative(control.given.record)
         return {
-            "action": negative.action.value, "object": negative.object, "organisation": negative.organisation,
+            "action": negative.action.value, "expires_ms": negative.expires, "object": negative.object,
+            "organisation": negative.organisation,
             "people": [[each.person] for each in control.given.assertions], "record_id": negative.record_id,
         }
 

@@ -61,12 +61,12 @@ DOCUMENT: dict[str, Any] = {
 TARGETS: dict[Action, str] = {
     Action.FREEZE: "organisation", Action.UNFREEZE: "organisation", Action.CANCEL: "po_" + "a" * 26,
     Action.DECLINE: "run_" + "a" * 26, Action.REVOKE: PAYER.key_id, Action.SUSPEND: ADA.id, Action.VETO: "cd" * 32,
-    Action.ALARM: "deficit", Action.RESOLVE: "deficit",
+    Action.ALARM: "deficit", Action.RESOLVE: "deficit", Action.RECOVER: "network:sim:sandbox",
 }
 MAY: dict[Action, tuple[Human, ...]] = {
     Action.FREEZE: (CLEO,), Action.UNFREEZE: (), Action.CANCEL: (CLEO, ADA), Action.DECLINE: (CLEO, ADA),
     Action.REVOKE: (CLEO,), Action.SUSPEND: (CLEO,), Action.VETO: (CLEO, ADA, VIC), Action.ALARM: (),
-    Action.RESOLVE: (CLEO,),
+    Action.RESOLVE: (CLEO,), Action.RECOVER: (CLEO,),
 }
 
 
@@ -134,6 +134,7 @@ def test_a_wrong_record_is_refused_by_the_field_at_fault(change: dict[str, Any],
         (Action.VETO, ["ab" * 32], ["AB" * 32, "ab" * 31]),
         (Action.ALARM, ["a", "ledger.deficit-1:2_3"], ["", "-a", "A", "a" * 65]),
         (Action.RESOLVE, ["a"], ["a\n"]),
+        (Action.RECOVER, ["network:sim:sandbox"], ["organisation", "network:", "asset:x"]),
     ],
 )
 def test_an_object_must_be_what_the_action_is_about(action: Action, good: list[str], bad: list[str]) -> None:
@@ -150,7 +151,7 @@ def test_who_alone_may_do_what(standing: Standing, action: Action, human: Human)
     record = negative(action)
     if human in MAY[action]:
         assert check(standing, record, human) == Instruction(
-            action, TARGETS[action], "ab" * 32, frozenset({human.id})
+            action, TARGETS[action], "ab" * 32, frozenset({human.id}), Instant(NOW + 1)
         )
     else:
         with pytest.raises(InstructionError):
@@ -187,6 +188,9 @@ REFUSED: dict[str, tuple[bytes, tuple[Human, ...], Alter, str]] = {
     "signed before the last freeze": (
         negative(Action.UNFREEZE, freeze_epoch=0), (CLEO, DAN), nothing, "before the last freeze"
     ),
+    "a word signed before the last freeze": (
+        negative(Action.RECOVER, freeze_epoch=0), (CLEO,), nothing, "before the last freeze"
+    ),
     "no quorum": (negative(Action.UNFREEZE), (CLEO, CLEO), nothing, "quorum"),
 }
 
@@ -213,12 +217,12 @@ def test_a_quorum_unfreezes(standing: Standing) -> None:
     assert (standing.frozen, standing.freeze_epoch, standing.used_records) == (set(), 2, {"ab" * 32})
 
 
-@pytest.mark.parametrize("action", [Action.FREEZE, Action.UNFREEZE, Action.RESOLVE, Action.VETO])
+@pytest.mark.parametrize("action", [Action.FREEZE, Action.UNFREEZE, Action.RESOLVE, Action.RECOVER, Action.VETO])
 def test_what_stops_may_come_late_and_what_starts_again_may_not(standing: Standing, action: Action) -> None:
     """Guard kept it in time; the signer's clock says that it has expired."""
     late = Reading(Instant(NOW - 9), Instant(NOW + 1), NOW)
     people = (CLEO, DAN) if action is Action.UNFREEZE else (CLEO,)
-    if action in (Action.UNFREEZE, Action.RESOLVE):
+    if action in (Action.UNFREEZE, Action.RESOLVE, Action.RECOVER):
         with pytest.raises(InstructionError, match="expired"):
             check(standing, negative(action), *people, clock=late)
     else:
@@ -247,6 +251,7 @@ def test_suspension_goes_by_the_clock_that_never_runs_ahead(standing: Standing) 
         (Action.CANCEL, "po_" + "a" * 26, {}),
         (Action.DECLINE, "po_" + "a" * 26, {}),
         (Action.VETO, "ab" * 32, {}),
+        (Action.RECOVER, "network:x", {}),
     ],
 )
 def test_what_an_instruction_changes(

@@ -154,6 +154,112 @@ def raw_ask(**changes: Any) -> Act:
     return act
 
 
+WORD = (Action.RECOVER, f"network:{simulated.NETWORK}")
+
+
+def sweep_coins(world: World, *coins: simulated.Input, fee: int = 500, to: str = "") -> bytes:
+    taken = coins or (world.coin(50_500),)
+    outputs = [(to or TREASURY, sum(coin.amount for coin in taken) - fee)]
+    raw, _ = world.transaction(outputs, coins=taken, change=0)
+    return world.sign([], operation="sweep", raw=raw)
+
+
+def cancel_one(world: World) -> None:
+    raw, _ = world.transaction([], coins=[world.coin(60_000)], fee=900)
+    world.sign([], operation="cancel", raw=raw)
+
+
+def while_frozen(act: Act, *words: tuple[Any, ...], scope: str = "organisation", wait_ms: int = 0) -> Act:
+    """After a freeze, and what an officer then says."""
+
+    def frozen_first(world: World) -> None:
+        world.guard.instruct(Action.FREEZE, scope, CLEO)
+        for action, subject, *people in words:
+            world.guard.instruct(action, subject, *(people or (CLEO,)), epoch=1)
+        world.desk.idle()
+        world.pass_by(wait_ms)
+        act(world)
+
+    return frozen_first
+
+
+def sweep_again(world: World) -> None:
+    """The same bytes: the answer was lost, or the engine ended."""
+    coin = world.coin(50_500)
+    assert sweep_coins(world, coin) == sweep_coins(world, coin)
+    world.restart()
+    sweep_coins(world, coin)
+
+
+def sweep_with_a_word_that_was_lost(world: World) -> None:
+    """Guard refused that sweep, so that it was never signed, and the word is still good."""
+    world.guard.before_spend = lambda: world.guard.instruct(Action.REVOKE, PAY_KEY, CLEO)
+    with suppress(AskRefused):
+        sweep_coins(world)
+    assert world.payments.attempts == {}
+    sweep_coins(world)
+
+
+def sweep_twice(world: World) -> None:
+    for _ in range(2):
+        sweep_coins(world)
+
+
+def word_before_the_freeze(*, late: bool) -> Act:
+    """Given and heard before it; or signed before it, and given to guard after it."""
+
+    def act(world: World) -> None:
+        if late:
+            world.guard.instruct(Action.FREEZE, "organisation", CLEO)
+        world.guard.instruct(*WORD, CLEO)
+        world.desk.idle()
+        if not late:
+            world.guard.instruct(Action.FREEZE, "organisation", CLEO)
+        sweep_coins(world)
+
+    return act
+
+
+def sweep_by_a_word_of_the_clock_that_was_ahead(world: World) -> None:
+    """It hasn't expired by the slow clock."""
+    world.times.wall_ms += 60_000
+    sweep_coins(world)
+
+
+def swept_before(act: Act, wait_ms: int = 0) -> Act:
+    def sweep_first(world: World) -> None:
+        sweep_coins(world)
+        world.pass_by(wait_ms)
+        act(world)
+
+    return sweep_first
+
+
+def sweep_in_place(*, of_all: bool, again: bool = False) -> Act:
+    """A sweep, a second in its place with a coin more, and a third that excludes the second only, or both."""
+
+    def act(world: World) -> None:
+        first, second = world.coin(60_000), world.coin(60_000)
+        sweep_coins(world, first)
+        sweep_coins(world, first, second, fee=900)
+        sweep_coins(world, *([first] if of_all else []), second, fee=1_300)
+        if again:
+            sweep_coins(world, first)
+
+    return act
+
+
+def sweep_by_a_word(world: World) -> None:
+    world.guard.instruct(*WORD, CLEO)
+    sweep_coins(world)
+
+
+def fees_and_a_sweep(world: World) -> None:
+    """The budget of the others is spent."""
+    fees(2, 500)(world)
+    sweep_coins(world)
+
+
 # What clients sign.
 
 
@@ -981,7 +1087,9 @@ def roster_without_tess(world: World, version: int = 2) -> bytes:
 EACH: dict[str, Any] = {"limits": [limit("K", "client", "all", 100_000)]}
 TIGHT: dict[str, Any] = {"limits": [limit("B", "organisation", "unattended", 100_000)]}
 TREASURY = payee("treasury")
-SWEEPING: dict[str, Any] = {"wallets": [{**policy_document()["wallets"][0], "treasury": TREASURY}]}
+SWEEPING: dict[str, Any] = {
+    "wallets": [{**policy_document()["wallets"][0], "treasury": TREASURY}], "sweep_fee_budget_reference_minor": "3000",
+}
 CAPPED: dict[str, Any] = {"browser_release_reference_minor": "30000000"}
 FEW_FEES: dict[str, Any] = {"fee_budget_reference_minor": "1000"}
 POOR: dict[str, Any] = {
@@ -1002,8 +1110,25 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         [
             ("another client is frozen", frozen("client:cl_" + "z" * 26)),
             ("unfrozen", frozen("organisation", unfrozen=True)),
+            ("a sweep by an officer's word", while_frozen(sweep_coins, WORD), SWEEPING),
+            ("a sweep of a frozen network by it", while_frozen(sweep_coins, WORD, scope=WORD[1]), SWEEPING),
+            ("the same sweep again by it", while_frozen(sweep_again, WORD), SWEEPING),
+            ("a sweep by a word that wasn't used", while_frozen(sweep_with_a_word_that_was_lost, WORD), SWEEPING),
+            ("a cancel by an officer's word", while_frozen(cancel_one, WORD)),
         ],
         [
+            ("a sweep without a word", while_frozen(sweep_coins), SWEEPING),
+            ("a sweep of a frozen network", while_frozen(sweep_coins, scope=WORD[1]), SWEEPING),
+            ("a cancel without a word", while_frozen(cancel_one)),
+            ("a payment by a word", while_frozen(pay_small, WORD)),
+            ("a second sweep by one word", while_frozen(sweep_twice, WORD), SWEEPING),
+            ("by a word that has expired", while_frozen(sweep_coins, WORD, wait_ms=60_000), SWEEPING),
+            ("by a word that has expired by the larger clock",
+             while_frozen(sweep_by_a_word_of_the_clock_that_was_ahead, WORD), SWEEPING),
+            ("by a word of before the freeze", word_before_the_freeze(late=False), SWEEPING),
+            ("by a word that was signed before the freeze", word_before_the_freeze(late=True), SWEEPING),
+            ("by a word for another network", while_frozen(sweep_coins, (WORD[0], "network:bitcoin")), SWEEPING),
+            ("by an approver's word", while_frozen(sweep_coins, (*WORD, ADA)), SWEEPING),
             ("whom it was signed for, if shown as another's", signed_before(freeze_its_payee)),
         ] + [
             (scope, frozen(scope))
@@ -1141,6 +1266,19 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("twice in one", twice_in_one),
         ],
     ),
+    Rule.SWEEP_ONCE: (
+        [
+            ("in place of all that may be on their way", sweep_in_place(of_all=True), SWEEPING),
+            ("the same again", sweep_in_place(of_all=True, again=True), SWEEPING),
+            ("a day later", swept_before(sweep_coins, DAY_MS), SWEEPING),
+            ("by an officer's word", swept_before(sweep_by_a_word), SWEEPING),
+        ],
+        [
+            ("another", swept_before(sweep_coins), SWEEPING),
+            ("another, a millisecond too early", swept_before(sweep_coins, DAY_MS - 1), SWEEPING),
+            ("in place of the last one only", sweep_in_place(of_all=False), SWEEPING),
+        ],
+    ),
     Rule.RUN_ITEM: (
         [("in slices", run_in_slices), ("in one call", run_in_one_call)],
         [("at another place", item_at_another_place), ("of another amount", item_of_another_amount)],
@@ -1250,8 +1388,15 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.LIMIT_FEES: (
-        [("within the budget", fees(2, 500), FEW_FEES)],
-        [("dripping", fees(3, 500), FEW_FEES)],
+        [
+            ("within the budget", fees(2, 500), FEW_FEES),
+            ("a sweep when the others' is spent", fees_and_a_sweep, SWEEPING | FEW_FEES),
+        ],
+        [
+            ("dripping", fees(3, 500), FEW_FEES),
+            ("a sweep above its own", lambda world: sweep_coins(world, fee=3_001), SWEEPING),
+            ("a sweep that has none", sweep_coins, {"wallets": SWEEPING["wallets"]}),
+        ],
     ),
     Rule.BYTES_READ: (
         [("as it should be", bytes_with())],
@@ -1277,7 +1422,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("to somebody else", bytes_with(lambda world, payout: [(payee("attacker"), SMALL)])),
             ("dust that was asked for", lambda world: world.sign([world.intent(world.cooled(), 545)])),
             ("a sweep elsewhere", sweep(payee("attacker")), SWEEPING),
-            ("a sweep that no policy has", sweep(TREASURY)),
+            ("a sweep that no policy has", sweep(TREASURY), {"sweep_fee_budget_reference_minor": "3000"}),
         ],
     ),
     Rule.BYTES_CHANGE: (

@@ -167,7 +167,9 @@ def all_instructions(world: World) -> None:
     world.guard.instruct(Action.UNFREEZE, "organisation", CLEO, DAN, epoch=1)
     world.guard.instruct(Action.SUSPEND, ADA.id, CLEO)
     world.guard.instruct(Action.REVOKE, PAY_KEY, CLEO)
+    world.guard.instruct(Action.RECOVER, "network:sim:sandbox", CLEO, epoch=2)
     world.notary.agree()
+    assert world.payments.words.keys() == {"sim:sandbox"}
 
 
 def changed(world: World) -> None:

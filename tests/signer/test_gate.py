@@ -176,7 +176,8 @@ def test_deciding_changes_nothing(world: World) -> None:
 def test_a_sweep_and_a_cancel_and_a_consolidation_pay_nobody(tmp_path: Path) -> None:
     treasury = simulated.simulated_address(b"\2" + bytes(32))
     wallet = policy_document()["wallets"][0]
-    world = World(tmp_path, policy_document(wallets=[{**wallet, "treasury": treasury}]))
+    world = World(tmp_path, policy_document(
+        wallets=[{**wallet, "treasury": treasury}], sweep_fee_budget_reference_minor="500"))
     for operation in ("consolidate", "cancel"):
         raw, _ = world.transaction([], coins=[world.coin(30_000), world.coin(20_000)])
         assert world.sign([], operation=operation, raw=raw, paths=[(0, 0), (0, 0)])

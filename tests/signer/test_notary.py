@@ -20,7 +20,6 @@ from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, read_entry
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Lease, Reason, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
-from strongroom.signer import notary
 from strongroom.signer.clock import Start
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.rules import Refused, Rule
@@ -135,14 +134,6 @@ def test_a_guard_that_takes_no_more_says_why(world: World) -> None:
     Meddled(world, alarmed)
     refused(world, "guard says: alarm")
     assert world.notary.lease is Lease.NONE
-
-
-def test_a_guard_that_never_comes_to_an_end_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notary, "ROUNDS_MAXIMUM", 5)
-    meddled = Meddled(world)
-    meddled.before = lambda: world.guard.instruct(Action.FREEZE, "organisation", CLEO)
-    refused(world, "guard doesn't come to an end")
-    assert len(meddled.asked) == 5
 
 
 def test_a_guard_that_goes_on_for_ever_holds_the_signer_for_its_time_and_no_longer(world: World) -> None:

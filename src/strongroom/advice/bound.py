@@ -128,12 +128,14 @@ def browsers(policy: Policy, roster: Roster | None) -> Most:
 
 def engine_fees(policy: Policy) -> Most:
     """What can be burnt as fees in 24 hours; a miner who colludes gets it."""
-    budget = policy.fee_budget_reference_minor
+    budget, because = policy.fee_budget_reference_minor, "fee_budget_reference_minor"
+    if any(wallet.treasury is not None for wallet in policy.wallets.values()):
+        budget, because = budget + policy.sweep_fee_budget_reference_minor, f"{because}, and that of sweeps"
     payers = {wallet.fee_asset for wallet in policy.wallets.values()}
     if not payers:
         return Most(0, "there are no wallets, so there are no fees")
     native = {asset: _units(policy.assets[asset], budget) for asset in payers}
-    return Most(budget, "fee_budget_reference_minor, if it colludes with a miner", native)
+    return Most(budget, f"{because}, if it colludes with a miner", native)
 
 
 def unattended_up_to(policy: Policy) -> int:

@@ -58,6 +58,8 @@ def differences(old: Policy, new: Policy) -> list[Change]:
         *_limits(old, new),
         *_more_is_looser("fee_budget_reference_minor", old.fee_budget_reference_minor, new.fee_budget_reference_minor,
                          _money(old), _money(new)),
+        *_more_is_looser("sweep_fee_budget_reference_minor", old.sweep_fee_budget_reference_minor,
+                         new.sweep_fee_budget_reference_minor, _money(old), _money(new)),
         *_more_is_looser("browser_release_reference_minor", old.browser_release_reference_minor,
                          new.browser_release_reference_minor, _money(old), _money(new)),
         *(change for each in DestinationClass for change in _more_is_tighter(

@@ -33,7 +33,7 @@ _RIGHT: Final[dict[str, Any]] = {
             "maximum_reference_minor": "1",
         }
     ],
-    "fee_budget_reference_minor": "1", "browser_release_reference_minor": "1",
+    "fee_budget_reference_minor": "1", "sweep_fee_budget_reference_minor": "1", "browser_release_reference_minor": "1",
     "cooling_off_ms": {"declared": 0, "payee_verified": 0, "allowlisted": 0},
     "intent_maximum_age_ms": HOUR_MS,
     "wallets": [

@@ -157,6 +157,8 @@ def _wallets(policy: Policy) -> Iterator[Warned]:
             yield Warned(f"{field}.finality_blocks", "is 1: an ordinary reorg takes back what was called settled")
         if wallet.treasury is None:
             yield Warned(f"{field}.treasury", "is null: what the hot wallet holds can't be swept to safety")
+        elif policy.sweep_fee_budget_reference_minor == 0:
+            yield Warned("sweep_fee_budget_reference_minor", "is missing: sweeps may cost nothing, so there are none")
         if rule.reference_minor(wallet.fee_maximum_minor) > policy.fee_budget_reference_minor:
             yield Warned(f"{field}.fee_maximum_minor", "is more than the fee budget of a day")
 

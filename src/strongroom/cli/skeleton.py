@@ -95,7 +95,8 @@ def _policy(organisation: str) -> dict[str, Any]:
             _limit("K: one key, a day", "key", "unattended", "500000"),
             _limit("attended, a day", "organisation", "attended", "100000000"),
         ],
-        "fee_budget_reference_minor": "50000", "browser_release_reference_minor": "5000000",
+        "fee_budget_reference_minor": "50000", "sweep_fee_budget_reference_minor": "50000",
+        "browser_release_reference_minor": "5000000",
         "cooling_off_ms": {"declared": DAY_MS, "payee_verified": DAY_MS, "allowlisted": HOUR_MS},
         "intent_maximum_age_ms": DAY_MS,
         "wallets": [

@@ -12,12 +12,10 @@ from strongroom.domain.ids import BeneficiaryId, DestinationDigest, IdempotencyK
 from strongroom.domain.instant import Instant
 from strongroom.domain.money import Amount
 
-EXTERNAL_ID_MAXIMUM: Final = 100
 REMITTANCE_INFORMATION_MAXIMUM: Final = 140
 """Characters; ISO 20022 `Ustrd` has 140."""
 ACTIVITIES_MAXIMUM: Final = 1_000
 METADATA_ENTRIES_MAXIMUM: Final = 20
-RUN_ITEMS_MAXIMUM: Final = 200_000
 RUN_CALL_ITEMS_MAXIMUM: Final = 10_000
 
 
@@ -71,11 +69,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
     State.BROADCAST: frozenset({State.CONFIRMED, State.FAILED}),
     State.CONFIRMED: frozenset({State.BROADCAST, State.SETTLED, State.FAILED}),
     State.SETTLED: frozenset({State.CONFIRMED, State.BROADCAST, State.RETURNED}),
-    State.DECLINED: frozenset(),
-    State.CANCELLED: frozenset(),
-    State.EXPIRED: frozenset(),
-    State.FAILED: frozenset(),
-    State.RETURNED: frozenset(),
+    **dict.fromkeys((State.DECLINED, State.CANCELLED, State.EXPIRED, State.FAILED, State.RETURNED), frozenset()),
 }
 
 CANCELLABLE: Final = frozenset({State.RECEIVED, State.HELD, State.AWAITING_APPROVAL, State.READY})

@@ -26,6 +26,7 @@ COOLING_OFF_MAXIMUM_MS: Final = 90 * DAY_MS
 INTENT_AGE_MAXIMUM_MS: Final = 30 * DAY_MS
 CHANGE_DELAY_MAXIMUM_MS: Final = 30 * DAY_MS
 FINALITY_MAXIMUM_BLOCKS: Final = 10_000
+SWEEP_FEES: Final = "sweep_fee_budget_reference_minor"
 
 
 class LimitScope(StrEnum):
@@ -119,6 +120,8 @@ class Policy:
     young_for_ms: int
     limits: tuple[Limit, ...]
     fee_budget_reference_minor: int
+    sweep_fee_budget_reference_minor: int
+    """Sweeps' own, so that nobody who burns the other keeps money from being saved; 0 if the document names none."""
     browser_release_reference_minor: int
     """The most that a day's approvals by browser credentials alone may release."""
     cooling_off_ms: Mapping[DestinationClass, int]
@@ -142,15 +145,14 @@ def parse_policy(document: object) -> Policy:
     governance = fields.inner("governance")
     policy = Policy(
         organisation=fields.parsed("organisation", parse_organisation_id),
-        version=fields.integer("version", 1, 2**31),
-        previous=fields.optional_text("previous"),
+        version=fields.integer("version", 1, 2**31), previous=fields.optional_text("previous"),
         reference_currency=fields.text("reference_currency", 3),
-        assets={rule.asset: rule for rule in assets},
-        tiers=_tiers(fields.each("tiers", 1, TIERS_MAXIMUM)),
+        assets={rule.asset: rule for rule in assets}, tiers=_tiers(fields.each("tiers", 1, TIERS_MAXIMUM)),
         risk_above_reference_minor=risk.minor("above_reference_minor"),
         young_for_ms=risk.integer("young_for_ms", 0, COOLING_OFF_MAXIMUM_MS),
         limits=tuple(limits),
         fee_budget_reference_minor=fields.minor("fee_budget_reference_minor"),
+        sweep_fee_budget_reference_minor=fields.minor(SWEEP_FEES) if fields.has(SWEEP_FEES) else 0,
         browser_release_reference_minor=fields.minor("browser_release_reference_minor"),
         cooling_off_ms={each: cooling.integer(each, 0, COOLING_OFF_MAXIMUM_MS) for each in DestinationClass},
         intent_maximum_age_ms=fields.integer("intent_maximum_age_ms", HOUR_MS, INTENT_AGE_MAXIMUM_MS),
@@ -168,12 +170,9 @@ def parse_policy(document: object) -> Policy:
 def _asset(fields: Fields) -> AssetRule:
     ceiling = fields.inner("ceiling")
     rule = AssetRule(
-        asset=AssetId(fields.text("asset")),
-        symbol=fields.text("symbol", 16),
-        decimals=fields.integer("decimals", 0, 24),
-        network=fields.text("network"),
-        maximum_minor=fields.minor("maximum_minor"),
-        ceiling_units=ceiling.minor("units"),
+        asset=AssetId(fields.text("asset")), symbol=fields.text("symbol", 16),
+        decimals=fields.integer("decimals", 0, 24), network=fields.text("network"),
+        maximum_minor=fields.minor("maximum_minor"), ceiling_units=ceiling.minor("units"),
         ceiling_reference_minor=ceiling.minor("reference_minor"),
     )
     ceiling.close()
@@ -186,8 +185,7 @@ def _tiers(each: list[Fields]) -> tuple[Tier, ...]:
     tiers: list[Tier] = []
     for fields in each:
         tier = Tier(
-            fields.minor("up_to_reference_minor"),
-            fields.integer("approvals", 0, APPROVALS_MAXIMUM),
+            fields.minor("up_to_reference_minor"), fields.integer("approvals", 0, APPROVALS_MAXIMUM),
             fields.integer("groups", 0, APPROVALS_MAXIMUM),
         )
         fields.close()
@@ -206,9 +204,7 @@ def _rises(before: Tier, after: Tier) -> bool:
 
 def _limit(fields: Fields) -> Limit:
     limit = Limit(
-        name=fields.text("name", 40),
-        scope=fields.parsed("scope", LimitScope),
-        counts=fields.parsed("counts", Counts),
+        name=fields.text("name", 40), scope=fields.parsed("scope", LimitScope), counts=fields.parsed("counts", Counts),
         span_ms=fields.integer("span_ms", HOUR_MS, DAY_MS),
         maximum_reference_minor=fields.minor("maximum_reference_minor"),
     )
@@ -220,10 +216,8 @@ def _limit(fields: Fields) -> Limit:
 
 def _wallet(fields: Fields) -> WalletRule:
     wallet = WalletRule(
-        network=fields.text("network"),
-        fee_asset=AssetId(fields.text("fee_asset")),
-        fee_maximum_minor=fields.minor("fee_maximum_minor"),
-        fee_rate_maximum=fields.minor("fee_rate_maximum"),
+        network=fields.text("network"), fee_asset=AssetId(fields.text("fee_asset")),
+        fee_maximum_minor=fields.minor("fee_maximum_minor"), fee_rate_maximum=fields.minor("fee_rate_maximum"),
         finality_blocks=fields.integer("finality_blocks", 1, FINALITY_MAXIMUM_BLOCKS),
         treasury=fields.optional_text("treasury"),
     )

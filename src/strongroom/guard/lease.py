@@ -10,8 +10,6 @@ from strongroom.protocol.control import read_heartbeat
 from strongroom.protocol.guard_wire import Lease
 
 SILENCE_MAXIMUM_MS: Final = MINUTE_MS
-RECOVERS: Final = frozenset({"cancel", "sweep"})
-"""The operations of a spend that `recover` allows."""
 
 
 class Leases:

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey, VerifyKey
 from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.guard.control_log import ControlLog
-from strongroom.guard.lease import RECOVERS, Leases
+from strongroom.guard.lease import Leases
 from strongroom.guard.marker import EMPTY, Mark, Marker
 from strongroom.guard.notices import tell_members
 from strongroom.journal.journal import FileDisk, Journal
@@ -184,7 +184,7 @@ class Witness:
         if spends and sync.control != self._log.head:
             return Reason.CONTROL
         waiting = {operation for transaction, operation in spends.items() if transaction not in left}
-        if self.lease() is not Lease.ALL and not RECOVERS.issuperset(waiting):
+        if self.lease() is not Lease.ALL and not wire.RECOVERS.issuperset(waiting):
             return Reason.ALARM
         return None
 

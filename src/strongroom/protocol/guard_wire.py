@@ -44,6 +44,10 @@ class Lease(StrEnum):
     NONE = "none"
 
 
+RECOVERS: Final = frozenset({"cancel", "sweep"})
+"""The operations that save money and pay nobody: allowed by `recover`, and by an officer's word while frozen."""
+
+
 class Reason(StrEnum):
     """Why a head was cosigned or not; of a Sync that isn't cosigned guard keeps nothing."""
 

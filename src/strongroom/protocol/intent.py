@@ -11,6 +11,8 @@ from typing import Final
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import (
+    EXTERNAL_ID_MAXIMUM,
+    RUN_ITEMS_MAXIMUM,
     BeneficiaryId,
     DestinationDigest,
     IdempotencyKey,
@@ -26,7 +28,6 @@ from strongroom.domain.ids import (
 )
 from strongroom.domain.instant import Instant, parse_instant
 from strongroom.domain.money import Amount, AssetId
-from strongroom.domain.payout import EXTERNAL_ID_MAXIMUM, RUN_ITEMS_MAXIMUM
 from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord, destination_digest
 from strongroom.protocol.identifier import payout_id

@@ -2,7 +2,8 @@
 
 The record `strongroom/negative/v1` is asserted by people; clients cancel with a signed request, and watch raises
 alarms (`control`). Guard checks an instruction before it keeps it, the signer checks it again before it applies it.
-One officer is enough to stop something, and never to start it again but for what an alarm of watch's had stopped.
+One officer is enough to stop something, and never to start it again but for what an alarm of watch's had stopped, and
+for one sweep or cancel, which pays nobody.
 """
 
 import re
@@ -28,6 +29,7 @@ from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 
 NEGATIVE_TYPE: Final = "strongroom/negative/v1"
 OBJECT_MAXIMUM: Final = 160
+_NO_INSTANT: Final = Instant(0)
 
 
 class Action(StrEnum):
@@ -41,14 +43,17 @@ class Action(StrEnum):
     ALARM = "alarm"
     """By watch alone: until an officer resolves it, only what saves money is signed."""
     RESOLVE = "resolve"
+    RECOVER = "recover"
+    """One sweep or cancel on a network may be signed while it is frozen; a freeze that comes later takes it back."""
 
 
-STARTS: Final = frozenset({Action.UNFREEZE, Action.RESOLVE})
+STARTS: Final = frozenset({Action.UNFREEZE, Action.RESOLVE, Action.RECOVER})
 """What lets something go on again: late it is worth nothing, whereas what stops may arrive late."""
 _ROLES: Final = {
     Action.FREEZE: {Role.OFFICER}, Action.CANCEL: {Role.OFFICER, Role.APPROVER},
     Action.DECLINE: {Role.OFFICER, Role.APPROVER}, Action.REVOKE: {Role.OFFICER}, Action.SUSPEND: {Role.OFFICER},
     Action.VETO: set(Role), Action.UNFREEZE: set(Role), Action.ALARM: set(), Action.RESOLVE: {Role.OFFICER},
+    Action.RECOVER: {Role.OFFICER},
 }
 _ID: Final = "[a-z2-7]{26}"
 _SCOPE: Final = re.compile(f"organisation|(asset|network):[!-~]{{1,150}}|client:cl_{_ID}|beneficiary:ben_{_ID}")
@@ -63,6 +68,7 @@ _OBJECTS: Final = {
     Action.REVOKE: (re.compile(f"ak_{_ID}"), "the id of a key"),
     Action.SUSPEND: (re.compile(f"pe_{_ID}"), "the id of a person"),
     Action.VETO: (re.compile("[0-9a-f]{64}"), "the hash of a pending change"),
+    Action.RECOVER: (re.compile("network:[!-~]{1,150}"), "network:…"),
 }
 
 
@@ -93,12 +99,13 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """A negative that holds, and whose it is: people, or nobody for a client's own and for watch's."""
+    """A negative that holds, and whose it is: people, or nobody for a client's own and for watch's, which last."""
 
     action: Action
     object: str
     record_id: str
     people: frozenset[PersonId]
+    expires: Instant = _NO_INSTANT
 
 
 def parse_negative(raw: bytes) -> Negative:
@@ -144,7 +151,7 @@ def check_people(
     for person in people:
         _check_person(person, negative.action, standing, clock.at_least)
     _check_target(negative, people, standing)
-    return Instruction(negative.action, negative.object, negative.record_id, people)
+    return Instruction(negative.action, negative.object, negative.record_id, people, negative.expires)
 
 
 def _check_person(person: PersonId, action: Action, standing: Standing, now: Instant) -> None:
@@ -166,11 +173,10 @@ def _check_target(negative: Negative, people: frozenset[PersonId], standing: Sta
     }
     if negative.action in known and negative.object not in known[negative.action]:
         raise InstructionError(f"there is no {negative.object!r} to {negative.action}")
-    if negative.action is Action.UNFREEZE:
-        if negative.freeze_epoch != standing.freeze_epoch:
-            raise InstructionError("was signed before the last freeze")
-        if not standing.has_quorum(people):
-            raise InstructionError("an unfreeze needs the governing group's quorum")
+    if negative.action in (Action.UNFREEZE, Action.RECOVER) and negative.freeze_epoch != standing.freeze_epoch:
+        raise InstructionError("was signed before the last freeze")
+    if negative.action is Action.UNFREEZE and not standing.has_quorum(people):
+        raise InstructionError("an unfreeze needs the governing group's quorum")
 
 
 def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) -> Instruction:
@@ -220,7 +226,7 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
         case Action.VETO:
             standing.pending.pop(instruction.object, None)
         case _:
-            pass  # cancel, decline
+            pass  # cancel, decline, recover
 
 
 INSTRUCTION_FAULTS: Final = (DocumentError, WebauthnError, InstructionError)

@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import OrganisationId, PersonId
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.domain.policy import parse_policy
 from strongroom.protocol.canonical import parse_object, record_hash
 from strongroom.protocol.entry import Kind, Reading
@@ -91,7 +91,8 @@ class Standings:
             return None
         people = frozenset(PersonId(row[0]) for row in fields.rows("people", 1))
         action = Action(fields.text("action"))
-        instruction = Instruction(action, fields.text("object"), fields.text("record_id"), people)
+        expires = Instant(fields.integer("expires_ms", 0, INSTANT_MAXIMUM))
+        instruction = Instruction(action, fields.text("object"), fields.text("record_id"), people, expires)
         standing = self.organisations[OrganisationId(fields.text("organisation"))]
         apply(instruction, standing, clock.at_least)
         return standing, instruction

@@ -152,6 +152,7 @@ def policy_document(organisation: OrganisationId, assets: Mapping[str, str]) -> 
             _limit("K: one client, a day", "client", "unattended"),
         ],
         "fee_budget_reference_minor": str(FEE_BUDGET_CENTS),
+        "sweep_fee_budget_reference_minor": str(FEE_BUDGET_CENTS),
         "cooling_off_ms": {"declared": COOLING_MS, "payee_verified": COOLING_MS, "allowlisted": COOLING_MS},
         "intent_maximum_age_ms": DAY_MS,
         "browser_release_reference_minor": str(BUDGET_CENTS),

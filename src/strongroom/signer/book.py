@@ -8,7 +8,7 @@ once, so that a changed limit never clears it.
 
 from base64 import b64decode
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
@@ -33,7 +33,7 @@ from strongroom.protocol.entry import Kind, Reading, read_entry
 from strongroom.protocol.genesis import Genesis
 from strongroom.protocol.intent import PayoutIntent
 from strongroom.protocol.journal_chain import Head
-from strongroom.protocol.negative import Action
+from strongroom.protocol.negative import Action, Instruction
 from strongroom.protocol.run_tree import Seal
 from strongroom.protocol.standing import Standing
 from strongroom.protocol.standings import KINDS, Standings
@@ -44,6 +44,8 @@ PAID_WIDTH: Final = 14
 _YES: Final = "yes"
 SPANS: Final = (HOUR_MS, DAY_MS)
 FEES: Final = "fees"
+SWEEP: Final = "sweep"
+SWEEP_FEES: Final = "fees of sweeps"
 BROWSER: Final = "released by browsers"
 
 WindowKey = tuple[LimitScope, Counts, Hashable]
@@ -125,6 +127,14 @@ class Attempt:
     inputs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An officer's, that one sweep or cancel may be signed; `used_by` is the chain transaction that was."""
+
+    expires: Instant
+    used_by: str = ""
+
+
 @dataclass(slots=True)
 class Payments:
     """All that was asked, approved and signed for one organisation."""
@@ -154,6 +164,10 @@ class Payments:
     """Outpoint to the transactions that spend it."""
     change_next: dict[str, int] = field(default_factory=dict)
     """Network to the index of the next change address."""
+    words: dict[str, Word] = field(default_factory=dict)
+    """Network to the last word of an officer since the last freeze or unfreeze."""
+    sweeps: dict[str, list[tuple[str, Instant]]] = field(default_factory=dict)
+    """Network to its sweeps, and when they were decided."""
     windows: Windows = field(default_factory=Windows)
 
     def in_force(self, beneficiary: str, now: Instant) -> KnownDestination | None:
@@ -211,8 +225,13 @@ class Book:
             return
         standing, instruction = applied
         payments = self.organisations.setdefault(standing.organisation, Payments(standing))
-        if instruction is not None and instruction.action in (Action.CANCEL, Action.DECLINE):
-            _take_back(payments, instruction.object)
+        match instruction:
+            case Instruction(Action.CANCEL | Action.DECLINE, subject):
+                _take_back(payments, subject)
+            case Instruction(Action.FREEZE | Action.UNFREEZE):
+                payments.words.clear()
+            case Instruction(Action.RECOVER, scope):
+                payments.words[scope.removeprefix("network:")] = Word(instruction.expires)
 
     def payments(self, fields: Fields) -> Payments:
         return self.organisations[OrganisationId(fields.text("organisation"))]
@@ -308,6 +327,11 @@ def _spend(book: Book, fields: Fields, clock: Reading) -> None:
         payments.attempts_of.setdefault(payout, []).append(attempt.transaction)
     for outpoint in attempt.inputs:
         payments.spenders.setdefault(outpoint, []).append(attempt.transaction)
+    is_sweep = attempt.operation == SWEEP
+    if is_sweep:
+        payments.sweeps.setdefault(attempt.network, []).append((attempt.transaction, clock.at_least))
+    if fields.flag("uses_word"):
+        payments.words[attempt.network] = replace(payments.words[attempt.network], used_by=attempt.transaction)
     payments.change_next[attempt.network] = fields.integer("change_next", 0, 2**31)
     for paid in items:
         payments.paid[paid.payout] = paid
@@ -321,7 +345,8 @@ def _spend(book: Book, fields: Fields, clock: Reading) -> None:
     for key, value in sums_of(items).items():
         for span_ms in SPANS:
             payments.windows.add(key, span_ms, value, clock.at_least)
-    payments.windows.add(FEES, DAY_MS, int(fields.text("fee_reference_minor")), clock.at_least)
+    fee_minor = int(fields.text("fee_reference_minor"))
+    payments.windows.add(SWEEP_FEES if is_sweep else FEES, DAY_MS, fee_minor, clock.at_least)
     payments.windows.add(BROWSER, DAY_MS, int(fields.text("browser_reference_minor")), clock.at_least)
 
 
@@ -329,6 +354,9 @@ def _abandoned(book: Book, fields: Fields, _: Reading) -> None:
     """It was never signed, so it binds no payout. What it counted stays counted: a lost budget is the safe side."""
     payments = book.payments(fields)
     attempt = payments.attempts.pop(fields.text("transaction"))
+    word = payments.words.get(attempt.network)
+    if word is not None and word.used_by == attempt.transaction:
+        payments.words[attempt.network] = replace(word, used_by="")
     for payout in attempt.payouts:
         payments.attempts_of[payout].remove(attempt.transaction)
         if not payments.attempts_of[payout]:
@@ -402,13 +430,6 @@ def _read_paid(row: list[str]) -> Paid:
 
 
 _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
-    Kind.RESUMED: _resumed,
-    Kind.CORRECTED: _corrected,
-    Kind.DESTINATIONS: _destinations,
-    Kind.INTENTS: _intents,
-    Kind.RUN: _run,
-    Kind.REQUEST: _request,
-    Kind.SPEND: _spend,
-    Kind.ABANDONED: _abandoned,
-    Kind.TOMBSTONE: _tombstone,
+    Kind.RESUMED: _resumed, Kind.CORRECTED: _corrected, Kind.DESTINATIONS: _destinations, Kind.INTENTS: _intents,
+    Kind.RUN: _run, Kind.REQUEST: _request, Kind.SPEND: _spend, Kind.ABANDONED: _abandoned, Kind.TOMBSTONE: _tombstone,
 }

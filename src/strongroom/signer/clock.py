@@ -15,7 +15,7 @@ from typing import Final
 from strongroom.domain.instant import HOUR_MS, MINUTE_MS, Instant
 from strongroom.protocol.entry import Reading
 
-_MILLISECOND_NS: Final = 1_000_000
+MILLISECOND_NS: Final = 1_000_000
 
 
 def boot_ns() -> int:
@@ -73,7 +73,7 @@ class Clock:
 
     def bring_back(self, at_most: Instant) -> None:
         """From now on no more has passed than this. Whatever lives by what had passed before must end now."""
-        self._most_ns = (at_most - self._start.at_most) * _MILLISECOND_NS
+        self._most_ns = (at_most - self._start.at_most) * MILLISECOND_NS
 
     def read(self) -> Reading:
         """Now; read once for each decision. Differences of readings are exact to a millisecond."""
@@ -83,7 +83,7 @@ class Clock:
         self._least_ns += max(0, min(progress))
         self._most_ns += max(0, *progress)
         return Reading(
-            at_least=Instant(self._start.at_least + self._least_ns // _MILLISECOND_NS),
-            at_most=Instant(self._start.at_most - -self._most_ns // _MILLISECOND_NS),
-            wall=Instant(wall // _MILLISECOND_NS),
+            at_least=Instant(self._start.at_least + self._least_ns // MILLISECOND_NS),
+            at_most=Instant(self._start.at_most - -self._most_ns // MILLISECOND_NS),
+            wall=Instant(wall // MILLISECOND_NS),
         )

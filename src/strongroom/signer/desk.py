@@ -220,15 +220,7 @@ def _read_proof(fields: Fields) -> tuple[bytes, ...]:
 
 
 _ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {
-    Ask.STATUS: Desk._status,
-    Ask.DESTINATIONS: Desk._destinations,
-    Ask.INTENTS: Desk._intents,
-    Ask.RUN: Desk._run,
-    Ask.REQUEST: Desk._request,
-    Ask.SIGN: Desk._sign,
-    Ask.CANCEL: Desk._cancel,
-    Ask.RECEIPT: Desk._receipt,
-    Ask.ADDRESSES: Desk._addresses,
-    Ask.CHANGE: Desk._change,
-    Ask.ORGANISATION: Desk._organisation,
+    Ask.STATUS: Desk._status, Ask.DESTINATIONS: Desk._destinations, Ask.INTENTS: Desk._intents, Ask.RUN: Desk._run,
+    Ask.REQUEST: Desk._request, Ask.SIGN: Desk._sign, Ask.CANCEL: Desk._cancel, Ask.RECEIPT: Desk._receipt,
+    Ask.ADDRESSES: Desk._addresses, Ask.CHANGE: Desk._change, Ask.ORGANISATION: Desk._organisation,
 }

@@ -17,10 +17,10 @@ from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.entry import Reading
-from strongroom.protocol.guard_wire import Lease
+from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes
-from strongroom.signer.book import FEES, Book, Paid, Payments, sums_of
+from strongroom.signer.book import FEES, SWEEP_FEES, Book, Paid, Payments, sums_of
 from strongroom.signer.chain_bytes import ChainTransaction, read_transaction
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
@@ -46,7 +46,6 @@ class Operation(StrEnum):
     """Everything to the one treasury address of the policy."""
 
 
-RECOVERS: Final = frozenset({Operation.CANCEL, Operation.SWEEP})
 _PAYS: Final = frozenset({Operation.PAY, Operation.BUMP})
 
 
@@ -76,7 +75,7 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: A
     payments, wallet = _enter(book, asked, lease)
     transaction = read_transaction(asked.network, asked.transaction, book.genesis.mode)
     dues = [due_now(payments, item, clock) for item in asked.items]
-    _check_frozen(payments, asked, dues)
+    by_word = _check_frozen(payments, asked, transaction, dues, clock)
     _check_inputs(asked, transaction, address_of)
     before = payments.attempts.get(transaction.identifier)
     if before is not None:
@@ -88,14 +87,14 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: A
     party = book.genesis.relying_party
     browser_minor = check_approvals(payments, asked.approvals, weighed, party, clock)
     paid = [_paid(payments.standing.policy, each, clock) for each in weighed]
-    fee_minor = _check_limits(payments, paid, wallet, transaction, clock)
+    fee_minor = _check_limits(payments, paid, wallet, transaction, clock, asked.operation)
     change_next = _check_outputs(payments, asked, wallet, transaction, dues, address_of)
     _check_fee(wallet, transaction)
     entry: dict[str, JsonValue] = {
         "browser_reference_minor": str(browser_minor), "change_next": change_next,
         "fee_reference_minor": str(fee_minor), "inputs": [[coin.outpoint] for coin in transaction.inputs],
         "items": [each.row() for each in paid], "network": asked.network, "operation": asked.operation.value,
-        "organisation": asked.organisation, "payouts": [[each.payout] for each in dues],
+        "organisation": asked.organisation, "payouts": [[each.payout] for each in dues], "uses_word": by_word,
         "transaction": transaction.identifier,
     }
     return Decision(transaction, entry)
@@ -116,11 +115,32 @@ def _enter(book: Book, asked: Asked, lease: Lease) -> tuple[Payments, WalletRule
     return payments, wallet
 
 
-def _check_frozen(payments: Payments, asked: Asked, dues: Sequence[Due]) -> None:
+def _check_frozen(
+    payments: Payments, asked: Asked, transaction: ChainTransaction, dues: Sequence[Due], clock: Reading
+) -> bool:
+    """Whether it goes by an officer's word and uses it up, as it couldn't go without. Raises: Refused."""
     scopes = frozenset({f"network:{asked.network}"}).union(*(each.scopes for each in dues))
-    frozen = payments.standing.freezes(scopes)
-    if frozen is not None:
+    frozen, swept = payments.standing.freezes(scopes), _on_its_way(payments, asked, transaction, clock)
+    word = payments.words.get(asked.network)
+    may_recover = asked.operation in RECOVERS and word is not None and (
+        word.expires > clock.at_most and word.used_by in ("", transaction.identifier)
+    )
+    if frozen is not None and not may_recover:
         refuse(Rule.NOT_FROZEN, f"{frozen} is frozen")
+    if swept is not None and not may_recover:
+        refuse(Rule.SWEEP_ONCE, f"{swept} was swept within a day, and the chain could hold both")
+    return frozen is not None or swept is not None
+
+
+def _on_its_way(payments: Payments, asked: Asked, transaction: ChainTransaction, clock: Reading) -> str | None:
+    """A sweep of the last day that the chain could hold besides this new one: nobody believed says what arrived."""
+    if asked.operation is not Operation.SWEEP or transaction.identifier in payments.attempts:
+        return None
+    for earlier, at in payments.sweeps.get(asked.network, ()):
+        attempt = payments.attempts.get(earlier)
+        if attempt is not None and clock.at_least - at < DAY_MS and not excludes(payments, transaction, attempt):
+            return earlier
+    return None
 
 
 def _check_once(payments: Payments, asked: Asked, transaction: ChainTransaction, dues: Sequence[Due]) -> None:
@@ -210,7 +230,8 @@ def _paid(policy: Policy, weighed: Weighed, clock: Reading) -> Paid:
 
 
 def _check_limits(
-    payments: Payments, paid: list[Paid], wallet: WalletRule, transaction: ChainTransaction, clock: Reading
+    payments: Payments, paid: list[Paid], wallet: WalletRule, transaction: ChainTransaction, clock: Reading,
+    operation: Operation,
 ) -> int:
     """The worth of the fee. Raises: Refused if a limit has no room for all of it."""
     policy, windows, now = payments.standing.policy, payments.windows, clock.at_least
@@ -226,7 +247,10 @@ def _check_limits(
             refuse(Rule.LIMIT_WINDOW, f"{run}: more of {asset} than its client sealed")
     rule = policy.assets[wallet.fee_asset]
     fee_minor = rule.reference_minor(max(0, transaction.fee))
-    if windows.used(FEES, DAY_MS, now) + fee_minor > policy.fee_budget_reference_minor:
+    fees, budget = FEES, policy.fee_budget_reference_minor
+    if operation is Operation.SWEEP:
+        fees, budget = SWEEP_FEES, policy.sweep_fee_budget_reference_minor
+    if windows.used(fees, DAY_MS, now) + fee_minor > budget:
         refuse(Rule.LIMIT_FEES, f"the day's budget for fees has no room for {fee_minor}")
     return fee_minor
 

@@ -16,12 +16,11 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, FetchAnswer, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import Head
 from strongroom.signer.book import Book
-from strongroom.signer.clock import boot_ns
+from strongroom.signer.clock import MILLISECOND_NS, boot_ns
 
 TIMEOUT_MS: Final = 2_000
 _LENGTH: Final = 4
 _CHUNK: Final = 65_536
-_MILLISECOND_NS: Final = 1_000_000
 _NONCE: Final = 32
 
 Answer = TypeVar("Answer", SyncAnswer, FetchAnswer)
@@ -77,7 +76,7 @@ class SocketLink:
         listener.setblocking(False)
 
     def exchange(self, frame: bytes) -> bytes:
-        ends_ns = boot_ns() + TIMEOUT_MS * _MILLISECOND_NS
+        ends_ns = boot_ns() + TIMEOUT_MS * MILLISECOND_NS
         try:
             if self._connection is None:
                 self._connection = _accept(self._listener, ends_ns)
@@ -125,6 +124,6 @@ def _wait(stream: socket.socket, event: int, ends_ns: int) -> None:
     """Until it is ready. A socket's own time-out would begin anew at each byte. Raises: LinkError."""
     poller = select.poll()
     poller.register(stream, event)
-    left_ms = -((boot_ns() - ends_ns) // _MILLISECOND_NS)
+    left_ms = -((boot_ns() - ends_ns) // MILLISECOND_NS)
     if left_ms <= 0 or not poller.poll(left_ms):
         raise LinkError(f"no answer within {TIMEOUT_MS} ms")

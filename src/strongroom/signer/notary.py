@@ -19,14 +19,12 @@ from strongroom.protocol.guard_wire import Lease, SyncAnswer
 from strongroom.protocol.journal_chain import Head, head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
 from strongroom.signer.book import Book
-from strongroom.signer.clock import Clock, brought_back
+from strongroom.signer.clock import MILLISECOND_NS, Clock, brought_back
 from strongroom.signer.guard_link import Link, LinkError, Partner
 from strongroom.signer.rules import Refused, Rule, refuse
 
 AGREE_MAXIMUM_MS: Final = 10_000
 """However a hostile guard goes on, the signer answers others again after this; what was agreed by then stays agreed."""
-ROUNDS_MAXIMUM: Final = 10_000
-_MILLISECOND_NS: Final = 1_000_000
 
 Sign = Callable[[bytes], bytes]
 Random = Callable[[int], bytes]
@@ -82,10 +80,8 @@ class Notary:
 
         A spend was decided before: an instruction that comes now refuses it, whatever it says.
         """
-        ends_ns = self._boot_ns() + AGREE_MAXIMUM_MS * _MILLISECOND_NS
-        for _ in range(ROUNDS_MAXIMUM):
-            if self._boot_ns() > ends_ns:
-                break
+        ends_ns = self._boot_ns() + AGREE_MAXIMUM_MS * MILLISECOND_NS
+        while self._boot_ns() <= ends_ns:
             answer = self._sync(wants_spend=wants_spend)
             self._apply_control(answer)
             if wants_spend and answer.control_entries:
@@ -125,7 +121,7 @@ class Notary:
             raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
         if answer.is_cosigned and answer.journal != journal:
             refuse(Rule.GUARD_AGREES, "guard cosigned a head that it wasn't offered")
-        self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * _MILLISECOND_NS
+        self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * MILLISECOND_NS
         if answer.is_cosigned:
             self._guard_length = answer.journal.length
         return answer
@@ -153,6 +149,7 @@ class Notary:
         except (*INSTRUCTION_FAULTS, KeyError):
             return {}
         return {
-            "action": instruction.action.value, "object": instruction.object, "organisation": entry.organisation,
+            "action": instruction.action.value, "expires_ms": instruction.expires, "object": instruction.object,
+            "organisation": entry.organisation,
             "people": [[person] for person in sorted(instruction.people)], "record_id": instruction.record_id,
         }

@@ -14,7 +14,8 @@ class Rule(StrEnum):
     LEASE_FRESH = "lease-fresh"
     """Guard's lease is younger than its term, and allows this operation."""
     NOT_FROZEN = "not-frozen"
-    """Nothing that the payout touches is frozen: organisation, asset, network, client, beneficiary."""
+    """Nothing that it touches is frozen: organisation, asset, network, client, beneficiary; but a sweep or cancel may
+    go by an officer's word, once."""
     GUARD_AGREES = "guard-agrees"
     """Guard has cosigned the journal's head, with all of its control log applied, before a signature is made."""
     ORGANISATION_KNOWN = "organisation-known"
@@ -36,6 +37,8 @@ class Rule(StrEnum):
     """The same client pays an external id to a destination once; again only as `replaces` of one that is dead."""
     PAYOUT_ONCE = "payout-once"
     """It was never signed before, or this excludes every earlier attempt on the chain itself."""
+    SWEEP_ONCE = "sweep-once"
+    """Of the sweeps of a network in a day a chain can hold one only, unless an officer says so for one more."""
     RUN_ITEM = "run-item"
     """An item of a run stands in the tree that the client sealed, at the place that it says."""
 
@@ -66,7 +69,7 @@ class Rule(StrEnum):
     LIMIT_WINDOW = "limit-window"
     """Every limit has room, exactly, by the journal."""
     LIMIT_FEES = "limit-fees"
-    """The day's fees stay within their budget."""
+    """The day's fees stay within their budget; sweeps have one of their own."""
 
     BYTES_READ = "bytes-read"
     """The chain transaction is in the one spelling of its network, within its bounds."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from strongroom.domain.admission import worth_of_unsealed_run
 from strongroom.domain.errors import Code, InvariantError, Refusal
-from strongroom.domain.ids import IdempotencyKey, PayoutId, RunId
-from strongroom.domain.payout import CANCELLABLE, RUN_ITEMS_MAXIMUM, PayoutRequest, State
+from strongroom.domain.ids import RUN_ITEMS_MAXIMUM, IdempotencyKey, PayoutId, RunId
+from strongroom.domain.payout import CANCELLABLE, PayoutRequest, State
 from strongroom.domain.policy import Policy
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.identifier import payout_id, run_id

@@ -54,6 +54,7 @@ def fill(world: World, count: int) -> None:
                 "browser_reference_minor": "0", "change_next": number + 1, "fee_reference_minor": "500",
                 "inputs": [[f"{names[1]}:0"]], "items": [paid.row()], "network": simulated.NETWORK, "operation": "pay",
                 "organisation": ORGANISATION, "payouts": [[payout]], "transaction": names[0],
+                "uses_word": False,
             },
             clock,
         )
