@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -54,10 +55,16 @@ def postgres_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def database(postgres_cluster: Cluster) -> Iterator[Database]:
+    with own_database(postgres_cluster) as made:
+        yield made
+
+
+@contextmanager
+def own_database(cluster: Cluster) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
-    asyncio.run(_execute(postgres_cluster, f"CREATE DATABASE {name} TEMPLATE strongroom"))
-    yield Database(postgres_cluster, name, renamed(postgres_cluster.owner_dsn, name))
-    asyncio.run(_execute(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(_execute(cluster, f"CREATE DATABASE {name} TEMPLATE strongroom"))
+    yield Database(cluster, name, renamed(cluster.owner_dsn, name))
+    asyncio.run(_execute(cluster, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 async def _prepare(cluster: Cluster) -> None:

@@ -27,6 +27,7 @@ from tests.signer.world import (
     ORGANISATION,
     PAY_KEY,
     PAYER,
+    START,
     Human,
     World,
     payee,
@@ -50,6 +51,7 @@ from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.identifier import beneficiary_id, payout_id, run_id
 from strongroom.protocol.intent import read_beneficiary
+from strongroom.protocol.roster import Roster
 from strongroom.protocol.run_tree import Seal, item_leaf, run_root
 from strongroom.rails.simulated import SimulatedRail
 from strongroom.signer.server import Channel, Server
@@ -365,14 +367,17 @@ def _request(payout: PayoutId, key: str, body: dict[str, Any], record: Destinati
 
 
 @asynccontextmanager
-async def open_road(folder: Path, database: Database, chain: Chain, **policy: Any) -> AsyncIterator[Road]:
+async def open_road(
+    folder: Path, database: Database, chain: Chain, made_roster: Roster | None = None, began: int = START, **policy: Any
+) -> AsyncIterator[Road]:
     signer_folder = folder / "signer"
     signer_folder.mkdir()
-    world = World(signer_folder, policy_document(**policy))
+    world = World(signer_folder, policy_document(**policy), made_roster, began=began)
     path = Path(f"/tmp/road-{os.getpid()}-{threading.get_ident() % 10_000}.sock")
     owner = await asyncpg.connect(database.owner_dsn)
     keys = world.keys
-    payer = NewKey(PAY_KEY, bytes(keys.payer.verify_key), [Permission.PAYOUTS_CREATE, Permission.PAYOUTS_CANCEL])
+    scopes = [Permission.PAYOUTS_CREATE, Permission.PAYOUTS_CANCEL, Permission.APPROVALS_READ]
+    payer = NewKey(PAY_KEY, bytes(keys.payer.verify_key), scopes)
     declarer = NewKey(DECLARE_KEY, bytes(keys.declarer.verify_key), [Permission.BENEFICIARIES_CREATE])
     await create_organisation(
         owner,

@@ -246,9 +246,9 @@ class TestGuard:
 class World:
     def __init__(
         self, folder: Path, policy: dict[str, Any] | None = None, made_roster: Roster | None = None,
-        mode: Mode = Mode.SANDBOX,
+        mode: Mode = Mode.SANDBOX, began: int = START,
     ) -> None:
-        self.folder, self.keys, self.times = folder, Keys(), Times()
+        self.folder, self.keys, self.times = folder, Keys(), Times(wall_ms=began)
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
         self.wallet = SimulatedWallet(self.store)
@@ -256,7 +256,7 @@ class World:
         self.policy = encode(policy or policy_document())
         self.roster = (made_roster or roster()).encode()
         self.genesis = Genesis(
-            mode, Instant(START), bytes(self.keys.checkpoint.verify_key), self.store.statement_public_key,
+            mode, Instant(began), bytes(self.keys.checkpoint.verify_key), self.store.statement_public_key,
             bytes(self.keys.guard.verify_key), RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})),
             (FoundingOrganisation(ORGANISATION, policy_hash(self.policy), roster_hash(self.roster)),),
         ).encode()
@@ -265,7 +265,7 @@ class World:
         disk = FileDisk(str(folder), create=True)
         journal = Journal.load(disk)
         journal.settle(0, EMPTY_HEAD)
-        start = Reading(Instant(START), Instant(START), Instant(START))
+        start = Reading(Instant(began), Instant(began), Instant(began))
         journal.append(write_entry(Kind.GENESIS, start, {"genesis": b64encode(self.genesis).decode()}))
         journal.append(write_entry(Kind.ORGANISATION, start, {
             "policy": b64encode(self.policy).decode(), "roster": b64encode(self.roster).decode()}))

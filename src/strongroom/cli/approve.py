@@ -1,7 +1,8 @@
 """Approving and stopping: what people say, signed with their passkeys over the signer's own bytes.
 
 What is shown is read from the verbatim request that the signer signed, after its signature held; nothing is taken from
-the API's word. Freezes go to guard's own listener, and not by the road that they should stop.
+the API's word. It is shown before a key is asked for anything. Freezes go to guard's own listener, and not by the road
+that they should stop.
 """
 
 import json
@@ -18,9 +19,10 @@ from nacl.signing import VerifyKey
 
 from strongroom.cli.output import Exit, Stop, fields, say, show, table
 from strongroom.cli.passkey import SoftwarePasskey, software_passkey
+from strongroom.cli.security_key import SecurityKey
 from strongroom.cli.session import Data, Json, client, document, speaking
-from strongroom.domain.ids import OrganisationId
-from strongroom.domain.instant import MINUTE_MS, Instant
+from strongroom.domain.ids import OrganisationId, PersonId
+from strongroom.domain.instant import MINUTE_MS, Instant, format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
@@ -32,6 +34,11 @@ As = Annotated[
     list[str] | None, Parameter("--as", negative="", help="Who signs: a login of sandbox.json; more than one if needed")
 ]
 
+OnKey = Annotated[
+    bool, Parameter("--security-key", negative="", help="Sign with the security key that is plugged in")
+]
+Signer = SoftwarePasskey | SecurityKey
+
 Scope = Annotated[str, Parameter(help="organisation, or asset:…, network:…, client:…, beneficiary:…")]
 
 
@@ -42,10 +49,11 @@ def approve(
     *,
     people: As = None,
     decline: Annotated[bool, Parameter(negative="", help="Say no, for good, through guard")] = False,
+    security_key: OnKey = False,
     data: Data = None,
     as_json: Json = False,
 ) -> int:
-    """Show what waits for people, and approve it with the passkeys of the sandbox's people."""
+    """Show what waits for people, and approve it with their security keys, or the sandbox's software passkeys."""
     sandbox = document(data)
     waiting = _waiting(sandbox)
     if subject is None:
@@ -53,14 +61,13 @@ def approve(
                 for each in waiting]
         show(waiting, as_json, table(("subject", "what", "people"), rows))
         return Exit.DONE
-    signers = _signers(sandbox, people)
+    signers = _signers(sandbox, people, security_key)
     if decline:
         return _instruct(sandbox, Action.DECLINE, subject, signers, 0, as_json)
     found = next((each for each in waiting if each["subject"] == subject), None)
     if found is None:
         raise Stop(Exit.NOT_FOUND, f"nothing waits for people as {subject}")
-    if not as_json:
-        say(_shown(found["shown"]))
+    say(_shown(found["shown"]))
     answer = _give(sandbox, found, signers)
     people_of = f"{len(answer['people'])} of {answer['approvals']}"
     show(answer, as_json, fields([("subject", subject), ("people", people_of)]))
@@ -82,7 +89,7 @@ def approve_for_the_sandbox(sandbox: dict[str, Any], subject: str, asked: set[st
     _give(sandbox, found, [software_passkey(sandbox, login) for login in list(logins)[: found["approvals"]]])
 
 
-def _give(sandbox: dict[str, Any], found: dict[str, Any], signers: Sequence[SoftwarePasskey]) -> Any:
+def _give(sandbox: dict[str, Any], found: dict[str, Any], signers: Sequence[Signer]) -> Any:
     """The assertions of these people; the API's last answer."""
     answer: Any = None
     for signer in signers:
@@ -97,12 +104,13 @@ def freeze(
     *,
     scope: Scope = "organisation",
     people: As = None,
+    security_key: OnKey = False,
     data: Data = None,
     as_json: Json = False,
 ) -> int:
     """Stop payments at once, through guard; one officer is enough."""
     sandbox = document(data)
-    return _instruct(sandbox, Action.FREEZE, scope, _signers(sandbox, people), 0, as_json)
+    return _instruct(sandbox, Action.FREEZE, scope, _signers(sandbox, people, security_key), 0, as_json)
 
 
 @speaking
@@ -110,6 +118,7 @@ def unfreeze(
     *,
     scope: Scope = "organisation",
     people: As = None,
+    security_key: OnKey = False,
     data: Data = None,
     as_json: Json = False,
 ) -> int:
@@ -117,14 +126,23 @@ def unfreeze(
     sandbox = document(data)
     standing = _get(f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
     epoch = standing.get("freeze_epoch", 0)
-    return _instruct(sandbox, Action.UNFREEZE, scope, _signers(sandbox, people), epoch, as_json)
+    return _instruct(sandbox, Action.UNFREEZE, scope, _signers(sandbox, people, security_key), epoch, as_json)
 
 
-def _signers(sandbox: dict[str, Any], people: Sequence[str] | None) -> list[SoftwarePasskey]:
+def _signers(sandbox: dict[str, Any], people: Sequence[str] | None, security_key: bool) -> list[Signer]:
+    """Who has no software passkey has a security key."""
     if not people:
         logins = ", ".join(f"{each['login']} ({', '.join(each['roles'])})" for each in sandbox["people"])
         raise Stop(Exit.USAGE, f"--as: say who signs; there are {logins}")
-    return [software_passkey(sandbox, login) for login in people]
+    on_keys = {each["login"] for each in sandbox["people"] if security_key or "software_key_file" not in each}
+    return [(_on_key if login in on_keys else software_passkey)(sandbox, login) for login in people]
+
+
+def _on_key(sandbox: dict[str, Any], login: str) -> SecurityKey:
+    person = next(each for each in sandbox["people"] if each["login"] == login)
+    party = sandbox["relying_party"]
+    ids = tuple(bytes.fromhex(each) for each in person.get("credential_ids", ()))
+    return SecurityKey(PersonId(person["id"]), person["name"], party["id"], party["origin"], ids)
 
 
 def _waiting(sandbox: dict[str, Any]) -> list[dict[str, Any]]:
@@ -156,13 +174,13 @@ def _shown(shown: dict[str, Any]) -> str:
         ("what", _worth(shown)), ("to", to.get("address")), ("on", to.get("network")),
         ("class", to.get("class")), ("external id", shown.get("external_id")), ("asked for by", shown["client"]),
         ("root", shown.get("root")), ("needs", f"{shown['approvals']} people of {shown['groups']} groups"),
+        ("doesn't count", ", ".join(shown["excluded"]) or None), ("until", format_instant(shown["expires_ms"])),
         ("ticket", shown["ticket"]),
     ])
 
 
 def _instruct(
-    sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[SoftwarePasskey], epoch: int,
-    as_json: bool,
+    sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[Signer], epoch: int, as_json: bool
 ) -> int:
     """Sign an instruction and give it to guard."""
     now = time.time_ns() // 1_000_000
@@ -170,6 +188,7 @@ def _instruct(
     record = Negative(
         action, Instant(now + RECORD_LIFE_MS), epoch, subject, organisation, secrets.token_bytes(32).hex()
     ).encode()
+    say(fields([("to sign", action.value), ("of", subject), ("for", organisation)]))
     body = {
         "organisation": organisation, "record": b64encode(record).decode(),
         "assertions": [assertion_document(each.asserts(record, NEGATIVE_TYPE)) for each in signers],
