@@ -12,6 +12,7 @@ from tests.rails.chain import Chain
 from strongroom.domain.payout import State
 from strongroom.engine import sign
 from strongroom.engine.pipeline import advance
+from strongroom.engine.settle import settle
 from strongroom.protocol.guard_wire import Lease
 from strongroom.store import engine as store
 from strongroom.store.engine import EngineTakenError
@@ -187,5 +188,26 @@ def test_the_engine_may_not_move_what_the_table_of_moves_does_not_have(
                     await store.move(road.connection, [payout], State.HELD, after, road.now())
             with pytest.raises(Exception, match="needs the signer's receipt"):
                 await store.move(road.connection, [payout], State.HELD, State.FAILED, road.now())
+
+    asyncio.run(go())
+
+
+def test_an_organisation_that_came_a_moment_ago_settles_a_moment_later(
+    tmp_path: Path, database: Database, chain: Chain
+) -> None:
+    """The policies that the engine remembers for a second don't have it yet: no reason to end."""
+
+    async def go() -> None:
+        async with open_road(tmp_path, database, chain) as road:
+            await road.pay("a", 20_000)
+            await road.go()
+            (policy,) = (await road.bench.policies()).values()
+            chain.mine(3)
+            await road.look()
+            road.bench._policies, road.bench._policies_read = {"org_" + "o" * 26: policy}, road.now()
+            assert not await settle(road.bench)
+            road.world.pass_by(2_000)
+            await road.go()
+            assert await road.states() == {"a": "settled"}
 
     asyncio.run(go())

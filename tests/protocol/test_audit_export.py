@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,16 @@ def export(size: int = SIZE, signed: int | None = None) -> list[bytes]:
     leaves = [f'{{"event":{{"number":{number}}},"role":"r"}}' for number in range(size)]
     root = root_of(leaf_hash(leaf.encode()) for leaf in leaves)
     checkpoint = Checkpoint(ORIGIN, size if signed is None else signed, root)
-    return [export_head(ORIGIN, sign_checkpoint(checkpoint, ORIGIN, KEY)), *export_lines(0, leaves)]
+    return [export_head(ORIGIN, sign_checkpoint(checkpoint, ORIGIN, KEY)), *lines_of(0, leaves)]
+
+
+def lines_of(first: int, leaves: list[str]) -> Iterator[bytes]:
+    """As they come from a record in which nothing was changed."""
+    for start in range(0, len(leaves), BLOCK):
+        hashes = [leaf_hash(leaf.encode()) for leaf in leaves[start : start + BLOCK]]
+        entries = [(first + start + at, digest, leaves[start + at]) for at, digest in enumerate(hashes)]
+        block = root_of(hashes) if len(hashes) == BLOCK else None
+        yield from export_lines((first + start) // BLOCK, entries, block)
 
 
 def line_of(lines: list[bytes], index: int) -> int:
@@ -75,12 +85,12 @@ def test_a_leaf_that_stands_twice_is_named() -> None:
 def test_an_added_leaf_is_named() -> None:
     lines = export(3)
     with pytest.raises(ExportError, match="leaf 3 is one too many"):
-        verify_export([*lines, *export_lines(3, ["{}"])], PUBLIC)
+        verify_export([*lines, *lines_of(3, ["{}"])], PUBLIC)
 
 
 def forged(lines: list[bytes], index: int) -> list[bytes]:
     """A leaf changed together with its hash."""
-    return [*lines[: line_of(lines, index)], *export_lines(index, ["{}"]), *lines[line_of(lines, index) + 1 :]]
+    return [*lines[: line_of(lines, index)], *lines_of(index, ["{}"]), *lines[line_of(lines, index) + 1 :]]
 
 
 def test_a_leaf_changed_with_its_hash_is_narrowed_to_its_block() -> None:

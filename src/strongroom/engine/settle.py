@@ -25,9 +25,10 @@ async def settle(bench: Bench) -> bool:
     moved = False
     for reported in await store.reported_attempts(bench.connection, bench.clock(), min(finalities), max(finalities)):
         attempt = reported.attempt
-        wallet = policies[attempt.organisation].wallets.get(attempt.network)
+        policy = policies.get(attempt.organisation)
+        wallet = None if policy is None else policy.wallets.get(attempt.network)
         if wallet is None:
-            continue  # a policy that has lost its wallet settles nothing
+            continue  # a policy that has lost its wallet settles nothing, nor one that isn't known here yet
         after = _state(State(attempt.state), reported, wallet.finality_blocks)
         if after is not None:
             await _move(bench, attempt, after)

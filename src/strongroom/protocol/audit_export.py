@@ -39,16 +39,16 @@ def export_head(origin: str, note: str) -> bytes:
     return encode({"checkpoint": note, "origin": origin, "type": EXPORT_TYPE}) + b"\n"
 
 
-def export_lines(first: int, leaves: Iterable[str]) -> Iterator[bytes]:
-    """The lines of leaves from index `first`, a multiple of the block's size, with the blocks that become whole."""
-    block: list[bytes] = []
-    for index, leaf in enumerate(leaves, start=first):
-        digest = leaf_hash(leaf.encode())
-        block.append(digest)
+def export_lines(number: int, entries: Iterable[tuple[int, bytes, str]], block: bytes | None) -> Iterator[bytes]:
+    """The lines of a block: index, hash and leaf of each entry, and the block's own hash if it is whole.
+
+    Hashes and indices are those that were recorded when the leaves came, never computed anew: what was changed or
+    taken out since doesn't fit them, and is named.
+    """
+    for index, digest, leaf in entries:
         yield encode({"hash": digest.hex(), "index": index, "leaf": leaf}) + b"\n"
-        if len(block) == BLOCK:
-            yield encode({"block": index // BLOCK, "hash": root_of(block).hex()}) + b"\n"
-            block.clear()
+    if block is not None:
+        yield encode({"block": number, "hash": block.hex()}) + b"\n"
 
 
 def verify_export(lines: Iterable[bytes], public_key: bytes) -> Verified:

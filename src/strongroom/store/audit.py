@@ -60,6 +60,18 @@ async def read_entries(connection: Session, start: int, count: int) -> list[tupl
     return [(row["leaf_index"], row["leaf"]) for row in rows]
 
 
+async def read_block(connection: Session, start: int, count: int) -> list[tuple[int, bytes, str]]:
+    """(index, hash, leaf) from `start` on, as they were recorded; a hash that isn't there any more is empty."""
+    rows = await connection.fetch(
+        "SELECT s.leaf_index, coalesce(n.hash, '') AS hash, l.leaf FROM strongroom.audit_sequence s "
+        "JOIN strongroom.audit_leaves l ON l.id = s.leaf_id "
+        "LEFT JOIN strongroom.audit_nodes n ON n.level = 0 AND n.position = s.leaf_index "
+        "WHERE s.leaf_index >= $1 AND s.leaf_index < $2 ORDER BY s.leaf_index",
+        start, start + count,
+    )
+    return [(row["leaf_index"], row["hash"], row["leaf"]) for row in rows]
+
+
 async def read_inclusion(connection: Session, index: int, size: int) -> list[bytes]:
     """Raises: MerkleError unless the leaf is in the tree of that size."""
     collector = _Collector()

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from strongroom.protocol.audit_export import BLOCK, export_head, export_lines
-from strongroom.store.audit import read_checkpoint, read_entries
+from strongroom.protocol.audit_export import BLOCK, BLOCK_LEVEL, export_head, export_lines
+from strongroom.store.audit import read_block, read_checkpoint, read_nodes
 from strongroom.store.session import connect
 
 
@@ -20,8 +20,10 @@ async def export_log(dsn: str, origin: str) -> AsyncIterator[bytes]:
             raise NothingToExportError("the audit log has no checkpoint yet")
         yield export_head(origin, checkpoint.note)
         for first in range(0, checkpoint.size, BLOCK):
-            entries = await read_entries(connection, first, min(BLOCK, checkpoint.size - first))
-            for line in export_lines(first, (leaf for _, leaf in entries)):
+            entries = await read_block(connection, first, min(BLOCK, checkpoint.size - first))
+            number = first // BLOCK
+            whole = await read_nodes(connection, [(BLOCK_LEVEL, number)] if first + BLOCK <= checkpoint.size else [])
+            for line in export_lines(number, entries, whole.get((BLOCK_LEVEL, number))):
                 yield line
     finally:
         await connection.close()

@@ -1,0 +1,356 @@
+"""Attacks by those who sit at the signer's socket, own guard's host or the signer's, or have it all but the keys.
+
+The engine is ended, and its seat taken. Clients and people stay honest and use the real API and guard's listener; what
+they asked for is theirs, and everything else that leaves is loss, counted in the raw blocks.
+"""
+
+import hashlib
+import os
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from typing import Any
+
+from tests.adversary.attacks import CASES as IN_PROCESS
+from tests.adversary.attacks import LIMITS_OUT, ONCE_OUT, QUORUM_OUT, budgets
+from tests.adversary.firm import Firm, found
+from tests.adversary.ground import Ground
+from tests.adversary.liar import Liar, head
+from tests.adversary.outside import NO_LIMITS, NO_SCOPES, NO_SIGNATURES
+from tests.adversary.plunder import (
+    LARGE,
+    OWN,
+    SMALL,
+    WITH_PEOPLE,
+    Case,
+    Control,
+    Loss,
+    policy,
+    takings,
+)
+from tests.adversary.records import OUTPUTS_OUT, TWICE
+from tests.adversary.seat import Seat
+from tests.signer.world import AskRefused, limit, payee, policy_document
+
+from strongroom.advice.bound import Attacker
+from strongroom.domain.policy import POLICY_TYPE
+from strongroom.formats import simulated
+from strongroom.protocol.approval import assertion_document
+from strongroom.protocol.canonical import encode
+from strongroom.protocol.negative import Action
+from strongroom.protocol.signer_wire import Ask
+from strongroom.signer.keys import open_key_file
+
+WIDE = {"limits": budgets(B=10**9, K=10**9, D=10**9)["limits"]}
+
+
+def officer_alone(ground: Ground) -> Loss:
+    """The attacker is one officer, who sits at the engine's socket as well, wants a policy that asks nobody, and a
+    freeze undone; the bound is 0.
+    """
+    firm = found(ground, policy(governance={"group": "officers", "delay_ms": 0}, **WITH_PEOPLE))
+    payout = firm.ask(firm.declare("large"), "large", LARGE)
+    seat = Seat(firm)
+    seat.show()
+    before = seat.ask(Ask.STATUS)["organisations"][firm.id]["policy"]
+    open_to_all = encode(policy_document(**{
+        **policy(**WITH_PEOPLE), "organisation": firm.id, "version": 2, "previous": before,
+        "tiers": [{"up_to_reference_minor": "25000000", "approvals": 0, "groups": 0}],
+        "governance": {"group": "officers", "delay_ms": 0}, "limits": [limit("B", "organisation", "unattended", 10**9)],
+    }))
+    for logins in (("cleo",), ("cleo", "cleo"), ("cleo", "ada")):
+        given = [assertion_document(firm.passkey(login).asserts(open_to_all, POLICY_TYPE)) for login in logins]
+        with suppress(AskRefused):
+            seat.ask(Ask.CHANGE, document="policy", raw=b64encode(open_to_all).decode(), assertions=list(given))
+    seat.sign([payout], [(payee("large"), LARGE)])
+    assert firm.instruct(Action.FREEZE, "organisation", "cleo").status_code == 202
+    for logins in (("cleo",), ("cleo", "cleo"), ("cleo", "ada")):
+        assert firm.instruct(Action.UNFREEZE, "organisation", *logins, epoch=1).status_code in (202, 409)
+    seat.sign([payout], [(payee("large"), LARGE)])
+    seat.broadcast()
+    return Loss(takings(firm).elsewhere, firm.bound(Attacker.PERSON))
+
+
+def engine_to_own_address(ground: Ground) -> Loss:
+    """The attacker has the engine's socket, its role and a node, wants money at its own address or payees paid twice;
+    the bound is 0 beside fees. It bends every output, operation, coin and item that it can name.
+    """
+    firm, other = found(ground, policy(**WIDE)), found(ground, policy())
+    small, large = firm.promise("small", TWICE), firm.promise("large", LARGE)
+    run = _promised_run(firm)
+    seat = Seat(firm)
+    seat.show()
+    _bend(seat, small, payee("small"))
+    _bend_operations(seat, Seat(other))
+    seat.sign([], [(payee("run-0"), 9_000)], items=[_raised(run[0])])
+    request = seat.request(large)
+    approval = seat.approval(large, request, firm.assert_by(request, "ada", "ben"))
+    for _ in range(3):  # each time with other coins
+        seat.sign([small], [(payee("small"), TWICE)])
+        seat.sign([large], [(payee("large"), LARGE)], approvals=[approval])
+        seat.sign([], [(payee("run-0"), 3_000), (payee("run-1"), 3_000)], items=run)
+    late = firm.ask(firm.declare("late"), "late", LARGE)
+    seat.show()
+    with suppress(AskRefused):
+        seat.request(late)
+    seat.sign([late], [(payee("late"), LARGE)], approvals=[{**approval, "subject": late}])
+    seat.broadcast()
+    return Loss(takings(firm).beyond(firm.promised) + takings(other).elsewhere, 0)
+
+
+def _promised_run(firm: Firm) -> list[Any]:
+    """An honest run of two; its items as the signer takes them."""
+    keys = ("run-0", "run-1")
+    items = [
+        {"beneficiary": to["id"], "destination_digest": to["destination"]["digest"], "asset": simulated.ASSET,
+         "amount": "3000", "external_id": key, "idempotency_key": key}
+        for key, to in ((key, firm.declare(key)) for key in keys)
+    ]
+    made = firm.client("payouts").runs.create(items, idempotency_key="run")
+    firm.promised |= {payee(key): 3_000 for key in keys}
+    rows = firm.ground.query(
+        "engine", "SELECT leaf FROM strongroom.run_items WHERE run = $1 ORDER BY run_index", made["id"]
+    )
+    leaves = [row["leaf"] for row in rows]
+    hashes = [hashlib.sha256(b"\0" + leaf).hexdigest() for leaf in leaves]
+    return [
+        {"leaf": b64encode(leaf).decode(), "proof": [[hashes[1 - at]]], "run": made["id"]}
+        for at, leaf in enumerate(leaves)
+    ]
+
+
+def _raised(item: Any) -> dict[str, object]:
+    """An item that says three times as much, with the proof of the true one."""
+    leaf = b64decode(item["leaf"]).replace(b'"amount":"3000"', b'"amount":"9000"')
+    return {**item, "leaf": b64encode(leaf).decode()}
+
+
+def _bend(seat: Seat, payout: str, address: str) -> None:
+    """An honest payout, with outputs that nobody asked for."""
+    for outputs in (
+        [(OWN[0], TWICE)], [(address, TWICE), (OWN[0], 5_000)], [(OWN[0], 5_000), (address, TWICE)],
+        [(address, TWICE - 1_000), (OWN[0], 1_000)], [(address, TWICE + 1)], [(address, TWICE), (address, TWICE)],
+    ):
+        for operation in ("pay", "bump"):
+            seat.sign([payout], outputs, operation=operation)
+            seat.sign([payout], outputs, operation=operation, change=0)
+    seat.sign([payout, payout], [(address, TWICE), (address, TWICE)])
+
+
+def _bend_operations(seat: Seat, other: Seat) -> None:
+    """Everything that needs no payout, to the attacker; others' coins; and what isn't an operation."""
+    for operation in ("sweep", "cancel", "consolidate", "rotate", "raw", "pay"):
+        with suppress(AskRefused):
+            seat.sign([], [(OWN[1], 50_000)], operation=operation, change=0)
+            seat.sign([], [(OWN[1], 50_000)], operation=operation)
+    for coins in (other.coins()[:1], [*other.coins()[:1], *seat.coins()[:1]]):
+        seat.sign([], [(OWN[2], 50_000)], operation="consolidate", coins=coins, paths=[(0, 0)] * len(coins))
+    for frame in (b'{"type":"strongroom/ask/hash/v1"}', b'{"digest":"00"}', b"\0" * 64):
+        assert b'"refused"' in seat.exchange(frame)
+
+
+def engine_burns_fees(ground: Ground) -> Loss:
+    """The attacker has the engine's socket and a miner, wants fees; the bound is F in a day, whatever it signs."""
+    firm = found(ground, policy())
+    payout = firm.promise("small", TWICE)
+    seat = Seat(firm)
+    seat.show()
+    for fee in (9_000_000, 40_000, 4_000):
+        seat.sign([payout], [(payee("small"), TWICE)], fee=fee)
+        for operation in ("consolidate", "cancel", "sweep"):
+            seat.sign([], [], operation=operation, fee=fee)
+    for _ in range(12):
+        seat.sign([], [], operation="consolidate", fee=3_000)
+    seat.broadcast()
+    return Loss(takings(firm).fees, firm.bound(Attacker.ENGINE))
+
+
+def engine_pays_what_was_stopped(ground: Ground) -> Loss:
+    """The attacker has the engine's socket and every message, wants paid what people stopped at guard; the bound is 0.
+    One payout is cancelled, one declined, and a third is asked for while all is frozen.
+    """
+    firm = found(ground, policy())
+    payouts = {name: firm.ask(firm.declare(name), name, TWICE) for name in ("one", "two", "three")}
+    seat = Seat(firm)
+    seat.show()
+    assert firm.instruct(Action.CANCEL, payouts["one"], "cleo").status_code == 202
+    assert firm.instruct(Action.DECLINE, payouts["two"], "ada").status_code == 202
+    assert firm.instruct(Action.FREEZE, "organisation", "dan").status_code == 202
+    for _ in range(2):
+        for name, payout in payouts.items():
+            seat.sign([payout], [(payee(name), TWICE)])
+        ground.restart("signer")
+        seat.again()
+    seat.broadcast()
+    return Loss(takings(firm).elsewhere, 0)
+
+
+def _everything(ground: Ground, firm: Firm) -> Seat:
+    """The API records what nobody signed, the owner of the record rewrites it, the node lies, and the seat is taken."""
+    honest = firm.declare("rosa")
+    payout = firm.promise("rosa", TWICE, honest)
+    mine = firm.declare("mine", OWN[3], firm.stranger("beneficiaries"))
+    forged = firm.ask(mine, "mine", SMALL, firm.stranger("payouts"))
+    seat = Seat(firm)
+    seat.show()
+    _bend(seat, payout, payee("rosa"))
+    seat.sign([forged], [(OWN[3], SMALL)])
+    ground.as_owner(
+        ("UPDATE strongroom.evidence SET body = convert_to(replace(convert_from(body, 'UTF8'), $2, $3), 'UTF8') "
+         "WHERE organisation = $1", firm.id, payee("rosa"), OWN[3]),
+        ("UPDATE strongroom.rosters SET document = convert_to(replace(convert_from(document, 'UTF8'), "
+         "'\"threshold\":2', '\"threshold\":1'), 'UTF8') WHERE organisation = $1", firm.id),
+    )
+    seat.show()
+    seat.sign([payout], [(OWN[3], TWICE)])
+    for _ in range(2):
+        seat.sign([payout], [(payee("rosa"), TWICE)])
+    rich = [{**seat.coins()[0], "amount": str(10**12)}]  # the node says that there is more in it
+    seat.sign([], [(OWN[3], 10**11)], operation="consolidate", coins=rich)
+    return seat
+
+
+def all_three(ground: Ground) -> Loss:
+    """The attacker has API, database, engine and nodes, wants all that there is, fees too; the bound is F."""
+    firm = found(ground, policy())
+    seat = _everything(ground, firm)
+    for _ in range(12):
+        seat.sign([], [], operation="consolidate", fee=3_000)
+    seat.broadcast()
+    found_by_count = takings(firm)
+    return Loss(found_by_count.beyond(firm.promised) + found_by_count.fees, firm.bound(Attacker.ALL_THREE))
+
+
+def all_three_and_a_payout_key(ground: Ground) -> Loss:
+    """The attacker has API, database, engine, nodes and a client's payout key, wants all that there is; the bound is
+    F and what the key gives, min(K, B).
+    """
+    firm = found(ground, policy(limits=budgets(D=10**9)["limits"]))
+    known = [firm.declare(f"known-{number}") for number in range(6)]
+    seat = _everything(ground, firm)
+    asked = [firm.ask(to, f"stolen-{number}", SMALL) for number, to in enumerate(known)]
+    seat.show()
+    for number, payout in enumerate(asked):
+        seat.sign([payout], [(payee(f"known-{number}"), SMALL)])
+    for _ in range(12):
+        seat.sign([], [], operation="consolidate", fee=3_000)
+    seat.broadcast()
+    found_by_count = takings(firm)
+    bound = firm.bound(Attacker.ALL_THREE) + firm.bound(Attacker.PAYOUT_KEY, elsewhere=True)
+    return Loss(found_by_count.beyond(firm.promised) + found_by_count.fees, bound)
+
+
+# Guard's host, and the signer's.
+
+
+def guards_host_undoes_a_freeze(ground: Ground) -> Loss:
+    """The attacker has guard's host with its key and store, and the engine's socket, wants paid what a freeze stopped;
+    the bound is 0. It says yes to everything, adds an unfreeze of its own, cuts its log and replays.
+    """
+    firm = found(ground, policy())
+    payout = firm.ask(firm.declare("frozen"), "frozen", TWICE)
+    seat = Seat(firm)
+    seat.show()
+    assert firm.instruct(Action.FREEZE, "organisation", "cleo").status_code == 202
+    assert not seat.sign([payout], [(payee("frozen"), TWICE)])
+    with ground.rolled_back(), Liar(ground) as liar:
+        seat.again()
+        for logins in ((), ("cleo",), ("cleo", "cleo"), ("cleo", "ada")):
+            liar.instruct(firm, Action.UNFREEZE, *logins, epoch=1)
+            seat.sign([payout], [(payee("frozen"), TWICE)])
+        for length in (0, len(liar.control) - 1, len(liar.control)):
+            liar.shown = length
+            seat.sign([payout], [(payee("frozen"), TWICE)])
+        liar.shown = None
+        liar.replays = True
+        seat.sign([payout], [(payee("frozen"), TWICE)])
+    seat.broadcast()
+    return Loss(takings(firm).elsewhere, firm.bound(Attacker.GUARD))
+
+
+def guards_host_hides_the_journal(ground: Ground) -> Loss:
+    """The attacker has guard's host with its key and store, and the engine's socket, wants payees paid twice; the bound
+    is 0. The signer starts before a guard that has heard of no payment, and is then agreed with in everything.
+    """
+    firm = found(ground, policy())
+    names = ("rosa", "otto")
+    payouts = {name: firm.promise(name, TWICE) for name in names}
+    seat = Seat(firm)
+    seat.show()
+    before = head(ground.guard.get("/v1/status").json()["journal"])
+    for name, payout in payouts.items():
+        assert seat.sign([payout], [(payee(name), TWICE)])
+    with ground.rolled_back(), Liar(ground) as liar:
+        liar.journal = before
+        ground.stop("signer")
+        answered = liar.answered
+        ground.child("signer").start()
+        ground.eventually(lambda: liar.answered > answered, "the signer asks guard at its start")
+        liar.journal = None
+        ground.start("signer")
+        seat.again()
+        for name, payout in payouts.items():
+            seat.sign([payout], [(payee(name), TWICE)])
+    seat.broadcast()
+    return Loss(takings(firm).beyond(firm.promised), firm.bound(Attacker.GUARD))
+
+
+def signers_host(ground: Ground) -> Loss:
+    """The attacker has the signer's host and so its keys, wants what they sign for; the bound is H, all that the hot
+    wallet holds. It gets it: nothing but a small wallet bounds this one, and watch's alarm is too late.
+    """
+    firm = found(ground, policy())
+    identity = os.open(ground.data / "signer.identity", os.O_RDONLY)
+    keys = open_key_file(next((ground.data / "signer").glob("*.age")).read_bytes(), identity)
+    os.close(identity)
+    seat = Seat(firm)
+    coins = seat.coins()
+    raw, _ = seat.build([(OWN[0], sum(int(each["amount"]) for each in coins) - 5_000)], coins=coins, change=0)
+    places = [firm.addresses.index(each["address"]) for each in coins]
+    digest = simulated.signature_hash(raw, simulated.SIGHASH_ALL)
+    witnesses = tuple(
+        simulated.Witness(
+            simulated.SIGHASH_ALL, keys.wallet_public_key(firm.id, simulated.NETWORK, 0, index),
+            keys.wallet_sign(firm.id, simulated.NETWORK, 0, index, digest),
+        )
+        for index in places
+    )
+    seat.signed.append(simulated.assemble(raw, witnesses))
+    seat.broadcast()
+    count = takings(firm)
+    assert count.to(OWN) == count.funded - 5_000
+    return Loss(count.elsewhere + count.fees, count.funded)
+
+
+ONCE = Control(("signer",), (ONCE_OUT,))
+HOSTILE = Control(("api",), (*NO_SIGNATURES, *NO_SCOPES, *NO_LIMITS))
+
+CASES = {
+    each.act.__name__: each for each in (
+        Case(officer_alone, {"no quorum for a change": Control(("signer",), (QUORUM_OUT,))}),
+        Case(engine_to_own_address, {
+            "outputs aren't compared": Control(("signer",), (OUTPUTS_OUT,)),
+            "attempts needn't exclude each other": ONCE,
+            **{what: Control(("signer",), IN_PROCESS["all_but_keys_to_own_address"].controls[what]) for what in (
+                "change goes anywhere", "a sweep goes anywhere", "items needn't be in the run",
+                "approvals are of any request",
+            )},
+        }),
+        Case(engine_burns_fees, {
+            what: Control(("signer",), patches) for what, patches in IN_PROCESS["engine_burns_fees"].controls.items()
+        }),
+        Case(engine_pays_what_was_stopped, {
+            "freezes aren't asked for": Control(
+                ("signer",), IN_PROCESS["engine_pays_while_frozen"].controls["freezes aren't asked for"]
+            ),
+        }),
+        Case(all_three, {
+            "the signer doesn't verify requests": Control(
+                ("signer",), IN_PROCESS["all_but_keys_to_own_address"].controls["requests needn't be signed"]
+            ),
+            "outputs aren't compared": Control(("signer",), (OUTPUTS_OUT,)),
+        }, HOSTILE),
+        Case(all_three_and_a_payout_key, {"no limits": Control(("signer",), (LIMITS_OUT,))}, HOSTILE),
+        Case(guards_host_undoes_a_freeze, {"no quorum for an unfreeze": Control(("signer",), (QUORUM_OUT,))}),
+        Case(guards_host_hides_the_journal, {"attempts needn't exclude each other": ONCE}),
+    )
+}

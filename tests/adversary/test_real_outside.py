@@ -1,0 +1,74 @@
+"""Who hasn't the engine takes no more than its bound from real processes; the engine is honest and at work.
+
+The control of an attack is the same attack on a ground where a rule was taken out of a process: there the loss is above
+the bound. `make test` tries the attacks, `make faults` all controls as well.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.adversary import outside, records
+from tests.adversary.firm import found
+from tests.adversary.ground import Ground, ground
+from tests.adversary.plunder import attacked, policy
+from tests.adversary.records import TWICE
+from tests.faults.signer.ground import IS_FULL
+
+pytestmark = pytest.mark.faults
+
+CASES = outside.CASES | records.CASES
+CONTROLS = [(name, what) for name, case in CASES.items() for what in case.controls]
+TRIED = CONTROLS if IS_FULL else [CONTROLS[0]]
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Ground]:
+    with ground() as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_attacker_takes_more_than_its_bound(deployment: Ground, name: str) -> None:
+    loss = attacked(deployment, CASES[name])
+    print(f"{name}: took {loss.taken}, bound {loss.bound}")
+    assert loss.taken <= loss.bound
+
+
+@pytest.mark.parametrize(("name", "what"), TRIED, ids=[f"{name}: {what}" for name, what in TRIED])
+def test_control_with_its_rule_taken_out_the_attack_takes_more(deployment: Ground, name: str, what: str) -> None:
+    loss = attacked(deployment, CASES[name], CASES[name].controls[what])
+    print(f"{name}, {what}: took {loss.taken}, bound {loss.bound}")
+    assert loss.taken > loss.bound
+
+
+def test_what_the_owner_of_the_record_does_to_the_log_is_named(deployment: Ground, tmp_path: Path) -> None:
+    """The attacker has the database, wants a payout out of the log; the bound is that `audit verify` names the leaf."""
+    firm = found(deployment, policy())
+    firm.promise("rosa", TWICE)
+    firm.rest()
+    newest = "SELECT s.leaf_index, l.id, l.leaf FROM strongroom.audit_leaves l JOIN strongroom.audit_sequence s " \
+        "ON s.leaf_id = l.id WHERE l.leaf LIKE '%payout-recorded%' ORDER BY s.leaf_index DESC LIMIT 1"
+    deployment.eventually(lambda: deployment.query("owner", newest), "the leaf is sequenced")
+    ((index, leaf_id, leaf),) = deployment.query("owner", newest)
+    assert verified(deployment, tmp_path) is None
+    change = "UPDATE strongroom.audit_leaves SET leaf = $2 WHERE id = $1"
+    deployment.as_owner((change, leaf_id, leaf.replace(firm.id, "org_" + "a" * 26)))
+    assert verified(deployment, tmp_path) == index
+    deployment.as_owner((change, leaf_id, leaf), ("DELETE FROM strongroom.audit_leaves WHERE id = $1", leaf_id))
+    assert verified(deployment, tmp_path) == index
+    put_back = "INSERT INTO strongroom.audit_leaves OVERRIDING SYSTEM VALUE VALUES ($1, $2)"
+    deployment.as_owner((put_back, leaf_id, leaf))
+    assert verified(deployment, tmp_path) is None
+
+
+def verified(deployment: Ground, folder: Path) -> int | None:
+    """The leaf that an export and its verification complain of, None if they don't."""
+    file = folder / "log"
+    exported = deployment.command("audit", "export", str(file))
+    assert exported.returncode == 0, exported.stderr
+    done = deployment.command("audit", "verify", str(file), "--json")
+    said = json.loads(done.stdout)
+    assert said["verified"] == (done.returncode == 0), done.stdout
+    return None if said["verified"] else int(said["leaf"])
