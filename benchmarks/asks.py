@@ -15,8 +15,9 @@ from strongroom.domain.instant import SECOND_MS
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import PayoutRequest
 from strongroom.protocol.canonical import encode
-from strongroom.protocol.http_signature import SignedRequest, content_digest, parse_signature, sign_request
+from strongroom.protocol.http_signature import SignedRequest, parse_signature, sign_request
 from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.signature_base import content_digest
 from strongroom.store.record import Evidence
 
 SIGNATURE_LIFE_S = 280

@@ -48,7 +48,8 @@ from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.identifier import beneficiary_id, payout_id, run_id
 from strongroom.protocol.intent import read_beneficiary
-from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
+from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action, InstructionError
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask

@@ -28,9 +28,9 @@ from tests.signer.world import (
     payee,
 )
 
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry

@@ -8,7 +8,7 @@ from tests.api.raw import read_answer
 from tests.api.server import ApiProcess
 
 from strongroom.api.exchange import head_bytes
-from strongroom.domain.errors import InvariantError
+from strongroom.domain.invariant import InvariantError
 
 
 def open_connection(api: ApiProcess) -> socket.socket:

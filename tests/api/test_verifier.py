@@ -76,7 +76,7 @@ def test_who_went_away_leaves_the_others_their_answers() -> None:
 
 
 def test_a_fault_of_the_check_is_raised_to_those_who_asked_and_ends_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: Signature, __: bytes) -> bool:
+    def broken(_: bytes, __: bytes, ___: bytes) -> bool:
         raise MemoryError
 
     async def go() -> list[object]:

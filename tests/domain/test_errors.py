@@ -1,6 +1,7 @@
 """The catalogue of refusals."""
 
-from strongroom.domain.errors import CATALOGUE, Code, InvariantError, Refusal, RefusalError
+from strongroom.domain.errors import CATALOGUE, Code, Refusal, RefusalError
+from strongroom.domain.invariant import InvariantError
 
 
 def test_every_code_has_one_row_in_the_order_of_the_codes() -> None:

@@ -14,7 +14,7 @@ from strongroom.domain.permissions import Permission
 from strongroom.protocol.approval import PersonAssertion
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.client_request import ClientEvidence
-from strongroom.protocol.http_signature import SignedRequest, content_digest, parse_signature, sign_request
+from strongroom.protocol.http_signature import SignedRequest, parse_signature, sign_request
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import NEGATIVE_TYPE
 from strongroom.protocol.roster import (
@@ -27,6 +27,7 @@ from strongroom.protocol.roster import (
     RosterClient,
     RosterKey,
 )
+from strongroom.protocol.signature_base import content_digest
 
 NOW = Instant(1_800_000_000_000)
 ORGANISATION = OrganisationId("org_" + "a" * 26)

@@ -12,20 +12,17 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey, VerifyKey
 from tests.protocol.vectors import load
 
-from strongroom.domain.errors import Code
 from strongroom.domain.ids import parse_key_id
 from strongroom.domain.instant import Instant
 from strongroom.protocol.http_signature import (
-    SignatureError,
     SignedRequest,
     UnsignedError,
     check_signature,
-    content_digest,
-    holds,
     parse_signature,
     sign_request,
     signature_base,
 )
+from strongroom.protocol.signature_base import SignatureError, content_digest, holds
 
 KEY = SigningKey(bytes(range(32)))
 PUBLIC = bytes(KEY.verify_key)
@@ -53,7 +50,7 @@ def sign(
 def check(request: SignedRequest, body: bytes = BODY, now: Instant = NOW, public_key: bytes = PUBLIC) -> None:
     signature = parse_signature(request, DEPLOYMENT)
     check_signature(signature, request, body, now)
-    if not holds(signature, public_key):
+    if not holds(signature.base, signature.signature, public_key):
         raise SignatureError("the signature isn't that of this request by this key")
 
 
@@ -167,7 +164,7 @@ def test_a_changed_component_breaks_the_signature(change: Callable[[SignedReques
     """The attacker has a signed request and wants another one; the bound is 401."""
     with pytest.raises(SignatureError) as refusal:
         check(change(sign(POST)))
-    assert refusal.value.code is Code.SIGNATURE_INVALID
+    assert type(refusal.value) is SignatureError
 
 
 def test_another_body_breaks_the_signature() -> None:
@@ -218,7 +215,7 @@ def test_times_at_the_edge_of_the_window_hold() -> None:
 def test_a_request_without_signature_is_unsigned(missing: str) -> None:
     with pytest.raises(UnsignedError) as refusal:
         parse_signature(replace(sign(POST), **{missing: None}), DEPLOYMENT)
-    assert refusal.value.code is Code.SIGNATURE_MISSING
+    assert type(refusal.value) is UnsignedError
 
 
 @pytest.mark.parametrize("missing", ["content_type", "content_digest"])

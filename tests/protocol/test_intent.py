@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.bounds import RUN_ITEMS_MAXIMUM
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.ids import RUN_ITEMS_MAXIMUM, BeneficiaryId, ClientId, IdempotencyKey, OrganisationId, RunId
+from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, OrganisationId, RunId
 from strongroom.domain.money import Amount, AssetId
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord, destination_digest

@@ -13,17 +13,13 @@ from strongroom.protocol.merkle import (
     EMPTY_ROOT,
     Frontier,
     MerkleError,
-    Node,
-    consistency_proof,
-    frontier_nodes,
-    inclusion_proof,
     leaf_hash,
     node_hash,
-    root_at,
     root_of,
     verify_consistency,
     verify_inclusion,
 )
+from strongroom.protocol.merkle_proof import Node, consistency_proof, frontier_nodes, inclusion_proof, root_at
 
 VECTORS = load("protocol_merkle.json")
 LEAVES = [bytes.fromhex(leaf) for leaf in VECTORS["leaves"]]

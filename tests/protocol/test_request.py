@@ -18,10 +18,10 @@ from strongroom.protocol.approval import PersonAssertion, assertion_document
 from strongroom.protocol.canonical import canonical_digest, encode, record_hash
 from strongroom.protocol.client_request import Ask
 from strongroom.protocol.genesis import Mode
-from strongroom.protocol.http_signature import SignatureError, content_digest
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.request import INTENT_TYPE, PersonEvidence, maker_of, read_request, take_evidence
 from strongroom.protocol.roster import Role
+from strongroom.protocol.signature_base import SignatureError, content_digest
 from strongroom.protocol.standing import Standing, open_standing
 from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 

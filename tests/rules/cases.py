@@ -47,7 +47,8 @@ from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.genesis import FoundingOrganisation, Mode
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import run_id
-from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
+from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action
 from strongroom.protocol.request import INTENT_TYPE
 from strongroom.protocol.roster import ROSTER_TYPE, Group, Person, Roster, RosterClient, RosterKey, roster_hash

@@ -24,9 +24,9 @@ from tests.signer.world import (
     roster,
 )
 
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.velocity import Windows
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.control import Control, write_control

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.domain.errors import InvariantError
+from strongroom.domain.invariant import InvariantError
 from strongroom.signer.server import (
     CONNECTIONS_MAXIMUM,
     FRAME_MAXIMUM,

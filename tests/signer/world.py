@@ -29,7 +29,7 @@ from strongroom.protocol.destination_record import DestinationRecord, destinatio
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode
 from strongroom.protocol.guard_wire import Lease, Reason, SyncAnswer
-from strongroom.protocol.http_signature import SignedRequest, content_digest, parse_signature, sign_request
+from strongroom.protocol.http_signature import SignedRequest, parse_signature, sign_request
 from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
@@ -46,6 +46,7 @@ from strongroom.protocol.roster import (
     RosterKey,
     roster_hash,
 )
+from strongroom.protocol.signature_base import content_digest
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
 from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.webauthn import RelyingParty

@@ -14,7 +14,7 @@ from strongroom.api.problems import FAULT, PROBLEM_TYPE, UNREACHABLE, RequestIds
 from strongroom.api.schemas import Health
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
-from strongroom.protocol.http_signature import KEYED_COMPONENTS, READ_COMPONENTS, TAG_PREFIX
+from strongroom.protocol.signature_base import KEYED_COMPONENTS, READ_COMPONENTS, TAG_PREFIX
 from strongroom.store.session import OUTAGES
 
 LOG = logging.getLogger("strongroom.api")

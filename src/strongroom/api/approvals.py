@@ -14,9 +14,10 @@ from strongroom.api.reading import read_body, read_object, refuse
 from strongroom.api.schemas import ApprovalAnswer, ApprovalList, AssertionBody
 from strongroom.api.service import Service
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.errors import Code, InvariantError
+from strongroom.domain.errors import Code
 from strongroom.domain.ids import ClientId, KeyId, PersonId
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant, format_instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.permissions import Permission, SignIn
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion, hear, take_assertion
 from strongroom.protocol.genesis import parse_genesis

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.canonical import JsonValue
 from strongroom.store.organisations import ClientKey

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from strongroom.domain.errors import InvariantError
+from strongroom.domain.invariant import InvariantError
 
 WHOLE_BODY: Final = "strongroom.whole_body"
 """Where the scope has the body if all of it came before the application was called, else None."""

@@ -27,14 +27,8 @@ from strongroom.domain.ids import IdempotencyKey, IdError, parse_idempotency_key
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.permissions import allows
 from strongroom.protocol.canonical import JsonValue
-from strongroom.protocol.http_signature import (
-    Signature,
-    SignatureError,
-    SignedRequest,
-    UnsignedError,
-    check_signature,
-    parse_signature,
-)
+from strongroom.protocol.http_signature import Signature, SignedRequest, UnsignedError, check_signature, parse_signature
+from strongroom.protocol.signature_base import SignatureError
 from strongroom.store.organisations import ClientKey
 from strongroom.store.record import Evidence
 

@@ -22,8 +22,8 @@ from strongroom.api.metrics import Metrics
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
 from strongroom.api.verifier import Verifier
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.store.intake import Intake, WriterTakenError
 from strongroom.store.organisations import read_deployment
 from strongroom.store.session import FAULTS, SessionError, open_pool

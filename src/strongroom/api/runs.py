@@ -31,8 +31,9 @@ from strongroom.api.schemas import (
     SealBody,
 )
 from strongroom.api.service import Service
-from strongroom.domain.errors import Code, InvariantError, Refusal, RefusalError
+from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.ids import IdempotencyKey, RunId
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import PayoutRequest
 from strongroom.formats.payee_file import PayeeFileError, PayeeRow, parse_payee_file
 from strongroom.protocol.canonical import CanonicalError

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
-from strongroom.protocol.http_signature import Signature, holds
+from strongroom.protocol.http_signature import Signature
+from strongroom.protocol.signature_base import holds
 
 ALONE: Final = 1
 
@@ -61,4 +62,4 @@ class Verifier:
 
 
 def _check_all(batch: Sequence[_Asked]) -> list[bool]:
-    return [holds(asked.signature, asked.public_key) for asked in batch]
+    return [holds(asked.signature.base, asked.signature.signature, asked.public_key) for asked in batch]

@@ -123,7 +123,3 @@ class RefusalError(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.code}: {refusal.detail}")
         self.refusal = refusal
-
-
-class InvariantError(Exception):
-    """Something that must hold doesn't: stop, and tell people. Never caught to go on."""

@@ -19,11 +19,6 @@ RunId = NewType("RunId", str)
 DestinationDigest = NewType("DestinationDigest", str)
 IdempotencyKey = NewType("IdempotencyKey", str)
 
-EXTERNAL_ID_MAXIMUM: Final = 100
-"""Characters of the client's own name for a debt."""
-RUN_ITEMS_MAXIMUM: Final = 200_000
-"""An item of a run is named by its place in it."""
-
 Maker = ClientId | PersonId
 """Who asks for something: a client, or a person in the place of one."""
 MakerKey = KeyId | PersonId

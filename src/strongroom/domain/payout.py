@@ -12,12 +12,6 @@ from strongroom.domain.ids import BeneficiaryId, DestinationDigest, IdempotencyK
 from strongroom.domain.instant import Instant
 from strongroom.domain.money import Amount
 
-REMITTANCE_INFORMATION_MAXIMUM: Final = 140
-"""Characters; ISO 20022 `Ustrd` has 140."""
-ACTIVITIES_MAXIMUM: Final = 1_000
-METADATA_ENTRIES_MAXIMUM: Final = 20
-RUN_CALL_ITEMS_MAXIMUM: Final = 10_000
-
 
 class State(StrEnum):
     RECEIVED = "received"

@@ -13,8 +13,8 @@ from typing import Final
 import uvloop
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.engine.bench import Bench
 from strongroom.engine.config import Config, ConfigError, read_config
 from strongroom.engine.pipeline import advance

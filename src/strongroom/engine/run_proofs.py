@@ -3,7 +3,8 @@
 from base64 import b64encode
 
 from strongroom.protocol.canonical import JsonValue
-from strongroom.protocol.merkle import Frontier, Node, inclusion_proof
+from strongroom.protocol.merkle import Frontier
+from strongroom.protocol.merkle_proof import Node, inclusion_proof
 from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout
 from strongroom.store.session import Session

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from strongroom.domain.document import Fields
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import State
 from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
 from strongroom.engine.run_proofs import RunProofs

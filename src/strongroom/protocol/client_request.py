@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
-
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import IdempotencyKey, IdError, MakerKey, parse_idempotency_key
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import CanonicalError, JsonValue, canonical_digest, parse_object
-from strongroom.protocol.http_signature import SignatureError, content_digest, read_keyed_base
+from strongroom.protocol.signature_base import SignatureError, content_digest, holds, read_keyed_base
 
 JSON_TYPE: Final = "application/json"
 
@@ -61,10 +58,9 @@ class ClientEvidence:
 
     def verify(self, public_key: bytes) -> None:
         """That the holder of `public_key` signed it. Raises: SignatureError."""
-        try:
-            VerifyKey(public_key).verify(self.base, self.signature)
-        except (BadSignatureError, ValueError) as fault:
-            raise SignatureError("the signature isn't that of this request by this key") from fault
+        if not holds(self.base, self.signature, public_key):
+            raise SignatureError("the signature isn't that of this request by this key")
+
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,59 +1,38 @@
-"""Signed HTTP requests: a fixed profile of RFC 9421 with Ed25519, and the body's digest by RFC 9530.
+"""Signed HTTP requests as they come and as they are made, in the profile of `signature_base`.
 
-One label (`sig1`), one algorithm, exactly these components in exactly this order, these parameters and no others.
-A profile so narrow needs no general parser: what isn't spelled as an honest client spells it is refused. The tag
-names the deployment, so that a request for staging is worth nothing in production. Whether a key may do what is
-asked, and whether it saw this request before, is for others to say.
+Whether a key may do what is asked, and whether it saw this request before, is for others to say.
 """
 
 import base64
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
-from strongroom.domain.errors import Code
 from strongroom.domain.ids import KeyId
 from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.protocol.signature_base import (
+    KEYED_COMPONENTS,
+    PARAMETERS,
+    READ_COMPONENTS,
+    SHAPES,
+    TAG_PREFIX,
+    WRITE_COMPONENTS,
+    SignatureError,
+    content_digest,
+)
 
 LIFE_MAXIMUM_S: Final = 300
 AHEAD_MAXIMUM_MS: Final = 60 * SECOND_MS
-TAG_PREFIX: Final = "strongroom/1/"
 
-READ_COMPONENTS: Final = ("@method", "@authority", "@path", "@query")
-WRITE_COMPONENTS: Final = (*READ_COMPONENTS, "content-type", "content-digest")
-KEYED_COMPONENTS: Final = (*WRITE_COMPONENTS, "idempotency-key")
-
-_PARAMETERS = (
-    r'\(((?:"[a-z@-]{1,20}" ?){1,8})\);created=([0-9]{1,12});expires=([0-9]{1,12});'
-    r'keyid="(ak_[a-z2-7]{26})";alg="ed25519";tag="([!#-\[\]-~]{1,64})"'
-)
-_INPUT = re.compile("sig1=" + _PARAMETERS)
-_KEYED_BASE = re.compile(
-    "".join(f'"{name}": ([ -~]*)\n' for name in KEYED_COMPONENTS) + '"@signature-params": ' + _PARAMETERS
-)
-_SHAPES: Final[dict[tuple[str, ...], tuple[str, str]]] = {
-    names: (" ".join(f'"{name}"' for name in names), "".join(f'"{name}": %s\n' for name in names))
-    for names in (READ_COMPONENTS, WRITE_COMPONENTS, KEYED_COMPONENTS)
-}
-"""The three sets of components: as Signature-Input lists them, and as their lines stand in the base."""
+_INPUT = re.compile("sig1=" + PARAMETERS)
 _SIGNATURE = re.compile(r"sig1=:([A-Za-z0-9+/]{86}==):")
-
-
-class SignatureError(ValueError):
-    """The request isn't signed as the profile asks, or the signature doesn't hold; `code` is the answer's."""
-
-    code: Code = Code.SIGNATURE_INVALID
 
 
 class UnsignedError(SignatureError):
     """The request carries no signature at all."""
-
-    code = Code.SIGNATURE_MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +63,6 @@ class Signature:
     expires: Instant
     base: bytes
     signature: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedBase:
-    """What a client signed to have something done, read back from the signature base."""
-
-    method: str
-    authority: str
-    path: str
-    query: str
-    content_type: str
-    content_digest: str
-    idempotency_key: str
-    key_id: KeyId
-    created: Instant
-
-
-def read_keyed_base(base: bytes, deployment: str) -> KeyedBase:
-    """The parts of a stored signature base, for whoever wasn't there when the request came. Nothing is verified.
-
-    Raises: SignatureError unless it is exactly the base of a POST of this deployment with an idempotency key.
-    """
-    match = _KEYED_BASE.fullmatch(base.decode("ascii", "replace"))
-    if match is None or match[8] != _SHAPES[KEYED_COMPONENTS][0]:
-        raise SignatureError("isn't the signature base of a request with an idempotency key")
-    if match[12] != TAG_PREFIX + deployment:
-        raise SignatureError(f"the tag must be {TAG_PREFIX}{deployment}")
-    method, authority, path, query, content_type, digest, key = match.groups()[:7]
-    created = Instant(int(match[9]) * SECOND_MS)
-    return KeyedBase(method, authority, path, query, content_type, digest, key, KeyId(match[11]), created)
-
-
-def content_digest(body: bytes) -> str:
-    """The value of `Content-Digest` (RFC 9530 §2) for verbatim body bytes."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
 def signature_base(lines: Iterable[tuple[str, str]], parameters: str) -> bytes:
@@ -164,15 +108,6 @@ def check_signature(signature: Signature, request: SignedRequest, body: bytes, n
         raise SignatureError("the signature has expired")
 
 
-def holds(signature: Signature, public_key: bytes) -> bool:
-    """Whether the holder of `public_key` made it, over its base."""
-    try:
-        VerifyKey(public_key).verify(signature.base, signature.signature)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
-
-
 def sign_request(
     request: SignedRequest, key_id: KeyId, key: SigningKey, deployment: str, created_s: int, life_s: int
 ) -> tuple[str, str]:
@@ -208,7 +143,7 @@ def _covered(request: SignedRequest) -> tuple[str, str]:
     together = "".join(values)
     if not (together.isascii() and together.isprintable()):
         raise SignatureError(f"{_first_unprintable(names, values)} must be printable ASCII")
-    quoted, lines = _SHAPES[names]
+    quoted, lines = SHAPES[names]
     return quoted, lines % values
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.bounds import EXTERNAL_ID_MAXIMUM, RUN_ITEMS_MAXIMUM
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import (
-    EXTERNAL_ID_MAXIMUM,
-    RUN_ITEMS_MAXIMUM,
     BeneficiaryId,
     DestinationDigest,
     IdempotencyKey,

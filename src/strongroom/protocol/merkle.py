@@ -1,21 +1,15 @@
-"""The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1): hashing, proofs, and a frontier that only grows.
+"""The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1): hashing, a frontier that only grows, and what a proof proves.
 
-Only complete subtrees have hashes that never change; they are named by (level, position) and kept by whoever
-has room for them. Proofs for any size are put together from them. Verification trusts its root and nothing else.
+Verification trusts its root and nothing else. `merkle_proof` makes proofs.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 EMPTY_ROOT: Final = hashlib.sha256().digest()
 PROOF_MAXIMUM: Final = 64
 HASH_LENGTH: Final = 32
-
-Node = tuple[int, int]
-"""(level, position): the subtree over leaves position·2^level to (position+1)·2^level - 1."""
-NodeHash = Callable[[Node], bytes]
-
 
 class MerkleError(ValueError):
     """An index or size outside of the tree, or a proof that doesn't prove."""
@@ -35,7 +29,7 @@ class Frontier:
     __slots__ = ("_roots", "size")
 
     def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
-        """`roots` are those of `frontier_nodes(size)`. Raises: MerkleError."""
+        """`roots` are those of `merkle_proof.frontier_nodes(size)`. Raises: MerkleError."""
         if size < 0 or len(roots) != size.bit_count():
             raise MerkleError(f"a tree of {size} leaves has {max(size, 0).bit_count()} complete subtrees")
         self.size = size
@@ -64,48 +58,13 @@ class Frontier:
         return tuple(self._roots)
 
     def root(self) -> bytes:
-        return _fold(self._roots)
+        return fold(self._roots)
 
 
 def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
     frontier = Frontier()
     frontier.append(leaf_hashes)
     return frontier.root()
-
-
-def frontier_nodes(size: int) -> list[Node]:
-    """The complete subtrees that a tree of `size` leaves is made of, from the left: one for each bit of `size`."""
-    levels = range(size.bit_length() - 1, -1, -1)
-    return [(level, (size >> level) - 1) for level in levels if size >> level & 1]
-
-
-def root_at(size: int, node: NodeHash) -> bytes:
-    """The root of the first `size` leaves."""
-    return _fold([node(each) for each in frontier_nodes(size)])
-
-
-def inclusion_proof(index: int, size: int, node: NodeHash) -> list[bytes]:
-    """RFC 6962 §2.1.1: siblings from the leaf up. `node` gives hashes of complete subtrees.
-
-    Raises: MerkleError unless 0 <= index < size.
-    """
-    if not 0 <= index < size:
-        raise MerkleError(f"leaf {index} isn't in a tree of {size}")
-    return _siblings(index, size, 0, node)
-
-
-def consistency_proof(first: int, second: int, node: NodeHash) -> list[bytes]:
-    """RFC 6962 §2.1.2: that the first `first` leaves of a tree of `second` are unchanged.
-
-    Raises: MerkleError unless 0 < first <= second.
-    """
-    if not 0 < first <= second:
-        raise MerkleError(f"there is no proof from size {first} to {second}")
-    if first == second:
-        return []
-    level = (first & -first).bit_length() - 1
-    proof = _siblings(first - 1, second, level, node)
-    return proof if first.bit_count() == 1 else [node((level, (first >> level) - 1)), *proof]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -165,23 +124,7 @@ def _check_hashes(*hashes: bytes) -> None:
         raise MerkleError(f"every hash must be {HASH_LENGTH} bytes")
 
 
-def _siblings(index: int, size: int, level: int, node: NodeHash) -> list[bytes]:
-    """The proof for the subtree of `level` that leaf `index` is the last or only one of, from below.
-
-    The highest bit in which `index` and `size` differ is the level of the complete subtree that the leaf is in:
-    first siblings inside it, then all to its right as one hash, then the subtrees to its left, nearest first.
-    """
-    top = (index ^ size).bit_length() - 1
-    proof = [node((each, index >> each ^ 1)) for each in range(level, top)]
-    subtrees = frontier_nodes(size)
-    place = (size >> top + 1).bit_count()
-    if place + 1 < len(subtrees):
-        proof.append(_fold([node(each) for each in subtrees[place + 1 :]]))
-    proof += [node(each) for each in reversed(subtrees[:place])]
-    return proof
-
-
-def _fold(roots: Sequence[bytes]) -> bytes:
+def fold(roots: Sequence[bytes]) -> bytes:
     """One hash for complete subtrees that stand side by side, largest first."""
     if not roots:
         return EMPTY_ROOT

@@ -20,10 +20,10 @@ from strongroom.protocol.approval import PersonAssertion, hear
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.client_request import Ask, ClientEvidence, read_client_request
 from strongroom.protocol.entry import Reading
-from strongroom.protocol.http_signature import SignatureError
 from strongroom.protocol.identifier import payout_id, run_id
 from strongroom.protocol.record import read_record, take_hash
 from strongroom.protocol.roster import Role
+from strongroom.protocol.signature_base import SignatureError
 from strongroom.protocol.standing import Standing
 from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import (
     BeneficiaryId,
     ClientId,
@@ -24,6 +23,7 @@ from strongroom.domain.ids import (
     PayoutId,
 )
 from strongroom.domain.instant import DAY_MS, HOUR_MS, INSTANT_MAXIMUM, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.policy import Counts, LimitScope
 from strongroom.domain.velocity import Windows

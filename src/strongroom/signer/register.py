@@ -15,11 +15,11 @@ from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_objec
 from strongroom.protocol.client_request import Ask, Request
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.entry import Kind, Reading
-from strongroom.protocol.http_signature import SignatureError
 from strongroom.protocol.identifier import beneficiary_id, run_id
 from strongroom.protocol.intent import PayoutIntent, read_beneficiary, read_destination, read_payout, read_seal
 from strongroom.protocol.request import Evidence, maker_of, read_request
 from strongroom.protocol.run_tree import Seal, SealError, check_seal, item_leaf, run_root
+from strongroom.protocol.signature_base import SignatureError
 from strongroom.protocol.webauthn import WebauthnError
 from strongroom.signer.book import Payments, intent_row
 from strongroom.signer.due import check_debt, debts_of

@@ -7,7 +7,7 @@ else that is read here.
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.protocol.merkle import Node, consistency_proof, inclusion_proof
+from strongroom.protocol.merkle_proof import Node, consistency_proof, inclusion_proof
 from strongroom.store.session import Session
 
 ENTRIES_MAXIMUM: Final = 1_000

@@ -14,9 +14,10 @@ from typing import Final
 
 import asyncpg
 
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import Instant
-from strongroom.protocol.merkle import Frontier, Node, frontier_nodes, leaf_hash, root_at
+from strongroom.domain.invariant import InvariantError
+from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle_proof import Node, frontier_nodes, root_at
 from strongroom.store.audit import read_nodes
 
 STEP_MAXIMUM: Final = 10_000

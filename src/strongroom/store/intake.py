@@ -16,9 +16,10 @@ from typing import Final
 
 import asyncpg
 
-from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId, RunId
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import PayoutRequest
 from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.run_tree import Seal

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import BeneficiaryId
 from strongroom.domain.instant import Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.store import beneficiaries, replay

@@ -7,9 +7,10 @@ from typing import Final
 
 import asyncpg
 
-from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import PayoutId
 from strongroom.domain.instant import SECOND_MS
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import PayoutRequest
 from strongroom.store import payouts
 from strongroom.store.intake_payout import Ask, Taken

@@ -24,9 +24,10 @@ from strongroom.domain.admission import (
     take_back,
 )
 from strongroom.domain.beneficiary import Destination
-from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import PayoutId, RunId
 from strongroom.domain.instant import MINUTE_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import OnHold, PayoutRequest, State
 from strongroom.domain.policy import ASSETS_MAXIMUM
 from strongroom.protocol.canonical import encode

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from strongroom.domain.admission import worth_of_unsealed_run
-from strongroom.domain.errors import Code, InvariantError, Refusal
-from strongroom.domain.ids import RUN_ITEMS_MAXIMUM, IdempotencyKey, PayoutId, RunId
+from strongroom.domain.bounds import RUN_ITEMS_MAXIMUM
+from strongroom.domain.errors import Code, Refusal
+from strongroom.domain.ids import IdempotencyKey, PayoutId, RunId
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import CANCELLABLE, PayoutRequest, State
 from strongroom.domain.policy import Policy
 from strongroom.protocol.canonical import encode

@@ -11,9 +11,9 @@ import asyncpg
 
 from strongroom.domain.admission import Admitted, Subject, count, limits_met
 from strongroom.domain.beneficiary import Destination
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.ids import ClientId, KeyId, OrganisationId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.policy import Policy, Tier
 from strongroom.domain.velocity import Windows

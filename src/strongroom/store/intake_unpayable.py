@@ -1,6 +1,7 @@
 """A payout whose amount no asset can have: it can't be decided like others, and is refused in the same order."""
 
-from strongroom.domain.errors import Code, InvariantError, Refusal
+from strongroom.domain.errors import Code, Refusal
+from strongroom.domain.invariant import InvariantError
 from strongroom.store import beneficiaries, payouts
 from strongroom.store.record import Caller, Evidence, UnpayableRequest
 from strongroom.store.writing import Writing

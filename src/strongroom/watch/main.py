@@ -20,8 +20,8 @@ from typing import Final
 import uvloop
 from nacl.signing import SigningKey
 
-from strongroom.domain.errors import InvariantError
 from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.invariant import InvariantError
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
 from strongroom.rails.port import RailError
 from strongroom.rails.registry import open_rail

@@ -24,7 +24,8 @@ from strongroom.formats import simulated
 from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.identifier import payout_id, run_id
-from strongroom.protocol.merkle import Frontier, inclusion_proof, leaf_hash
+from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.protocol.signer_wire import Ask
