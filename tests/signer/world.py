@@ -247,8 +247,9 @@ class TestGuard:
 class World:
     def __init__(
         self, folder: Path, policy: dict[str, Any] | None = None, made_roster: Roster | None = None,
-        mode: Mode = Mode.SANDBOX, began: int = START,
+        mode: Mode = Mode.SANDBOX, began: int | None = None,
     ) -> None:
+        began = START if began is None else began
         self.folder, self.keys, self.times = folder, Keys(), Times(wall_ms=began)
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
