@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -357,14 +358,13 @@ def test_with_tls_only_the_pinned_certificate_reaches_the_signers_side(world: Wo
             if files is not None:
                 context.load_cert_chain(*files)
             plain = socket.create_connection(("127.0.0.1", guard.signer_port), 20)
-            with Wire(context.wrap_socket(plain, server_hostname="127.0.0.1")) as wire:
+            # A stranger is turned away in the handshake or just after it, whichever the machine is quick enough for.
+            refused = pytest.raises((OSError, EOFError)) if files is not links else nullcontext()
+            with refused, Wire(context.wrap_socket(plain, server_hostname="127.0.0.1")) as wire:
                 signer = Signer(world, wire.exchange)
                 signer.found()
-                if files is links:
-                    assert signer.sync().is_cosigned
-                else:
-                    with pytest.raises((OSError, EOFError)):
-                        signer.sync()
+                assert signer.sync().is_cosigned
+
 
 
 def test_a_disk_that_fails_stops_guard(world: World) -> None:

@@ -94,6 +94,10 @@ class Officers:
         )
         async with asyncio.timeout(TIMEOUT_S):
             await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+                while await reader.read(HEAD_MAXIMUM):
+                    pass  # a connection that is closed on unread bytes is reset, and takes our answer with it
 
     def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
         routes: dict[tuple[str, str], Callable[[Fields], Mapping[str, JsonValue]]] = {
