@@ -602,7 +602,7 @@ CASES = {
         Case(all_but_keys_to_own_address, 0, budgets(B=10**9, K=10**9, D=10**9), {
             "outputs aren't compared": (Patch(GATE, " or output != (place[1], due.minor):", ":"),),
             "change goes anywhere": (
-                Patch(GATE, "if address != address_of(asked.organisation, asked.network, GENERATION, "
+                Patch(GATE, "if address != address_of(asked.organisation, asked.network, generation, "
                       "change_next + place_in_rest):", "if False:"),
             ),
             "attempts needn't exclude each other": (ONCE_OUT,),

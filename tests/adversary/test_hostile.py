@@ -206,7 +206,7 @@ def test_no_frame_ends_the_process(siege: Siege, data: st.DataObject) -> None:
         Ask.INTENTS: {"evidence": [["YQ==", "YQ==", "YQ=="]]}, Ask.RUN: {"evidence": ["YQ==", "YQ==", "YQ=="]},
         Ask.CANCEL: {"evidence": ["YQ==", "YQ==", "YQ=="]}, Ask.RECEIPT: {"object": "po_x"},
         Ask.REQUEST: {"subject": "po_x"}, Ask.CHANGE: {"document": "policy", "raw": "YQ==", "assertions": []},
-        Ask.ADDRESSES: {"network": simulated.NETWORK, "first": 0, "count": 1},
+        Ask.ADDRESSES: {"network": simulated.NETWORK, "first": 0, "generation": 0, "count": 1},
     }
     ask = data.draw(st.sampled_from(sorted(right)))
     body = {"organisation": ORGANISATION, **right[ask]}

@@ -133,8 +133,9 @@ class Sandbox:
 class Load(threading.Thread):
     """Asks for payouts, one after the other, whatever happens meanwhile: each until it was acknowledged."""
 
-    def __init__(self, sandbox: Sandbox, to: list[dict[str, Any]], minor: int) -> None:
+    def __init__(self, sandbox: Sandbox, to: list[dict[str, Any]], minor: int, name: str = "load") -> None:
         super().__init__(daemon=True)
+        self._name = name
         self._sandbox, self._to, self._minor = sandbox, to, minor
         self.acknowledged: list[str] = []
 
@@ -142,7 +143,7 @@ class Load(threading.Thread):
         for number, each in enumerate(self._to):
             while True:
                 try:
-                    self.acknowledged.append(self._sandbox.pay(each, f"load-{number}", self._minor))
+                    self.acknowledged.append(self._sandbox.pay(each, f"{self._name}-{number}", self._minor))
                     break
                 except Exception:  # whatever it was: the same request again, with the same key
                     time.sleep(0.2)

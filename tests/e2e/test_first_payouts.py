@@ -104,6 +104,28 @@ def test_a_freeze_through_guard_stops_the_next_until_two_officers_lift_it(sandbo
     assert sandbox.received("frozen") == {"frozen": [SIM]}
 
 
+def test_keys_that_are_rotated_under_load_lose_no_payout(sandbox: Sandbox) -> None:
+    names = [f"rotated-{number}" for number in range(24)]
+    load = Load(sandbox, [sandbox.declare(name) for name in names], SIM, "rotated")
+    load.start()
+    for generation in (1, 2):
+        eventually("some are acknowledged", lambda at=6 * generation: len(load.acknowledged) >= at)
+        done = sandbox.box.run("wallet", "rotate", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["generation"] == generation
+    again = sandbox.box.run("wallet", "rotate", "--generation", "2")
+    assert again.returncode == 0, again.stderr
+    back = sandbox.box.run("wallet", "rotate", "--generation", "1")
+    assert back.returncode == 4, back.stdout
+    load.join(60)
+    assert len(load.acknowledged) == len(names)
+    for payout in load.acknowledged:
+        sandbox.reaches(payout, "settled", within_s=90)
+    assert sandbox.received(*names) == {name: [SIM] for name in names}
+    organisation = sandbox.document["organisation"]
+    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["alarms"] == []
+
+
 def test_whatever_is_killed_under_load_each_is_paid_once(sandbox: Sandbox) -> None:
     names = [f"load-{number}" for number in range(60)]
     load = Load(sandbox, [sandbox.declare(name) for name in names], SIM)

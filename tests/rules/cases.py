@@ -135,7 +135,7 @@ def frozen_between_decision_and_cosignature(world: World) -> None:
 
 
 def unknown_organisation(world: World) -> None:
-    world.ask(Ask.ADDRESSES, organisation="org_" + "z" * 26, network=simulated.NETWORK, first=0, count=1)
+    world.ask(Ask.ADDRESSES, organisation="org_" + "z" * 26, network=simulated.NETWORK, first=0, generation=0, count=1)
 
 
 def raw_ask(**changes: Any) -> Act:
@@ -918,6 +918,43 @@ def change_to(index: int, generation: int = 0, count: int = 1) -> Act:
     return act
 
 
+def rotated(act: Act, times: int = 1) -> Act:
+    """Change went to the first generation once; then to others."""
+
+    def rotate_first(world: World) -> None:
+        pay_small(world)
+        for generation in range(1, times + 1):
+            world.rotate(generation)
+            world.restart()
+        act(world)
+
+    return rotate_first
+
+
+def consolidate_old_coins(world: World) -> None:
+    """Of two former generations, to the current one."""
+    old = [replace(world.coin(30_000), address=world.wallet.address(ORGANISATION, each, 5)) for each in range(2)]
+    raw, _ = world.transaction([], coins=old)
+    world.sign([], operation="consolidate", raw=raw, paths=[(0, 5), (1, 5)])
+    assert simulated.parse_unsigned(raw).outputs[0].address == world.wallet.address(ORGANISATION, 2, 0)
+
+
+def bumped_after_a_rotation(world: World) -> None:
+    """A payment on its way, of coins of the generation before, gets a higher fee."""
+    payout, coin = small(world), world.coin(60_000)
+    world.sign([payout], coins=[coin])
+    world.rotate(1)
+    world.sign([payout], operation="bump", coins=[coin], fee=900)
+
+
+def rotate_to(*generations: int) -> Act:
+    def act(world: World) -> None:
+        for generation in generations:
+            world.rotate(generation)
+
+    return act
+
+
 def foreign(world: World) -> tuple[str, int]:
     return payee("attacker"), 5_000
 
@@ -1427,11 +1464,22 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.BYTES_CHANGE: (
-        [("to the next address", bytes_with()), ("in four outputs", change_to(0, count=4))],
+        [
+            ("to the next address", bytes_with()),
+            ("in four outputs", change_to(0, count=4)),
+            ("to the new generation", rotated(change_to(0, generation=1))),
+            ("old coins, to the new generation", rotated(consolidate_old_coins, 2)),
+            ("a higher fee after a rotation", bumped_after_a_rotation),
+            ("rotated twice, and asked again", rotate_to(1, 1, 2, 2)),
+        ],
         [
             ("to a stranger", bytes_with(lambda world, payout: [world.output(payout), foreign(world)])),
             ("to a far index", change_to(50)),
             ("to another generation", change_to(0, generation=1)),
+            ("to the generation before", rotated(change_to(1))),
+            ("further on in the new generation", rotated(change_to(1, generation=1))),
+            ("a generation left out", rotate_to(1, 3)),
+            ("back to the generation before", rotate_to(1, 2, 1)),
             ("in five outputs", change_to(0, count=5)),
             ("dust", bytes_with(change=545, coins=[lambda world: world.coin(SMALL + 1_045)])),
         ],

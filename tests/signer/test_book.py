@@ -198,6 +198,13 @@ def resumed(world: World) -> None:
     world.notary.write(Kind.RESUMED, {"guard_ms": START + 5}, world.notary.reading())
 
 
+def rotated(world: World) -> None:
+    world.sign([small(world), small(world)])
+    world.rotate(1)
+    world.sign([small(world)])
+    assert (world.payments.former, world.payments.change_next) == ({"sim:sandbox": [1]}, {"sim:sandbox": 1})
+
+
 def corrected(world: World) -> None:
     payout = world.intent(world.cooled(), 900_000)
     world.guard.times = replace(world.times)
@@ -210,7 +217,7 @@ def corrected(world: World) -> None:
 ACTS: list[Callable[[World], None]] = [
     paid_and_bumped, run_in_parts, asked_and_declined, expired, replaced, abandoned, abandoned_bump, abandoned_item,
     abandoned_and_cancelled, cancelled_after_it_was_signed, run_cancelled, all_instructions, changed,
-    overtaken_and_vetoed, neighbour, resumed, corrected,
+    overtaken_and_vetoed, neighbour, resumed, corrected, rotated,
 ]
 
 

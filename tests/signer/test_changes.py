@@ -382,7 +382,7 @@ def test_an_organisation_is_let_in_once_and_the_same_again_changes_nothing(world
     assert let_in(world) == let_in(world) == {"organisation": NEIGHBOUR}
     assert kinds(world.journal).count(Kind.ORGANISATION) == 2
     assert set(world.book.organisations) == {ORGANISATION, NEIGHBOUR}
-    assert world.ask(Ask.ADDRESSES, organisation=NEIGHBOUR, network="sim:sandbox", first=0, count=1)
+    assert world.ask(Ask.ADDRESSES, organisation=NEIGHBOUR, network="sim:sandbox", first=0, generation=0, count=1)
     world.notary.agree()
     world.restart()
     assert set(world.book.organisations) == {ORGANISATION, NEIGHBOUR}

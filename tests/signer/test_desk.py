@@ -44,8 +44,8 @@ def test_the_admin_socket_lets_in_and_looks_and_asks_for_no_money(world: World) 
         channel: {ask for ask in Ask if "isn't asked here" in refusal(world, channel, write_ask(ask, {"x": 1})).reason}
         for channel in (ENGINE, ADMIN)
     }
-    assert refused[ENGINE] == {Ask.ORGANISATION}
-    assert refused[ADMIN] == set(Ask) - {Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION}
+    assert refused[ENGINE] == {Ask.ORGANISATION, Ask.ROTATE}
+    assert refused[ADMIN] == set(Ask) - {Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE}
 
 
 @pytest.mark.parametrize(("frame", "reason"), [
@@ -125,12 +125,47 @@ def test_idle_without_guard_goes_on_and_the_lease_runs_out(world: World) -> None
 def test_addresses_are_the_wallets_own_from_the_first_one_asked_for(world: World) -> None:
     world.sign([small(world)])
     for channel in (ENGINE, ADMIN):
-        answer = world.ask(Ask.ADDRESSES, channel, network=simulated.NETWORK, first=3, count=2)
+        answer = world.ask(Ask.ADDRESSES, channel, network=simulated.NETWORK, first=3, generation=0, count=2)
         assert answer == {
             "addresses": [world.wallet.address(ORGANISATION, 0, index) for index in (3, 4)], "change_next": 1,
-            "generation": 0,
+            "former": [],
         }
-    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=PATH_MAXIMUM, count=1)["addresses"]
+    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=PATH_MAXIMUM, generation=0, count=1)["addresses"]
+
+
+def test_a_rotation_is_the_admins_lasts_and_says_how_far_change_went(world: World) -> None:
+    body = {"network": simulated.NETWORK, "generation": 1}
+    with pytest.raises(AskRefused, match="isn't asked here"):
+        world.ask(Ask.ROTATE, **body)
+    world.sign([small(world)])
+    world.rotate(1)
+    assert kinds(world.journal)[-1] is Kind.ROTATED
+    assert world.guard.head == world.notary.head
+    length = world.journal.length
+    world.rotate(1)
+    assert world.journal.length == length
+    answer = world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, generation=1, count=1)
+    assert answer == {"addresses": [world.wallet.address(ORGANISATION, 1, 0)], "change_next": 0, "former": [1]}
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"generation": 0}, "generation: must be an integer"), ({"generation": 2}, "bytes-change: change goes to"),
+    ({"network": "eip155:1"}, "bytes-read: there is no wallet"), ({"x": 1}, "x: is unknown"),
+    ({"organisation": "org_" + "z" * 26}, "organisation-known"),
+])
+def test_a_rotation_of_nothing_is_refused(world: World, changes: dict[str, Any], reason: str) -> None:
+    length = world.journal.length
+    with pytest.raises(AskRefused, match=reason):
+        world.ask(Ask.ROTATE, ADMIN, **{"network": simulated.NETWORK, "generation": 1} | changes)
+    assert world.journal.length == length
+
+
+def test_a_rotation_that_guard_hasnt_heard_of_isnt_said_to_be_done(world: World) -> None:
+    world.guard.is_reachable = False
+    with pytest.raises(AskRefused, match="guard-agrees"):
+        world.rotate(1)
+    world.guard.is_reachable = True
+    world.rotate(1)
 
 
 def test_however_many_addresses_are_asked_for_few_are_remembered(
@@ -141,7 +176,7 @@ def test_however_many_addresses_are_asked_for_few_are_remembered(
     first = [wallet.address(ORGANISATION, 0, index) for index in range(9)]
     assert wallet.address.cache_info().currsize == 3
     assert [wallet.address(ORGANISATION, 0, index) for index in range(9)] == first == world.ask(
-        Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=9)["addresses"]
+        Ask.ADDRESSES, network=simulated.NETWORK, first=0, generation=0, count=9)["addresses"]
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
@@ -151,11 +186,12 @@ def test_however_many_addresses_are_asked_for_few_are_remembered(
     ({"count": ADDRESSES_MAXIMUM + 1}, "count: must be an integer"),
     ({"network": "bip122:000000000019d6689c085ae165831e93"}, "bytes-read: there is no wallet"),
     ({"network": ""}, "network: must be a string"),
-    ({"generation": 1}, "generation: is unknown"),
+    ({"generation": -1}, "generation: must be an integer"),
+    ({"index": 1}, "index: is unknown"),
 ])
 def test_addresses_are_bounded_and_of_known_networks(world: World, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(AskRefused, match=reason):
-        world.ask(Ask.ADDRESSES, **{"network": simulated.NETWORK, "first": 0, "count": 1} | changes)
+        world.ask(Ask.ADDRESSES, **{"network": simulated.NETWORK, "first": 0, "generation": 0, "count": 1} | changes)
 
 
 # A client's own cancel.

@@ -159,7 +159,7 @@ def test_a_locked_signer_takes_a_payout_all_the_way(world: LockedWorld) -> None:
     with pytest.raises(AskRefused, match="approval-requested"):
         world.sign([larger])
     assert world.sign([larger], approvals=[world.approved(larger, ADA, BEN)])
-    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=3)
+    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, generation=0, count=3)
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{world.process.pid}/status").read_text().splitlines()
     )

@@ -139,7 +139,7 @@ def use_all_of_it(world: OutsideWorld) -> None:
     with pytest.raises(AskRefused, match="approval-requested"):
         world.sign([larger])
     assert world.sign([larger], approvals=[world.approved(larger, ADA, BEN)])
-    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=3)
+    assert world.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, generation=0, count=3)
     before = world.payments.standing.roster
     people = tuple(replace(each, name=each.name + " Jr") if each.id == ADA.id else each for each in before.people)
     propose_roster(world, people=people)

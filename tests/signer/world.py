@@ -52,7 +52,7 @@ from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.signer.book import Book
 from strongroom.signer.clock import Clock
-from strongroom.signer.desk import ENGINE, Desk
+from strongroom.signer.desk import ADMIN, ENGINE, Desk
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.notary import Notary
@@ -441,7 +441,8 @@ class World:
         next_index = self.payments.change_next.get(simulated.NETWORK, 0)
         made = [simulated.Output(amount, address) for address, amount in outputs]
         if rest:
-            made.append(simulated.Output(rest, self.wallet.address(ORGANISATION, 0, next_index)))
+            generation = self.payments.generation(simulated.NETWORK)
+            made.append(simulated.Output(rest, self.wallet.address(ORGANISATION, generation, next_index)))
         return simulated.encode_unsigned(simulated.Transaction(tuple(taken), tuple(made))), taken
 
     def sign(
@@ -462,6 +463,16 @@ class World:
             approvals=list(approvals),
         )
         return b64decode(answer["signed"])
+
+    def rotate(self, generation: int, answer: Any = None) -> None:
+        """As the admin does. Raises: AskRefused."""
+        frame = write_ask(
+            Ask.ROTATE, {"organisation": ORGANISATION, "network": simulated.NETWORK, "generation": generation}
+        )
+        answered = read_answer((answer or self.desk.answer)(ADMIN, frame))
+        if isinstance(answered, RefusedAnswer):
+            raise AskRefused(answered.rule, answered.reason)
+        assert answered == {"generation": generation}
 
     def output(self, payout: str) -> tuple[str, int]:
         paid = self.payments.paid.get(payout)

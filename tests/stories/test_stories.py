@@ -12,6 +12,7 @@ from tests.signer.world import ADA, BEN, CLEO, DAN, EVE, ORGANISATION, PAY_KEY, 
 
 from strongroom.domain.instant import Instant, format_instant
 from strongroom.engine.screening import ListScreen
+from strongroom.formats import simulated
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.negative import Action
 
@@ -121,6 +122,22 @@ class Story:
 
     async def do_restart(self) -> None:
         self.road.world.restart()
+
+    async def do_rotate(self, when: str = "now") -> None:
+        """Now, or `planned`: when the engine has planned, and before the signer hears what."""
+        world = self.road.world
+        generation = world.payments.generation(simulated.NETWORK) + 1
+        if when == "now":
+            world.rotate(generation)
+            return
+        desk, answer = world.desk, world.desk.answer
+
+        def rotated_first(channel: str, frame: bytes) -> bytes:
+            if b"strongroom/ask/sign/v1" in frame and world.payments.generation(simulated.NETWORK) < generation:
+                world.rotate(generation, answer)
+            return answer(channel, frame)
+
+        desk.answer = rotated_first  # type: ignore[method-assign]  # in between
 
     async def do_limit(self, _: str) -> None:
         """Was done when the world was made."""

@@ -23,8 +23,8 @@ More of a command:  strongroom COMMAND --help.  --json prints for programs.
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 not found, 4 refused, 5 can't
 reach, 7 waits (recorded and not paid yet), 10 verification failed.
 
-Not in this version yet: {', '.join(sorted(LATER)[:7])},
-{', '.join(sorted(LATER)[7:])}."""
+Not in this version yet: {', '.join(sorted(LATER)[:5])},
+{', '.join(sorted(LATER)[5:])}."""
 
 _RUNNING: Final = Group("A sandbox on this machine", sort_key=1)
 _OWN: Final = Group("A deployment of your own", sort_key=2)
@@ -47,6 +47,7 @@ _COMMANDS: Final = (
     ("approve", "approve:approve", _PAYING, "See what waits for people, and approve it"),
     ("freeze", "approve:freeze", _PAYING, "Stop payments at once; one officer is enough"),
     ("unfreeze", "approve:unfreeze", _PAYING, "Let them go on; needs a quorum"),
+    ("wallet", "wallet:app", _PAYING, "Rotate the keys that change goes to"),
     ("policy", "policy:app", _CHECKING, "Check, compare and try policies, before anybody signs"),
     ("audit", "audit:app", _CHECKING, "Export the audit log; verify one offline"),
     ("bench", "bench:bench", _CHECKING, "Measure against the bare database"),

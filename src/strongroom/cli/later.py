@@ -8,13 +8,11 @@ from cyclopts import Parameter
 from strongroom.cli.output import Exit, Stop
 
 _KEYS: Final = "the calls that enrol and revoke client keys"
-_TREASURY: Final = "the tools of the treasury"
 
 LATER: Final[Mapping[str, str]] = {
     "key": _KEYS,
     "webhook": "the courier, which sends events",
-    "treasury": _TREASURY,
-    "wallet": _TREASURY,
+    "treasury": "the tools of the treasury",
     "people": "the roster's changes",
     "playbook": "the crisis playbooks",
     "backup": "backup and restore",

@@ -26,10 +26,10 @@ _HOLDS: Final = {
     "destination-cooled": HoldReason.COOLING, "destination-current": HoldReason.COOLING,
     "limit-window": HoldReason.LIMIT_WINDOW, "limit-tier": HoldReason.LIMIT_WINDOW, "not-frozen": HoldReason.FREEZE,
     "limit-fees": HoldReason.FEE, "bytes-fee": HoldReason.FEE, "lease-fresh": HoldReason.ALARM,
-    "guard-agrees": HoldReason.ALARM,
+    "guard-agrees": HoldReason.ALARM, "bytes-change": HoldReason.RAIL,
 }
 # What passes by itself or by people within moments: it is asked again every second.
-_SOON: Final = frozenset({"destination-cooled", "not-frozen", "lease-fresh", "guard-agrees"})
+_SOON: Final = frozenset({"destination-cooled", "not-frozen", "lease-fresh", "guard-agrees", "bytes-change"})
 
 
 @dataclass(slots=True)

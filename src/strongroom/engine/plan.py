@@ -140,7 +140,7 @@ def _build(
     change = sum(coin.amount_minor for coin in coins) - sum(payout.amount for payout in payouts) - fee
     outputs = [simulated.Output(payout.amount, payout.address) for payout in payouts]
     if change >= simulated.DUST_MINOR:
-        outputs.append(simulated.Output(change, wallet.addresses[wallet.change_next]))
+        outputs.append(simulated.Output(change, wallet.change))
     else:
         fee += change
     inputs = [
@@ -148,7 +148,7 @@ def _build(
         for coin in coins
     ]
     unsigned = simulated.encode_unsigned(simulated.Transaction(tuple(inputs), tuple(outputs)))
-    paths = [[wallet.generation, wallet.addresses.index(coin.address)] for coin in coins]
+    paths = [wallet.paths[coin.address] for coin in coins]
     attempt = StoredAttempt(
         simulated.transaction_id(unsigned).hex(), organisation, network, "pay", "planned", unsigned, None,
         json.dumps(paths), tuple(payout.id for payout in payouts),

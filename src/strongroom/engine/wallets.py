@@ -3,7 +3,7 @@
 Who alters what is written down makes plans that the signer refuses, and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,11 +24,10 @@ INDEX_MAXIMUM: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """The wallet's addresses by their path's index, and where change goes next."""
+    """The wallet's addresses with their paths (generation and index), of every generation; where change goes next."""
 
-    addresses: Sequence[str]
-    change_next: int
-    generation: int
+    paths: Mapping[str, tuple[int, int]]
+    change: str
 
 
 async def publish(bench: Bench) -> bool:
@@ -42,33 +41,49 @@ async def publish(bench: Bench) -> bool:
 
 async def wallet_of(bench: Bench, organisation: OrganisationId, network: str) -> Wallet | None:
     """None if the signer knows no such wallet, yet."""
-    body: dict[str, JsonValue] = {"count": 1, "first": 0, "network": network, "organisation": organisation}
+    body: dict[str, JsonValue] = {
+        "count": 1, "first": 0, "generation": 0, "network": network, "organisation": organisation,
+    }
     answer = await bench.signer.ask(Ask.ADDRESSES, body)
     if isinstance(answer, RefusedAnswer):
         return None
-    change_next = Fields(answer).integer("change_next", 0, INDEX_MAXIMUM)
-    generation = Fields(answer).integer("generation", 0, INDEX_MAXIMUM)
+    change_next, former = Fields(answer).integer("change_next", 0, INDEX_MAXIMUM), Fields(answer).take("former")
+    ends = [*(each for each in former if type(each) is int), change_next] if isinstance(former, list) else []
+    paths: dict[str, tuple[int, int]] = {}
+    addresses: list[str] = []
+    for generation, end in enumerate(ends):
+        addresses = await _published(bench, {**body, "generation": generation}, organisation, network, generation, end)
+        paths.update((address, (generation, index)) for index, address in enumerate(addresses))
+    return Wallet(paths, addresses[change_next]) if len(addresses) > change_next else None
+
+
+async def _published(
+    bench: Bench, body: Mapping[str, JsonValue], organisation: OrganisationId, network: str, generation: int, end: int
+) -> list[str]:
+    """A generation's addresses, some beyond the `end` of its change; fewer if the signer doesn't give them."""
     addresses = await store.addresses_of(bench.connection, organisation, network, generation)
-    wanted = -(-(change_next + GAP) // STRIDE) * STRIDE
+    wanted = -(-(end + GAP) // STRIDE) * STRIDE
     while len(addresses) < wanted:
         first = len(addresses)
-        body = {**body, "count": min(wanted - first, ADDRESSES_MAXIMUM), "first": first}
-        more = await bench.signer.ask(Ask.ADDRESSES, body)
+        more = await bench.signer.ask(
+            Ask.ADDRESSES, {**body, "count": min(wanted - first, ADDRESSES_MAXIMUM), "first": first}
+        )
         if isinstance(more, RefusedAnswer):
-            return None
+            break
         found = _texts(Fields(more).take("addresses"))
         await store.publish_addresses(
             bench.connection, organisation, network, generation, first, found, bench.clock()
         )
         addresses += found
-    return Wallet(addresses, change_next, generation)
+    return addresses
 
 
 async def coins_of(rail: Rail, wallet: Wallet) -> list[Coin]:
     """Of any number of addresses, asked about in lots. Raises: RailError."""
     found: list[Coin] = []
-    for first in range(0, len(wallet.addresses), ADDRESSES_MAXIMUM):
-        found += await rail.coins(wallet.addresses[first : first + ADDRESSES_MAXIMUM])
+    addresses = list(wallet.paths)
+    for first in range(0, len(addresses), ADDRESSES_MAXIMUM):
+        found += await rail.coins(addresses[first : first + ADDRESSES_MAXIMUM])
     return found
 
 

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     ABANDONED = "abandoned"
     """A spend that guard didn't cosign and that was never signed."""
     TOMBSTONE = "tombstone"
+    ROTATED = "rotated"
+    """`organisation`, `network`: change goes to the keys of the next generation from here on."""
     CONTROL = "control"
     """`entry`: an entry of guard's control log, base64; applied, or void if it doesn't hold."""
     CHANGE = "change"

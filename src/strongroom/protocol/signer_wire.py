@@ -31,6 +31,7 @@ class Ask(StrEnum):
     ADDRESSES = "addresses"
     CHANGE = "change"
     ORGANISATION = "organisation"
+    ROTATE = "rotate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def let_in(path: Path, policy: bytes, roster: bytes) -> None:
 def fund_wallet(path: Path, chain_url: str, organisation: str, amount: int) -> None:
     """Pay the opening of a wallet on the simulated chain, in several coins."""
     body: dict[str, JsonValue] = {
-        "count": FUNDED_COINS, "first": 0, "network": simulated.NETWORK, "organisation": organisation,
+        "count": FUNDED_COINS, "first": 0, "generation": 0, "network": simulated.NETWORK, "organisation": organisation,
     }
     addresses = Fields(ask_signer(path, Ask.ADDRESSES, body)).take("addresses")
     if not isinstance(addresses, list):

@@ -164,11 +164,17 @@ class Payments:
     """Outpoint to the transactions that spend it."""
     change_next: dict[str, int] = field(default_factory=dict)
     """Network to the index of the next change address."""
+    former: dict[str, list[int]] = field(default_factory=dict)
+    """Network to how far change went in each generation of keys before the current one."""
     words: dict[str, Word] = field(default_factory=dict)
     """Network to the last word of an officer since the last freeze or unfreeze."""
     sweeps: dict[str, list[tuple[str, Instant]]] = field(default_factory=dict)
     """Network to its sweeps, and when they were decided."""
     windows: Windows = field(default_factory=Windows)
+
+    def generation(self, network: str) -> int:
+        """Of the keys that change goes to; those of the generations before can be spent, and get nothing more."""
+        return len(self.former.get(network, ()))
 
     def in_force(self, beneficiary: str, now: Instant) -> KnownDestination | None:
         """The newest version that has cooled off and that no open payout on an older one holds back."""
@@ -372,6 +378,11 @@ def _abandoned(book: Book, fields: Fields, _: Reading) -> None:
         payments.spenders[outpoint].remove(attempt.transaction)
 
 
+def _rotated(book: Book, fields: Fields, _: Reading) -> None:
+    payments, network = book.payments(fields), fields.text("network")
+    payments.former.setdefault(network, []).append(payments.change_next.pop(network, 0))
+
+
 def _tombstone(book: Book, fields: Fields, _: Reading) -> None:
     _bury(book.payments(fields), fields.text("object"))
 
@@ -432,4 +443,5 @@ def _read_paid(row: list[str]) -> Paid:
 _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
     Kind.RESUMED: _resumed, Kind.CORRECTED: _corrected, Kind.DESTINATIONS: _destinations, Kind.INTENTS: _intents,
     Kind.RUN: _run, Kind.REQUEST: _request, Kind.SPEND: _spend, Kind.ABANDONED: _abandoned, Kind.TOMBSTONE: _tombstone,
+    Kind.ROTATED: _rotated,
 }

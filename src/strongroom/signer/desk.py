@@ -23,7 +23,7 @@ from strongroom.signer.approvals import Given
 from strongroom.signer.book import Payments
 from strongroom.signer.changes import let_in, propose, ripen
 from strongroom.signer.due import Item
-from strongroom.signer.gate import GENERATION, Asked, Operation, decide
+from strongroom.signer.gate import Asked, Operation, decide
 from strongroom.signer.notary import Notary, Random
 from strongroom.signer.register import register_destinations, register_intents, register_run
 from strongroom.signer.requests import bury, make_receipt, make_request
@@ -37,7 +37,8 @@ PROOF_MAXIMUM: Final = 64
 ENGINE: Final = "engine"
 ADMIN: Final = "admin"
 _CHANNELS: Final = {
-    ENGINE: frozenset(Ask) - {Ask.ORGANISATION}, ADMIN: frozenset({Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION}),
+    ENGINE: frozenset(Ask) - {Ask.ORGANISATION, Ask.ROTATE},
+    ADMIN: frozenset({Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE}),
 }
 
 
@@ -121,16 +122,33 @@ class Desk:
         return make_receipt(self._notary, payments, subject)
 
     def _addresses(self, fields: Fields) -> JsonValue:
-        """The wallet's addresses from `first` on, and where change goes next."""
+        """A generation's addresses from `first` on; where change goes next, and how far it went in former ones."""
         payments, network = self._payments(fields), fields.text("network")
         first, count = fields.integer("first", 0, PATH_MAXIMUM), fields.integer("count", 1, ADDRESSES_MAXIMUM)
+        generation = fields.integer("generation", 0, PATH_MAXIMUM)
         fields.close()
         organisation = payments.standing.organisation
         addresses: list[JsonValue] = [
-            self._address(organisation, network, GENERATION, index) for index in range(first, first + count)
+            self._address(organisation, network, generation, index) for index in range(first, first + count)
         ]
-        next_index = payments.change_next.get(network, 0)
-        return {"addresses": addresses, "change_next": next_index, "generation": GENERATION}
+        former: list[JsonValue] = [*payments.former.get(network, ())]
+        return {"addresses": addresses, "change_next": payments.change_next.get(network, 0), "former": former}
+
+    def _rotate(self, fields: Fields) -> JsonValue:
+        """Change goes to this generation of keys, the next one, from now on. The same again is answered alike."""
+        payments, network = self._payments(fields), fields.text("network")
+        generation = fields.integer("generation", 1, PATH_MAXIMUM)
+        fields.close()
+        organisation, current = payments.standing.organisation, payments.generation(network)
+        if generation not in (current, current + 1):
+            refuse(Rule.BYTES_CHANGE, f"change goes to generation {current}: the next one is {current + 1}")
+        self._address(organisation, network, generation, 0)
+        if generation != current:
+            body: dict[str, JsonValue] = {"network": network, "organisation": organisation}
+            self._notary.write(Kind.ROTATED, body, self._notary.reading())
+            self._notary.commit()
+        self._notary.agree()
+        return {"generation": generation}
 
     def _change(self, fields: Fields) -> JsonValue:
         return propose(self._notary, self._payments(fields), fields)
@@ -223,4 +241,5 @@ _ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {
     Ask.STATUS: Desk._status, Ask.DESTINATIONS: Desk._destinations, Ask.INTENTS: Desk._intents, Ask.RUN: Desk._run,
     Ask.REQUEST: Desk._request, Ask.SIGN: Desk._sign, Ask.CANCEL: Desk._cancel, Ask.RECEIPT: Desk._receipt,
     Ask.ADDRESSES: Desk._addresses, Ask.CHANGE: Desk._change, Ask.ORGANISATION: Desk._organisation,
+    Ask.ROTATE: Desk._rotate,
 }

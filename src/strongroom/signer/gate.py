@@ -27,8 +27,6 @@ from strongroom.signer.rules import Rule, refuse
 
 CHANGE_OUTPUTS_MAXIMUM: Final = 4
 ITEMS_MAXIMUM: Final = 2_000
-GENERATION: Final = 0
-"""The generation of keys that change goes to; rotation comes with the wallets of real chains."""
 
 AddressOf = Callable[[OrganisationId, str, int, int], str]
 """The wallet's address for (organisation, network, generation, index), derived again from the key."""
@@ -276,7 +274,7 @@ def _check_outputs(
     address_of: AddressOf,
 ) -> int:
     """Items first and in their order, then change; the index that change goes on from."""
-    change_next = payments.change_next.get(asked.network, 0)
+    change_next, generation = payments.change_next.get(asked.network, 0), payments.generation(asked.network)
     for due, output in zip(dues, transaction.outputs, strict=False):
         place = due.place
         if place[0] != asked.network or due.asset != transaction.asset or output != (place[1], due.minor):
@@ -293,7 +291,7 @@ def _check_outputs(
     if len(rest) > CHANGE_OUTPUTS_MAXIMUM:
         refuse(Rule.BYTES_CHANGE, f"{len(rest)} outputs aren't items, and {CHANGE_OUTPUTS_MAXIMUM} may be change")
     for place_in_rest, (address, amount) in enumerate(rest):
-        if address != address_of(asked.organisation, asked.network, GENERATION, change_next + place_in_rest):
+        if address != address_of(asked.organisation, asked.network, generation, change_next + place_in_rest):
             refuse(Rule.BYTES_CHANGE, f"{address} isn't the next address for change")
         if amount < transaction.dust_minor:
             refuse(Rule.BYTES_CHANGE, f"change of {amount} is dust")

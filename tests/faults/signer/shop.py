@@ -425,7 +425,7 @@ class Shop(World):
     def plan(
         self, outputs: Sequence[tuple[str, int]], coins: Sequence[tuple[simulated.Input, int]], fee: int
     ) -> bytes:
-        change_next = self.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=1)["change_next"]
+        change_next = self.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, generation=0, count=1)["change_next"]
         rest = sum(coin.amount for coin, _ in coins) - sum(amount for _, amount in outputs) - fee
         if rest < simulated.DUST_MINOR:
             raise AskRefused("not asked", "the coins don't pay for it")

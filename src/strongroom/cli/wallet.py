@@ -1,0 +1,54 @@
+"""The hot wallets of a sandbox's organisation: rotate the keys that change goes to.
+
+Asks on the signer's admin socket, which takes only the admin's user: in a sandbox, whoever started it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from strongroom.cli.output import Exit, Stop, fields, show
+from strongroom.cli.session import Data, Json, document, speaking
+from strongroom.formats import simulated
+from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.signer_wire import Ask
+from strongroom.sandbox.trusted import SignerRefusedError, TrustedError, ask_signer
+
+app = cyclopts.App(name="wallet", help="Hot wallets: rotate their keys.")
+
+
+@app.command
+@speaking
+def rotate(
+    *,
+    network: Annotated[str, Parameter("--network", help="The wallet's network")] = simulated.NETWORK,
+    generation: Annotated[
+        int | None, Parameter("--generation", help="The one to begin, to ask again after no answer; else the next")
+    ] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Send change to keys of the next generation; what the keys before hold can still be paid from."""
+    sandbox = document(data)
+    socket = Path(sandbox["admin_socket"])
+    body: dict[str, JsonValue] = {"network": network, "organisation": sandbox["organisation"]}
+    wanted = generation
+    try:
+        wanted = _next(socket, body) if generation is None else generation
+        answer = ask_signer(socket, Ask.ROTATE, {**body, "generation": wanted})
+    except SignerRefusedError as fault:
+        raise Stop(Exit.REFUSED, str(fault)) from fault
+    except TrustedError as fault:
+        again = "" if wanted is None else f"; ask again with --generation {wanted}"
+        raise Stop(Exit.UNREACHABLE, f"{fault}{again}") from fault
+    told = fields([("network", network), ("change goes to generation", answer["generation"])])
+    show({**body, **answer}, as_json, told)
+    return Exit.DONE
+
+
+def _next(socket: Path, body: dict[str, JsonValue]) -> int:
+    """The generation after the current one. Raises: TrustedError."""
+    answer = ask_signer(socket, Ask.ADDRESSES, {**body, "count": 1, "first": 0, "generation": 0})
+    return len(answer["former"]) + 1
