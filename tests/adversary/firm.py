@@ -29,7 +29,8 @@ from strongroom.protocol.canonical import encode, parse_object, record_hash
 from strongroom.protocol.control import ByPeople
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
-from strongroom.protocol.roster import Roster, parse_roster
+from strongroom.protocol.request import INTENT_TYPE, PersonEvidence
+from strongroom.protocol.roster import Role, Roster, parse_roster
 from strongroom.protocol.signer_wire import Ask
 from strongroom.sandbox.organisation import make_organisation
 from strongroom.sandbox.trusted import ask_signer, fund_wallet, let_in
@@ -127,6 +128,16 @@ class Firm:
             self.ground.eventually(is_there, f"people are asked about {subject}")
         return str(found[0]["request"]).encode()
 
+    def intent(self, login: str, path: str, body: dict[str, Any], key: str) -> PersonEvidence:
+        """What this person asks for at the station."""
+        person = self.passkey(login)
+        record = encode({
+            "body": body, "created_ms": now(), "deployment": self.ground.document["deployment"],
+            "idempotency_key": key, "organisation": self.id, "path": path, "person": person.person,
+            "type": INTENT_TYPE,
+        })
+        return PersonEvidence(record, person.asserts(record, INTENT_TYPE))
+
     def approve(self, request: bytes, given: PersonAssertion) -> int:
         """At the API; the status of its answer."""
         digest = hash_of(request)
@@ -182,9 +193,13 @@ def now() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
 
 
-def found(ground: Ground, policy: dict[str, Any], custodians: Sequence[str] = ()) -> Firm:
+def found(
+    ground: Ground, policy: dict[str, Any], custodians: Sequence[str] = (), operators: Sequence[str] = ()
+) -> Firm:
     """A new organisation, let in at the signer's admin socket and written to PostgreSQL by its owner, as `sandbox
-    organisation` does. `policy` is as in `policy_document`; `custodians` are logins, of the client that pays."""
+    organisation` does. `policy` is as in `policy_document`. `custodians` of the client that pays, and `operators`, who
+    ask for payouts and name destinations besides what else they do, are logins.
+    """
     made = make_organisation(ground.data / "keys", "Example Rides", {"SIM": simulated.ASSET})
     roster = parse_roster(made.new.roster, Mode.SANDBOX)
     people = {each["login"]: each["id"] for each in made.document["people"]}
@@ -192,6 +207,9 @@ def found(ground: Ground, policy: dict[str, Any], custodians: Sequence[str] = ()
     roster = replace(roster, clients=tuple(
         replace(each, custodians=tuple(people[login] for login in custodians)) if each.id == payer else each
         for each in roster.clients
+    ), people=tuple(
+        replace(each, roles=(*each.roles, Role.OPERATOR)) if each.id in [people[login] for login in operators] else each
+        for each in roster.people
     ))
     raw = encode(policy_document(**{**policy, "organisation": made.new.id}))
     new = replace(made.new, policy=raw, roster=roster.encode(), opening={simulated.ASSET: H})

@@ -12,12 +12,14 @@ from typing import Any
 
 from tests.adversary.attacks import CASES as IN_PROCESS
 from tests.adversary.attacks import LIMITS_OUT, ONCE_OUT, QUORUM_OUT, budgets
+from tests.adversary.build import Patch
 from tests.adversary.firm import Firm, found
 from tests.adversary.ground import Ground
 from tests.adversary.liar import Liar, head
-from tests.adversary.outside import NO_LIMITS, NO_SCOPES, NO_SIGNATURES
+from tests.adversary.outside import BROWSERS_OUT, NO_LIMITS, NO_SCOPES, NO_SIGNATURES
 from tests.adversary.plunder import (
     LARGE,
+    MIDDLE,
     OWN,
     SMALL,
     WITH_PEOPLE,
@@ -32,10 +34,16 @@ from tests.adversary.seat import Seat
 from tests.signer.world import AskRefused, limit, payee, policy_document
 
 from strongroom.advice.bound import Attacker
+from strongroom.domain.document import Fields
+from strongroom.domain.ids import IdempotencyKey
+from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import POLICY_TYPE
 from strongroom.formats import simulated
 from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.canonical import encode
+from strongroom.protocol.destination_record import destination_digest
+from strongroom.protocol.identifier import beneficiary_id
+from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.keys import open_key_file
@@ -68,6 +76,69 @@ def officer_alone(ground: Ground) -> Loss:
     seat.sign([payout], [(payee("large"), LARGE)])
     seat.broadcast()
     return Loss(takings(firm).elsewhere, firm.bound(Attacker.PERSON))
+
+
+def _asked_by(seat: Seat, login: str, address: str, minor: int, key: str) -> str:
+    """A destination that this person names, and a payout to it; its id, or that of nothing if it is refused."""
+    firm = seat.firm
+    person = firm.passkey(login).person
+    body: dict[str, Any] = {"name": "Me", "destination": {"network": simulated.NETWORK, "address": address}}
+    named = firm.intent(login, "/v1/beneficiaries", body, key)
+    beneficiary = beneficiary_id(firm.id, person, IdempotencyKey(key))
+    digest = destination_digest(read_beneficiary(Fields(body), firm.id, beneficiary).encode())
+    asked = firm.intent(login, "/v1/payouts", {
+        "beneficiary": beneficiary, "destination_digest": digest, "asset": simulated.ASSET, "amount": str(minor),
+        "external_id": key,
+    }, key)
+    seat.ask(Ask.DESTINATIONS, evidence=[named.document()])
+    (row,) = seat.ask(Ask.INTENTS, evidence=[asked.document()])
+    return str(row.get("payout", ""))
+
+
+def operator_alone(ground: Ground) -> Loss:
+    """The attacker is one person who may ask and approve, with the engine's socket, wants money at its own address;
+    the bound is 0, however little a payout is worth.
+    """
+    firm = found(ground, policy(), operators=("ada",))
+    seat = Seat(firm)
+    payout = _asked_by(seat, "ada", OWN[0], TWICE, "own")
+    seat.sign([payout], [(OWN[0], TWICE)])
+    with suppress(AskRefused, KeyError):  # no request is made if nobody is needed
+        request = seat.request(payout)
+        for logins in (("ada",), ("ada", "ada")):
+            approval = seat.approval(payout, request, firm.assert_by(request, *logins))
+            seat.sign([payout], [(OWN[0], TWICE)], approvals=[approval])
+    seat.broadcast()
+    return Loss(takings(firm).to(OWN), firm.bound(Attacker.PERSON))
+
+
+def station_that_misleads_everybody(ground: Ground) -> Loss:
+    """The attacker has the station's host, where everybody asserts whatever it likes, and the engine's socket to bring
+    it to; wants all at its own addresses. The bound is what browser credentials alone may release in a day: a policy
+    that the officers are misled into as well waits out its delay.
+    """
+    slow = {"group": "officers", "delay_ms": DAY_MS}
+    capped = policy(governance=slow, browser_release_reference_minor=str(3 * MIDDLE), **WIDE)
+    firm = found(ground, capped, operators=("ada",))
+    seat = Seat(firm)
+    _mislead(seat, policy(governance=slow, **WITH_PEOPLE))
+    for number, address in enumerate(OWN):
+        minor = MIDDLE if number < 5 else TWICE
+        payout = _asked_by(seat, "ada", address, minor, f"own-{number}")
+        request = seat.request(payout)
+        approval = seat.approval(payout, request, firm.assert_by(request, "ada", "ben"))
+        seat.sign([payout], [(address, minor)], approvals=[approval])
+    seat.broadcast()
+    return Loss(takings(firm).to(OWN), firm.bound(Attacker.STATION))
+
+
+def _mislead(seat: Seat, document: dict[str, Any]) -> None:
+    """The officers sign this policy."""
+    firm = seat.firm
+    before = seat.ask(Ask.STATUS)["organisations"][firm.id]["policy"]
+    raw = encode(policy_document(**{**document, "organisation": firm.id, "version": 2, "previous": before}))
+    given = [assertion_document(firm.passkey(login).asserts(raw, POLICY_TYPE)) for login in ("cleo", "dan")]
+    seat.ask(Ask.CHANGE, document="policy", raw=b64encode(raw).decode(), assertions=list(given))
 
 
 def engine_to_own_address(ground: Ground) -> Loss:
@@ -327,6 +398,20 @@ HOSTILE = Control(("api",), (*NO_SIGNATURES, *NO_SCOPES, *NO_LIMITS))
 CASES = {
     each.act.__name__: each for each in (
         Case(officer_alone, {"no quorum for a change": Control(("signer",), (QUORUM_OUT,))}),
+        Case(operator_alone, {
+            "people need nobody": Control(
+                ("signer",), IN_PROCESS["operator_alone"].controls["people need nobody"]
+            ),
+            "the maker approves": Control(
+                ("signer",), IN_PROCESS["operator_alone"].controls["the maker approves"]
+            ),
+        }),
+        Case(station_that_misleads_everybody, {
+            "browsers release anything": BROWSERS_OUT,
+            "a change has no delay": Control(("signer",), (
+                Patch("signer/changes.py", "clock.at_least - pending.noticed < delay_ms", "False"),
+            )),
+        }),
         Case(engine_to_own_address, {
             "outputs aren't compared": Control(("signer",), (OUTPUTS_OUT,)),
             "attempts needn't exclude each other": ONCE,

@@ -221,6 +221,10 @@ NO_LIMITS = (
 NO_COOLING = (Patch("domain/admission.py", "    if subject.payable_from > now:\n", "    if False:\n"),)
 UNSIGNED = IN_PROCESS["all_but_keys_to_own_address"].controls["requests needn't be signed"]
 
+BROWSERS_OUT = Control(
+    ("signer",), (Patch("signer/approvals.py", "    if browser_minor and released > ", "    if False and released > "),)
+)
+
 CASES: dict[str, Case] = {
     each.act.__name__: each for each in (
         Case(nothing_or_a_bearer_key, {
@@ -260,9 +264,7 @@ CASES: dict[str, Case] = {
             )),
         }),
         Case(stations_host, {
-            "browsers release anything": Control(("signer",), (
-                Patch("signer/approvals.py", "    if browser_minor and released > ", "    if False and released > "),
-            )),
+            "browsers release anything": BROWSERS_OUT,
         }),
         Case(
             api_host, {"the signer doesn't verify requests": Control(("signer",), UNSIGNED)},

@@ -1,7 +1,7 @@
 """Who sits at the signer's socket, or owns guard's host or the signer's, takes no more than its bound from real ones.
 
 The control of an attack is the same attack on a ground where a rule was taken out of a process: there the loss is above
-the bound. `make test` tries the attacks, `make faults` all controls as well.
+the bound. `make test` tries the attacks and one control, `make faults` all controls.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.faults
 
 EVERY = (outside.CASES | records.CASES | CASES).values()
 CONTROLS = [(name, what) for name, case in CASES.items() for what in case.controls]
-TRIED = CONTROLS if IS_FULL else [CONTROLS[1]]
+TRIED = CONTROLS if IS_FULL else [("engine_to_own_address", "attempts needn't exclude each other")]
 
 
 @pytest.fixture(scope="module")

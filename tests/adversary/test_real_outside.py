@@ -1,7 +1,7 @@
 """Who hasn't the engine takes no more than its bound from real processes; the engine is honest and at work.
 
 The control of an attack is the same attack on a ground where a rule was taken out of a process: there the loss is above
-the bound. `make test` tries the attacks, `make faults` all controls as well.
+the bound. `make test` tries all but a long one, and one control; `make faults` all.
 """
 
 import json
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.faults
 
 CASES = outside.CASES | records.CASES
 CONTROLS = [(name, what) for name, case in CASES.items() for what in case.controls]
-TRIED = CONTROLS if IS_FULL else [CONTROLS[0]]
+LONG = "database_restored_to_yesterday"
+ATTACKS = list(CASES) if IS_FULL else [name for name in CASES if name != LONG]
+TRIED = CONTROLS if IS_FULL else [("payout_key_after_it_was_revoked", "no revocation")]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def deployment() -> Iterator[Ground]:
         yield made
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ATTACKS)
 def test_no_attacker_takes_more_than_its_bound(deployment: Ground, name: str) -> None:
     loss = attacked(deployment, CASES[name])
     print(f"{name}: took {loss.taken}, bound {loss.bound}")
