@@ -2,7 +2,8 @@
 
 Of the six invariants of the drills these are the signer's: of two transactions that pay one payout a chain takes at
 most one (I1); what was taken back is never signed (I2); no window's sum is above its limit (I3); what was signed is
-in guard's copy before it came out, and the book is what the journal says (I4). Time is the machine's true time,
+in guard's copy before it came out, and the book is what the journal says (I4). And what a person asked for or named was
+approved by another. Time is the machine's true time,
 whatever the clocks say.
 """
 
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from tests.adversary.siege import Siege
 from tests.adversary.till import coins_of
-from tests.signer.world import ORGANISATION, PAYER
+from tests.signer.world import ORGANISATION, PAYER, PEOPLE
 
 from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import DAY_MS
@@ -24,6 +25,7 @@ from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import Action
+from strongroom.protocol.roster import Role
 from strongroom.signer.book import Book
 
 REPLAY_EVERY: Final = 100
@@ -50,6 +52,8 @@ class Checks:
         """Payout to the transactions that pay it."""
         self.places: dict[str, tuple[str, int]] = {}
         self.transactions: dict[str, simulated.Transaction] = {}
+        self.people_of: dict[str, set[str]] = {}
+        """Payout to the people who asked for it, or named its destination."""
         self.taken_back: set[str] = set()
         self.attempted: set[str] = set()
         self.spent: deque[Spent] = deque()
@@ -63,6 +67,9 @@ class Checks:
 
     def promise(self, payout: str, address: str, minor: int) -> None:
         self.promised.setdefault(payout, set()).add((address, minor))
+
+    def by_people(self, payout: str, people: set[str]) -> None:
+        self.people_of.setdefault(payout, set()).update(people)
 
     def place_of(self, payout: str) -> tuple[str, int] | None:
         """Where it was paid first."""
@@ -106,6 +113,7 @@ class Checks:
         for payout, item in zip(payouts, asked["items"], strict=True):
             if payout in new:
                 self._check_alive(payout, str(item.get("run", "")))
+                self._check_approved(payout, str(item.get("run", "")) or payout, asked["approvals"])
         self._count(siege, new, transaction, is_unattended=not asked["approvals"])
 
     def _payout(self, item: dict[str, Any]) -> str:
@@ -162,6 +170,12 @@ class Checks:
                     needed.add(parent)
                     waiting.append(parent)
         return needed
+
+    def _check_approved(self, payout: str, subject: str, approvals: list[dict[str, Any]]) -> None:
+        said = {each["person"] for given in approvals if given["subject"] == subject for each in given["assertions"]}
+        makers = self.people_of.get(payout, set())
+        if makers and not said & {each.id for each in PEOPLE if Role.APPROVER in each.roles} - makers:
+            raise BrokenError(f"{payout}, which {sorted(makers)} asked for or named, was approved by nobody else")
 
     def _check_alive(self, payout: str, run: str) -> None:
         if not {payout, run}.isdisjoint(self.taken_back) and payout not in self.attempted:

@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from tests.signer.world import (
     DECLARER,
     EVE,
     ORGANISATION,
+    OTTO,
     PAY_KEY,
     PAYER,
+    PIA,
     TESS,
     AskRefused,
     Human,
@@ -51,13 +53,14 @@ from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.merkle import Frontier, leaf_hash
 from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action, InstructionError
+from strongroom.protocol.request import Evidence, PersonEvidence
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
 from strongroom.protocol.standing import POLICY_TYPE
 from strongroom.signer.desk import ENGINE
 from strongroom.signer.start import StartError
 
-PEOPLE = (ADA, BEN, EVE, TESS, CLEO)
+PEOPLE = (ADA, BEN, EVE, TESS, CLEO, PIA)
 BACKUPS = 8
 KEPT = 40
 """Of each kind of thing, so many are remembered; older ones are used less and less."""
@@ -98,7 +101,9 @@ class Machine:
     checks: Checks
     records: list[DestinationRecord] = field(default_factory=list)
     payables: list[Payable] = field(default_factory=list)
-    evidence: list[tuple[Ask, ClientEvidence]] = field(default_factory=list)
+    evidence: list[tuple[Ask, Evidence]] = field(default_factory=list)
+    named_by: dict[str, str] = field(default_factory=dict)
+    """Beneficiary to the person who declared it."""
     approvals: list[dict[str, Any]] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
     coins: list[tuple[simulated.Input, int]] = field(default_factory=list)
@@ -198,18 +203,29 @@ class Machine:
     def _change_next(self) -> int:
         return int(self.siege.payments.change_next.get(simulated.NETWORK, 0))
 
-    # What clients sign.
+    # What clients sign, and people.
 
     def _request(self, *asked: Any) -> ClientEvidence:
         """By a client whose clock is right."""
         return self.siege.request(*asked, age_ms=self.siege.times.wall_ms - self.siege.guard.now)
 
+    def _by_person(self, person: Human, *asked: Any) -> PersonEvidence:
+        return self.siege.person_request(person, *asked, age_ms=self.siege.times.wall_ms - self.siege.guard.now)
+
+    def _person(self) -> Human | None:
+        """Now and then it is a person who asks."""
+        return self.chance.choice((OTTO, PIA)) if self.chance.random() < 0.2 else None
+
     def declare(self) -> None:
         key = self.name("beneficiary")
         address = payee(f"payee {self.chance.randrange(30)}")
         body = {"name": "Payee", "destination": {"network": simulated.NETWORK, "address": address}}
-        evidence = self._request("/v1/beneficiaries", body, key, self.siege.keys.declarer, DECLARE_KEY)
-        beneficiary = beneficiary_id(ORGANISATION, DECLARER, IdempotencyKey(key))
+        path, person = "/v1/beneficiaries", self._person()
+        evidence: Evidence = self._request(path, body, key, self.siege.keys.declarer, DECLARE_KEY)
+        beneficiary = beneficiary_id(ORGANISATION, person.id if person else DECLARER, IdempotencyKey(key))
+        if person:
+            evidence = self._by_person(person, path, body, key)
+            self.named_by[beneficiary] = person.id
         self.records.append(read_beneficiary(Fields(body), ORGANISATION, beneficiary))
         self._registers(Ask.DESTINATIONS, evidence)
 
@@ -220,7 +236,10 @@ class Machine:
             "version": before.version + 1, "previous": destination_digest(before.encode()),
         }
         path = f"/v1/beneficiaries/{before.beneficiary}/destinations"
-        evidence = self._request(path, body, self.name("next"), self.siege.keys.declarer, DECLARE_KEY)
+        key, person = self.name("next"), self.named_by.get(before.beneficiary)
+        evidence: Evidence = self._request(path, body, key, self.siege.keys.declarer, DECLARE_KEY)
+        if person:
+            evidence = self._by_person(OTTO if person == OTTO.id else PIA, path, body, key)
         self.records.append(DestinationRecord(
             ORGANISATION, BeneficiaryId(before.beneficiary), before.name, before.destination_class, before.network,
             body["address"], before.version + 1, destination_digest(before.encode()),
@@ -233,10 +252,18 @@ class Machine:
         if self.chance.random() < 0.15:
             name, ahead_ms = self.chance.choice((("expires_at", HOUR_MS), ("not_before", 60_000)))
             body[name] = format_instant(Instant(self.siege.guard.now + ahead_ms))
-        payout = payout_id(ORGANISATION, PAYER, IdempotencyKey(key))
-        self.checks.promise(payout, record.address, minor)
+        person = self._person()
+        payout = payout_id(ORGANISATION, person.id if person else PAYER, IdempotencyKey(key))
+        self._promises(payout, record, minor, person.id if person else "")
         self.payables.append(Payable(payout, {"payout": payout}, payout, record.address, minor))
-        self._registers(Ask.INTENTS, self._request("/v1/payouts", body, key, self.siege.keys.payer, PAY_KEY))
+        if person:
+            self._registers(Ask.INTENTS, self._by_person(person, "/v1/payouts", body, key))
+        else:
+            self._registers(Ask.INTENTS, self._request("/v1/payouts", body, key, self.siege.keys.payer, PAY_KEY))
+
+    def _promises(self, payout: str, record: DestinationRecord, minor: int, person: str = "") -> None:
+        self.checks.promise(payout, record.address, minor)
+        self.checks.by_people(payout, {person, self.named_by.get(record.beneficiary, "")} - {""})
 
     def seal(self) -> None:
         key = self.name("run")
@@ -252,7 +279,7 @@ class Machine:
         for index, (leaf, item, (record, minor)) in enumerate(zip(leaves, items, chosen, strict=True)):
             proof = [[each.hex()] for each in inclusion_proof(index, len(leaves), nodes.__getitem__)]
             payout = payout_id(ORGANISATION, PAYER, IdempotencyKey(str(item["idempotency_key"])))
-            self.checks.promise(payout, record.address, minor)
+            self._promises(payout, record, minor)
             named = {"leaf": b64encode(leaf).decode(), "proof": proof, "run": run}
             self.payables.append(Payable(payout, named, run, record.address, minor))
         path = f"/v1/payout-runs/{run}/seal"
@@ -278,13 +305,13 @@ class Machine:
         )
         self._registers(Ask.CANCEL, evidence)
 
-    def _registers(self, ask: Ask, evidence: ClientEvidence) -> None:
+    def _registers(self, ask: Ask, evidence: Evidence) -> None:
         """Now or later, or never."""
         self.evidence.append((ask, evidence))
         if self.chance.random() < 0.8:
             self._show(ask, [evidence])
 
-    def _show(self, ask: Ask, evidence: list[ClientEvidence]) -> None:
+    def _show(self, ask: Ask, evidence: list[Evidence]) -> None:
         documents = [each.document() for each in evidence]
         if ask in (Ask.RUN, Ask.CANCEL):
             self.ask(ask, evidence=documents[0])
@@ -303,10 +330,15 @@ class Machine:
     def mix_evidence(self) -> None:
         """Body of one request under another, or a flipped bit."""
         (ask, one), (_, other) = self.pick(self.evidence), self.pick(self.evidence)
-        parts = [one.base, one.signature, one.body]
-        at = self.chance.randrange(3)
-        parts[at] = self.chance.choice(([other.base, other.signature, other.body][at], self._flipped(parts[at])))
-        self._show(ask, [ClientEvidence(*parts)])
+        if isinstance(one, PersonEvidence):
+            given = other.given if isinstance(other, PersonEvidence) else one.given
+            flipped = replace(one, record=self._flipped(one.record))
+            self._show(ask, [self.chance.choice((replace(one, given=given), flipped))])
+        elif isinstance(other, ClientEvidence):
+            parts = [one.base, one.signature, one.body]
+            at = self.chance.randrange(3)
+            parts[at] = self.chance.choice(([other.base, other.signature, other.body][at], self._flipped(parts[at])))
+            self._show(ask, [ClientEvidence(*parts)])
 
     def _flipped(self, raw: bytes) -> bytes:
         at = self.chance.randrange(len(raw))
@@ -345,7 +377,7 @@ class Machine:
         given = []
         if "request" in answer:
             raw = b64decode(answer["request"])
-            people = (ADA, BEN)[: int(answer["approvals"])]
+            people = self.chance.choice(((ADA, BEN), (PIA, BEN)))[: int(answer["approvals"])]
             assertions = [assertion_document(each.asserts(raw, APPROVAL_REQUEST_TYPE)) for each in people]
             given = [{"subject": payable.subject, "request": answer["request"], "assertions": assertions}]
             self.approvals += given

@@ -35,6 +35,14 @@ CONTROLS = {
               ""),
         "came out before guard had it",
     ),
+    "a person asks and nobody approves": (
+        Patch(GATE, "is_person(due.intent.client) or is_person(known.declared_by)", "False"), "approved by nobody else"
+    ),
+    "the maker approves": (
+        Patch("signer/approvals.py", "people = {PersonId(each) for each in makers if is_person(each)}",
+              "people: set[PersonId] = set()"),
+        "approved by nobody else",
+    ),
     "outputs aren't compared": (
         Patch(GATE, " or output != (place[1], due.minor):", ":"), "which nobody asked for"
     ),
