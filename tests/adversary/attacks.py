@@ -60,6 +60,7 @@ TREASURY = payee("treasury")
 B, K, D, F, S = 100_000, 80_000, 50_000, 5_000, 3_000
 """The budgets of a day, in base units, each of which is worth a minor unit of the reference currency."""
 SMALL, MIDDLE, LARGE = 20_000, 900_000, 20_000_000
+STRANGER = SigningKey(b"\7" * 32)
 ADDRESSES = 64
 """Of the wallet, that count as ours."""
 
@@ -309,6 +310,40 @@ def engine_pays_what_was_cancelled(thief: Thief) -> int:
     siege.restart()
     thief.sign([payouts[2]])
     return thief.elsewhere()
+
+
+def a_payout_is_called_failed(thief: Thief) -> int:
+    """The attacker has engine, database and nodes, and calls a payout failed that may still be mined; wants its debt to
+    be paid twice; 0.
+
+    The client believes the record and asks again in its place, as it should.
+    """
+    siege, record = thief.siege, thief.siege.cooled()
+    siege.pass_by(OLD_MS)
+    thief.promised[record.address] = SMALL // 2
+    payout = siege.intent(record, SMALL // 2, external_id="trip")
+    coin, other = siege.coin(60_000), siege.coin(60_000)
+    raw, _ = siege.transaction([siege.output(payout)], coins=[coin])
+    thief.sign([payout], raw=raw)
+    attempt = simulated.transaction_id(raw).hex()
+    cancels = []
+    for each in (coin, other):
+        cancel, _ = siege.transaction([], coins=[each])
+        thief.sign(operation="cancel", raw=cancel)
+        cancels.append(simulated.transaction_id(cancel).hex())
+    siege.guard.try_instruct(Action.RELEASE, payout, CLEO, attempts=(attempt,), reason="it failed, I say")
+    siege.desk.idle()
+    taken = [f"{coin.txid.hex()}:0"]
+    for frame in (
+        siege.attest(attempt, taken), siege.attest(cancels[0], taken, depth=1), siege.attest("f" * 64, taken),
+        siege.attest(cancels[0], taken, key=STRANGER), siege.attest(cancels[0], taken, age_ms=DAY_MS),
+        siege.attest(cancels[0], taken, deployment="0" * 16), siege.attest(cancels[1], [f"{other.txid.hex()}:0"]),
+    ):
+        with suppress(AskRefused):
+            siege.void(payout, frame)
+    with suppress(AskRefused):
+        thief.sign([siege.intent(record, SMALL // 2, external_id="trip", replaces=payout)], coins=[siege.coin(60_000)])
+    return thief.till.loss(thief.ours, thief.promised)
 
 
 def engine_pays_while_frozen(thief: Thief) -> int:
@@ -567,6 +602,7 @@ FREEZE_OUT = Patch(GATE, "payments.standing.freezes(scopes), _on_its_way", "None
 SWEEP_OUT = Patch(
     GATE, "if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:", "if False:"
 )
+REQUESTS = "signer/requests.py"
 LIMITS_OUT = Patch(GATE, "+ value > limit.maximum_reference_minor", "+ value > 10**30")
 ONCE_OUT = Patch(GATE, "if not excludes(payments, transaction, attempt):", "if False:")
 QUORUM_OUT = Patch("protocol/standing.py", "len(people & members) >= group.threshold", "len(people) >= 1")
@@ -630,11 +666,29 @@ CASES = {
         Case(everything_and_a_payout_key, F + min(K, B), budgets(D=10**9), {"no limits": (LIMITS_OUT,)}),
         Case(engine_pays_what_was_cancelled, 0, budgets(), {
             "tombstones aren't asked for": (
-                Patch(DUE, "if intent.id in payments.dead or found.subject in payments.dead:", "if False:"),
+                Patch(DUE, "if intent.id in payments.dead or (found.before is None and found.subject in "
+                      "payments.dead):", "if False:"),
             ),
             "a cancel is forgotten while an attempt stands": (
                 Patch(BOOK, "        payments.taken_back.add(subject)\n", "        pass\n"),
             ),
+        }),
+        Case(a_payout_is_called_failed, 0, budgets(), {
+            "what is replaced may live": (
+                Patch(DUE, "if replaces is not None and replaces not in payments.dead:", "if False:"),
+            ),
+            "any depth is final": (Patch(REQUESTS, "seen.depth < wallet.finality_blocks", "seen.depth < 1"),),
+            "an attestation never ages": (
+                Patch(REQUESTS, " or clock.at_most - seen.at > ATTESTATION_LIFE_MS:", ":"),
+            ),
+            "anything final excludes": (
+                Patch(REQUESTS, " and excludes(payments, each, attempt)]", "]"),
+            ),
+            "people aren't asked": (
+                Patch(REQUESTS, "if not is_plain and payments.standing.released.get(payout) != sorted(attempts):",
+                      "if False:"),
+            ),
+            "one officer is a quorum": (QUORUM_OUT,),
         }),
         Case(engine_pays_while_frozen, 0, budgets(), {
             "freezes aren't asked for": (FREEZE_OUT,),

@@ -32,7 +32,7 @@ from strongroom.protocol.control import (
 from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.journal_chain import Head
-from strongroom.protocol.negative import NEGATIVE_TYPE, Action, InstructionError, Negative
+from strongroom.protocol.negative import Action, InstructionError, Negative
 from strongroom.signer.desk import Desk
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.notary import Notary
@@ -123,15 +123,18 @@ class RealGuard:
             raise LinkError("the answer was lost")
         return answer
 
-    def instruct(self, action: Action, subject: str, *people: Human, epoch: int | None = None) -> None:
+    def instruct(
+        self, action: Action, subject: str, *people: Human, epoch: int | None = None, **said: Any
+    ) -> None:
         """Raises: negative.INSTRUCTION_FAULTS, as the officers' listener would refuse it."""
         self.numbers += 1
         standing = self.guard.log.current[ORGANISATION]
         expires = Instant(max(self.now, self.times.wall_ms) + 60 * DAY_MS)
         wanted = standing.freeze_epoch if epoch is None else epoch
         number = self.numbers.to_bytes(32).hex()
-        record = Negative(action, expires, wanted, subject, ORGANISATION, number).encode()
-        self.keep(ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people)))
+        negative = Negative(action, expires, wanted, subject, ORGANISATION, number, **said)
+        record = negative.encode()
+        self.keep(ByPeople(record, tuple(each.asserts(record, negative.type) for each in people)))
 
     def alarm(self, name: str) -> None:
         record = alarm_record(name, ORGANISATION, self.deployment, self.now)
@@ -140,9 +143,9 @@ class RealGuard:
     def keep(self, given: Any) -> None:
         self.guard.log.keep(Control(self.now, ORGANISATION, given))
 
-    def try_instruct(self, action: Action, subject: str, *people: Human) -> bool:
+    def try_instruct(self, action: Action, subject: str, *people: Human, **said: Any) -> bool:
         try:
-            self.instruct(action, subject, *people)
+            self.instruct(action, subject, *people, **said)
         except (InstructionError, KeyError):
             return False
         return True

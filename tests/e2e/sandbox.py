@@ -59,12 +59,19 @@ class Sandbox:
             destination={"network": NETWORK, "address": payee(name)},
         ))
 
-    def pay(self, to: dict[str, Any], key: str, minor: int) -> str:
+    def pay(self, to: dict[str, Any], key: str, minor: int, external_id: str = "", **more: Any) -> str:
         made = self.payer.payouts.create(
             idempotency_key=key, beneficiary=to["id"], destination_digest=to["destination"]["digest"],
-            asset=self.document["assets"]["SIM"], amount=str(minor), external_id=key,
+            asset=self.document["assets"]["SIM"], amount=str(minor), external_id=external_id or key, **more,
         )
         return str(made["id"])
+
+    def pay_late(self, to: dict[str, Any], key: str, minor: int) -> str:
+        """It is sent, and no miner takes it."""
+        self.chain.post("/faults", json={"fault": "late", "blocks": 10_000}).raise_for_status()
+        payout = self.pay(to, key, minor)
+        self.reaches(payout, "broadcast")
+        return payout
 
     def show(self, payout: str) -> dict[str, Any]:
         return dict(self.payer.payouts.get(payout))

@@ -140,20 +140,58 @@ def test_whatever_is_killed_under_load_each_is_paid_once(sandbox: Sandbox) -> No
     assert sandbox.received(*names) == {name: [SIM] for name in names}
 
 
+def test_taken_back_after_it_was_signed_it_is_called_back_and_paid_again_in_its_place_once(sandbox: Sandbox) -> None:
+    """No miner takes its chain transaction; an officer declines it through guard, and a signed cancel is mined."""
+    to = sandbox.declare("called-back")
+    payout = sandbox.pay_late(to, "called-back-1", SIM)
+    (attempt,) = sandbox.show(payout)["chain_transactions"]
+    declined = sandbox.box.run("approve", payout, "--decline", "--as", "cleo")
+    assert declined.returncode == 0, declined.stderr
+    shown = sandbox.reaches(payout, "failed")
+    assert shown["status_reason"]["code"] == "void"
+    assert {each["name"]: each["result"] for each in shown["checkpoints"][-3:]} == {
+        "bytes": "passed", "broadcast": "passed", "settlement": "not_needed"}
+    proof = sandbox.payer.payouts.receipt(payout)["unpaid"]
+    raw = proof["receipt"].encode()
+    key = VerifyKey(bytes.fromhex(sandbox.document["statement_public_key"]))
+    key.verify(record_hash(RECEIPT_TYPE, raw), bytes.fromhex(proof["signature"]))
+    ((excluded, by),) = json.loads(raw)["void"]
+    assert excluded == attempt
+    assert sandbox.chain.get(f"/transactions/{by}").json()["state"] == "confirmed"
+    again = sandbox.pay(to, "called-back-2", SIM, external_id="called-back-1", replaces=payout)
+    sandbox.reaches(again, "settled")
+    assert sandbox.received("called-back") == {"called-back": [SIM]}
+
+
+def test_nothing_is_released_that_was_never_signed_or_is_settled(sandbox: Sandbox) -> None:
+    waiting = sandbox.pay(sandbox.declare("unsigned"), "unsigned-1", 900 * SIM)
+    release = ("--reason", "a drill", "--as", "cleo", "--as", "dan")
+    refused = sandbox.box.run("payout", "release", waiting, *release)
+    assert (refused.returncode, "never signed" in refused.stderr) == (4, True), refused.stderr
+    settled = sandbox.pay(sandbox.declare("settled"), "settled-1", SIM)
+    sandbox.reaches(settled, "settled")
+    refused = sandbox.box.run("payout", "release", settled, *release)
+    assert (refused.returncode, "is settled" in refused.stderr) == (4, True), refused.stderr
+
+
 def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_seconds(sandbox: Sandbox) -> None:
-    """The attacker has the payment key and a node. It wants the coins; what it can't have is a second payment after."""
+    """The attacker has the payment key and a node. It wants the coins; what it can't have is a second payment after.
+
+    It takes the very coin of a payout that is under way: that one's money is free when a quorum says so, not before.
+    """
+    stuck = sandbox.pay_late(sandbox.declare("robbed"), "robbed-1", SIM)
+    attempt = sandbox.chain.get(f"/transactions/{sandbox.show(stuck)['chain_transactions'][0]}").json()["signed"]
+    taken = simulated.parse_signed(bytes.fromhex(attempt))[0].inputs[0]
     data = sandbox.box.data
     identity = os.open(data / "signer.identity", os.O_RDONLY)
     keys = open_key_file(next((data / "signer").glob("*.age")).read_bytes(), identity)
     os.close(identity)
     organisation = OrganisationId(sandbox.document["organisation"])
-    public = [keys.wallet_public_key(organisation, simulated.NETWORK, 0, index) for index in range(20)]
+    public = [keys.wallet_public_key(organisation, simulated.NETWORK, 0, index) for index in range(200)]
     addresses = [simulated.simulated_address(each) for each in public]
-    coin = sandbox.chain.post("/coins", json={"addresses": addresses}).json()["coins"][0]
-    index = addresses.index(coin["address"])
-    taken = simulated.Input(bytes.fromhex(coin["txid"]), coin["index"], int(coin["amount"]), coin["address"])
+    index = addresses.index(taken.address)
     raw = simulated.encode_unsigned(
-        simulated.Transaction((taken,), (simulated.Output(taken.amount - 5_000, payee("thief")),))
+        simulated.Transaction((taken,), (simulated.Output(taken.amount - 20_000, payee("thief")),))
     )
     digest = simulated.signature_hash(raw, simulated.SIGHASH_ALL, 0)
     signature = keys.wallet_sign(organisation, simulated.NETWORK, 0, index, digest)
@@ -171,3 +209,14 @@ def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_seconds(sandbox: Sa
     payout = sandbox.pay(sandbox.declare("after"), "after-1", SIM)
     eventually("it is told", lambda: (sandbox.show(payout)["status_reason"] or {}).get("code") == "lease-fresh", 30)
     assert sandbox.received("after") == {"after": []}
+    sandbox.chain.post("/mine", json={"blocks": 1})
+    eventually("people are asked", lambda: sandbox.show(stuck)["status_reason"]["code"] == "payout-released")
+    release = ("payout", "release", stuck, "--reason", "stolen; made good from the reserve")
+    alone = sandbox.box.run(*release, "--as", "cleo")
+    assert (alone.returncode, "quorum" in alone.stderr) == (4, True), alone.stderr
+    time.sleep(2)
+    assert sandbox.state(stuck) == "broadcast"
+    together = sandbox.box.run(*release, "--as", "cleo", "--as", "dan")
+    assert together.returncode == 0, together.stderr
+    assert sandbox.reaches(stuck, "failed", within_s=90)["status_reason"]["code"] == "void"
+    assert sandbox.received("robbed") == {"robbed": []}

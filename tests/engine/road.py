@@ -12,9 +12,11 @@ import os
 import socket
 import threading
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -34,17 +36,20 @@ from tests.signer.world import (
     policy_document,
 )
 
-from strongroom.domain.document import Fields
+from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import DestinationDigest, IdempotencyKey, PayoutId
 from strongroom.domain.instant import Instant, parse_instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import PayoutRequest
 from strongroom.domain.permissions import Permission
 from strongroom.engine.bench import Bench
+from strongroom.engine.guard_client import SightError
 from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import NoScreen
 from strongroom.engine.signer_client import SignerClient
 from strongroom.formats import simulated
+from strongroom.guard.config import Node
+from strongroom.guard.eyes import Eyes
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.client_request import ClientEvidence
@@ -102,6 +107,25 @@ def listening(world: World, path: Path) -> Iterator[None]:
         path.unlink()
 
 
+class OwnEyes:
+    """Guard's eyes on the chain, in this process, in the place of the engine's way to guard's listener."""
+
+    def __init__(self, world: World, chain: Chain) -> None:
+        genesis = chain.call("GET", "/identity")["genesis"]
+        nodes = {simulated.NETWORK: Node("127.0.0.1", chain.port, None, genesis)}
+        log: Any = SimpleNamespace(
+            current={ORGANISATION: world.payments.standing}, standings=SimpleNamespace(deployment=world.book.deployment)
+        )
+        self.eyes = Eyes(nodes, world.keys.guard, log, lambda: Instant(world.times.wall_ms))
+
+    async def attest(self, network: str, chain_transaction: str, height: int) -> bytes:
+        body = {"chain_transaction": chain_transaction, "height": height, "network": network}
+        try:
+            return b64decode(str((await self.eyes.attest(Fields(body)))["attestation"]))
+        except DocumentError as fault:
+            raise SightError(str(fault)) from fault
+
+
 class Road:
     def __init__(self, world: World, database: Database, chain: Chain, intake: Intake, sockets: Path) -> None:
         self.world, self.database, self.chain, self.intake, self.sockets = world, database, chain, intake, sockets
@@ -111,6 +135,7 @@ class Road:
         self.runs: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.screen: Any = NoScreen()
+        self.guard: Any = OwnEyes(world, chain)
         self.connection: Any = None
         self.watch_connection: Any = None
         self.owner: Any = None
@@ -133,7 +158,7 @@ class Road:
         signer = SignerClient(str(self.sockets))
         self.bench = Bench(
             self.wrap(self.connection), self.wrap(signer), {simulated.NETWORK: self.wrap(self.rail)}, self.now,
-            self.screen,
+            self.screen, self.guard,
         )
         self.signer_client = signer
 
@@ -178,10 +203,11 @@ class Road:
             self.destinations[name] = record
         return self.destinations[name]
 
-    async def pay(self, name: str, minor: int, **changes: Any) -> PayoutId:
-        record = await self.declare(name)
+    async def pay(self, name: str, minor: int, *, to: str = "", **changes: Any) -> PayoutId:
+        """Each name is a payee's; `to` is another's."""
+        record = await self.declare(to or name)
         key = f"payout-{name}-{len(self.payouts)}"
-        body = self.world.payout_body(record, minor, external_id=key, **changes)
+        body = self.world.payout_body(record, minor, **{"external_id": key, **changes})
         given = self.world.payout_evidence(body, key)
         request = _request(payout_id(ORGANISATION, PAYER, IdempotencyKey(key)), key, body, record)
         made = await self.intake.pay(PAYS, request, self.evidence(given, key, "/v1/payouts"))
@@ -189,13 +215,13 @@ class Road:
         self.payouts[name], self.keys[name] = request.id, key
         return request.id
 
-    async def begin_run(self, name: str, count: int, minor: int) -> None:
+    async def begin_run(self, name: str, count: int, minor: int, **changes: Any) -> None:
         """Items to `NAME.0`, `NAME.1`, …, in one call, not sealed yet."""
         items = []
         for index in range(count):
             record = await self.declare(f"{name}.{index}")
             key = f"item-{name}-{index}"
-            items.append({**self.world.payout_body(record, minor, external_id=key), "idempotency_key": key})
+            items.append({**self.world.payout_body(record, minor, external_id=key, **changes), "idempotency_key": key})
         key = f"run-{name}"
         run = run_id(ORGANISATION, PAYER, IdempotencyKey(key))
         leaves = [item_leaf(item, run, index) for index, item in enumerate(items)]

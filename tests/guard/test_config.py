@@ -1,14 +1,16 @@
 """Guard's configuration: what is wrong is named by its field."""
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strongroom.guard.config import Config, ConfigError, Tls, read_config
+from strongroom.guard.config import Config, ConfigError, Node, Tls, read_config
 
 TLS = {"certificate_file": "/c.pem", "key_file": "/k.pem", "peer_file": "/p.pem"}
+NODE = {"url": "http://127.0.0.1:28002", "genesis": "cd" * 32}
 GOOD: dict[str, Any] = {
     "folder": "/store", "marker_file": "/marker", "key_file": "/guard.key", "genesis_hash": "ab" * 32,
     "signer_listen": "127.0.0.1:28000", "officers_listen": "127.0.0.1:28001",
@@ -29,6 +31,15 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     )
 
 
+def test_a_node_is_on_this_machine_or_its_certificate_is_verified(tmp_path: Path) -> None:
+    near = read(tmp_path, GOOD | {"nodes": {"sim:sandbox": NODE}}).nodes["sim:sandbox"]
+    assert near == Node("127.0.0.1", 28002, None, "cd" * 32)
+    far = read(tmp_path, GOOD | {"nodes": {"sim:sandbox": {**NODE, "url": "https://node.example:443"}}})
+    tls = far.nodes["sim:sandbox"].tls
+    assert tls is not None
+    assert (tls.verify_mode, tls.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -41,6 +52,12 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ({"officers_tls": {**TLS, "more": 1}}, "officers_tls.more"),
         ({"signer_tls": []}, "signer_tls"),
         ({"database_url": "x"}, "database_url"),
+        ({"nodes": {"bip122:0": NODE}}, "nodes.bip122:0.url"),
+        ({"nodes": {"sim:sandbox": {**NODE, "url": "http://10.0.0.1:80"}}}, "nodes.sim:sandbox.url"),
+        ({"nodes": {"sim:sandbox": {**NODE, "url": "http://127.0.0.1"}}}, "nodes.sim:sandbox.url"),
+        ({"nodes": {"sim:sandbox": {**NODE, "url": "http://127.0.0.1:1/x"}}}, "nodes.sim:sandbox.url"),
+        ({"nodes": {"sim:sandbox": {**NODE, "genesis": "ab"}}}, "nodes.sim:sandbox.genesis"),
+        ({"nodes": {"sim:sandbox": {**NODE, "more": 1}}}, "nodes.sim:sandbox.more"),
     ],
 )
 def test_a_wrong_field_is_named(changes: dict[str, Any], field: str, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def test_a_slow_request_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("strongroom.guard.officers.TIMEOUT_S", 0.1)
     world = World(tmp_path)
     guard = world.open()
-    officers = Officers(guard.witness, guard.log, guard.leases, Limiter(9, lambda: world.now), lambda: world.now)
+    limiter = Limiter(9, lambda: world.now)
+    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, lambda: world.now)
 
     async def ask() -> bytes:
         port = free_port()
@@ -96,7 +97,8 @@ def test_an_answer_that_nobody_reads_holds_no_connection(tmp_path: Path, monkeyp
     monkeypatch.setattr("strongroom.guard.officers.TIMEOUT_S", 0.2)
     world = World(tmp_path)
     guard = world.open()
-    officers = Officers(guard.witness, guard.log, guard.leases, Limiter(9, lambda: world.now), lambda: world.now)
+    limiter = Limiter(9, lambda: world.now)
+    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, lambda: world.now)
     monkeypatch.setattr(officers, "_status", lambda _: {"filling": "x" * 2**24})
 
     async def ask() -> int:

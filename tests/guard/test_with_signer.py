@@ -16,7 +16,7 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, Control, heartbeat_record
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.journal_chain import Head
-from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.negative import Action, Negative
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.start import Opening, StartError
 
@@ -24,7 +24,8 @@ from strongroom.signer.start import Opening, StartError
 class RealGuard:
     """In the place of the signer's link: a guard over a store of its own."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, **config: Any) -> None:
+        self.config = config
         self.world, self.folder, self.is_reachable = world, folder, True
         (folder / "store").mkdir(mode=0o700)
         (folder / "guard.key").write_text(bytes(world.keys.guard).hex())
@@ -35,7 +36,7 @@ class RealGuard:
             folder=str(self.folder / "store"), marker_file=str(self.folder / "marker"),
             key_file=str(self.folder / "guard.key"), signer_listen="127.0.0.1:28000",
             genesis_hash=record_hash("strongroom/genesis/v1", self.world.genesis).hex(),
-            officers_listen="127.0.0.1:28001",
+            officers_listen="127.0.0.1:28001", **self.config,
         )
         times = self.world.times
         self.parts = Guard(config, kind, lambda: Instant(times.wall_ms), lambda: times.boot_ms * 1_000_000)
@@ -62,11 +63,12 @@ class RealGuard:
             raise LinkError("cut off")
         return self.parts.witness.answer(frame)
 
-    def instruct(self, action: Action, target: str, *people: Any, epoch: int = 0) -> None:
+    def instruct(self, action: Action, target: str, *people: Any, epoch: int = 0, **said: Any) -> None:
         now = Instant(self.world.times.wall_ms)
         record_id = f"{self.parts.log.head.length:064x}"
-        record = Negative(action, Instant(now + 60_000), epoch, target, ORGANISATION, record_id).encode()
-        given = ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people))
+        negative = Negative(action, Instant(now + 60_000), epoch, target, ORGANISATION, record_id, **said)
+        record = negative.encode()
+        given = ByPeople(record, tuple(each.asserts(record, negative.type) for each in people))
         self.parts.log.keep(Control(now, ORGANISATION, given))
 
 

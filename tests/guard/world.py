@@ -228,6 +228,7 @@ class OpenGuard:
         guard = Guard(Config(**world.config()), kind, lambda: world.now, lambda: world.monotonic_ns)
         self.log: ControlLog = guard.log
         self.leases: Leases = guard.leases
+        self.eyes = guard.eyes
         self.witness: Witness = guard.witness
 
     def keep(self, given: ByPeople | ByWatch | ClientEvidence, organisation: OrganisationId = ORGANISATION) -> int:

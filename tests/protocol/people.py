@@ -54,8 +54,8 @@ class Human:
         credential = Credential(self.letter.encode(), self.passkey.public_key, CredentialClass.SOFTWARE)
         return Person(self.id, f"{self.letter.upper()} Example", self.roles, self.groups, (credential,))
 
-    def asserts(self, record: bytes, **wrong: Any) -> PersonAssertion:
-        assertion = self.passkey.asserts(record_hash(NEGATIVE_TYPE, record), **wrong)
+    def asserts(self, record: bytes, record_type: str = NEGATIVE_TYPE, **wrong: Any) -> PersonAssertion:
+        assertion = self.passkey.asserts(record_hash(record_type, record), **wrong)
         return PersonAssertion(self.id, self.letter.encode(), assertion)
 
 

@@ -37,6 +37,7 @@ from strongroom.protocol.identifier import run_id
 from strongroom.protocol.negative import (
     INSTRUCTION_FAULTS,
     NEGATIVE_TYPE,
+    STARTS,
     Action,
     Instruction,
     InstructionError,
@@ -62,11 +63,16 @@ TARGETS: dict[Action, str] = {
     Action.FREEZE: "organisation", Action.UNFREEZE: "organisation", Action.CANCEL: "po_" + "a" * 26,
     Action.DECLINE: "run_" + "a" * 26, Action.REVOKE: PAYER.key_id, Action.SUSPEND: ADA.id, Action.VETO: "cd" * 32,
     Action.ALARM: "deficit", Action.RESOLVE: "deficit", Action.RECOVER: "network:sim:sandbox",
+    Action.RELEASE: "po_" + "a" * 26,
 }
 MAY: dict[Action, tuple[Human, ...]] = {
     Action.FREEZE: (CLEO,), Action.UNFREEZE: (), Action.CANCEL: (CLEO, ADA), Action.DECLINE: (CLEO, ADA),
     Action.REVOKE: (CLEO,), Action.SUSPEND: (CLEO,), Action.VETO: (CLEO, ADA, VIC), Action.ALARM: (),
-    Action.RESOLVE: (CLEO,), Action.RECOVER: (CLEO,),
+    Action.RESOLVE: (CLEO,), Action.RECOVER: (CLEO,), Action.RELEASE: (),
+}
+RELEASE = {
+    "attempts": ["cd" * 32], "expires_ms": NOW + 1, "object": "po_" + "a" * 26, "organisation": ORGANISATION,
+    "reason": "the bank sent it back", "record_id": "ab" * 32, "type": "strongroom/release/v1",
 }
 
 
@@ -84,13 +90,15 @@ def negative(action: Action, target: str | None = None, **changes: Any) -> bytes
         "action": action, "expires": Instant(NOW + 1), "freeze_epoch": 1, "object": target or TARGETS[action],
         "organisation": ORGANISATION, "record_id": "ab" * 32,
     }
+    if action is Action.RELEASE:
+        values |= {"attempts": ("cd" * 32,), "reason": "the bank sent it back"}
     return Negative(**values | changes).encode()
 
 
 def check(
     standing: Standing, record: bytes, *people: Human, kept: int = NOW, clock: Reading = CLOCK
 ) -> Instruction:
-    given_assertions = [each.asserts(record) for each in people]
+    given_assertions = [each.asserts(record, parse_negative(record).type) for each in people]
     return check_people(record, given_assertions, standing, PARTY, Instant(kept), clock)
 
 
@@ -121,6 +129,37 @@ def test_a_wrong_record_is_refused_by_the_field_at_fault(change: dict[str, Any],
     assert refusal.value.field == field
 
 
+def test_a_release_is_a_record_of_its_own_type(standing: Standing) -> None:
+    """So that a station which doesn't know it shows nobody a question whose meaning it can't tell."""
+    raw = rfc8785.dumps(RELEASE)
+    read = parse_negative(raw)
+    assert (read.action, read.attempts, read.reason) == (Action.RELEASE, ("cd" * 32,), "the bank sent it back")
+    assert read.encode() == raw
+    with pytest.raises(DocumentError, match="action: a release is a strongroom/release/v1"):
+        parse_negative(rfc8785.dumps(DOCUMENT | {"action": "release", "object": RELEASE["object"]}))
+    with pytest.raises(WebauthnError, match="challenge"):  # asserted as if it were an instruction of the other type
+        check_people(raw, [each.asserts(raw) for each in (CLEO, DAN)], standing, PARTY, NOW, CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"attempts": None}, "attempts"),
+        ({"attempts": ["a", "a"]}, "attempts[1]"),
+        ({"attempts": ["a"] * 101}, "attempts"),
+        ({"reason": ""}, "reason"),
+        ({"reason": "x" * 501}, "reason"),
+        ({"object": "run_" + "a" * 26}, "object"),
+        ({"action": "release"}, "action"),
+        ({"freeze_epoch": 0}, "freeze_epoch"),
+    ],
+)
+def test_a_wrong_release_is_refused_by_the_field_at_fault(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(DocumentError) as refusal:
+        parse_negative(rfc8785.dumps(RELEASE | change))
+    assert refusal.value.field == field
+
+
 @pytest.mark.parametrize(
     ("action", "good", "bad"),
     [
@@ -135,6 +174,7 @@ def test_a_wrong_record_is_refused_by_the_field_at_fault(change: dict[str, Any],
         (Action.ALARM, ["a", "ledger.deficit-1:2_3"], ["", "-a", "A", "a" * 65]),
         (Action.RESOLVE, ["a"], ["a\n"]),
         (Action.RECOVER, ["network:sim:sandbox"], ["organisation", "network:", "asset:x"]),
+        (Action.RELEASE, ["po_" + "a" * 26], ["run_" + "a" * 26]),
     ],
 )
 def test_an_object_must_be_what_the_action_is_about(action: Action, good: list[str], bad: list[str]) -> None:
@@ -191,6 +231,7 @@ REFUSED: dict[str, tuple[bytes, tuple[Human, ...], Alter, str]] = {
     "a word signed before the last freeze": (
         negative(Action.RECOVER, freeze_epoch=0), (CLEO,), nothing, "before the last freeze"
     ),
+    "no quorum to release": (negative(Action.RELEASE), (CLEO, ADA), nothing, "quorum to release"),
     "no quorum": (negative(Action.UNFREEZE), (CLEO, CLEO), nothing, "quorum"),
 }
 
@@ -217,12 +258,17 @@ def test_a_quorum_unfreezes(standing: Standing) -> None:
     assert (standing.frozen, standing.freeze_epoch, standing.used_records) == (set(), 2, {"ab" * 32})
 
 
-@pytest.mark.parametrize("action", [Action.FREEZE, Action.UNFREEZE, Action.RESOLVE, Action.RECOVER, Action.VETO])
+def test_a_quorum_releases_what_it_names(standing: Standing) -> None:
+    instruction = check(standing, negative(Action.RELEASE), CLEO, DAN)
+    assert (instruction.object, instruction.attempts) == (TARGETS[Action.RELEASE], ("cd" * 32,))
+
+
+@pytest.mark.parametrize("action", [*sorted(STARTS), Action.FREEZE, Action.VETO])
 def test_what_stops_may_come_late_and_what_starts_again_may_not(standing: Standing, action: Action) -> None:
     """Guard kept it in time; the signer's clock says that it has expired."""
     late = Reading(Instant(NOW - 9), Instant(NOW + 1), NOW)
-    people = (CLEO, DAN) if action is Action.UNFREEZE else (CLEO,)
-    if action in (Action.UNFREEZE, Action.RESOLVE, Action.RECOVER):
+    people = (CLEO, DAN) if action in (Action.UNFREEZE, Action.RELEASE) else (CLEO,)
+    if action in STARTS:
         with pytest.raises(InstructionError, match="expired"):
             check(standing, negative(action), *people, clock=late)
     else:
@@ -252,6 +298,7 @@ def test_suspension_goes_by_the_clock_that_never_runs_ahead(standing: Standing) 
         (Action.DECLINE, "po_" + "a" * 26, {}),
         (Action.VETO, "ab" * 32, {}),
         (Action.RECOVER, "network:x", {}),
+        (Action.RELEASE, "po_" + "a" * 26, {}),
     ],
 )
 def test_what_an_instruction_changes(

@@ -12,11 +12,11 @@ from tests.rails.conformance import Conformance, FaultConformance
 from tests.rails.wallet import Wallet, id_of, new_wallet
 
 from strongroom.formats.simulated import NETWORK, OUTPUTS_MAXIMUM
+from strongroom.formats.simulated_block import block_hash
 from strongroom.rails import port
 from strongroom.rails.port import ChainTransactionId, Coin, Rail, RailError, Rejected, Unknown
 from strongroom.rails.registry import open_rail
 from strongroom.rails.simulated import CHECKED_MAXIMUM, SimulatedRail
-from strongroom.rails.simulated_block import block_hash
 
 
 class SimulatedGround:

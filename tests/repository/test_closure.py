@@ -100,7 +100,10 @@ def test_guard_loads_the_libraries_of_the_core_and_no_other() -> None:
     """It runs in the signer's environment; of the standard library it needs asyncio and ssl, to listen by TLS."""
     loads = tops(str(SIGNER), "strongroom.guard.main")
     libraries = {name for name in loads if not is_standard(name)}
-    assert libraries == {"__main__", "strongroom", "_cffi_backend", "_openssl", "_sodium", "cryptography", "nacl"}
+    assert libraries == {
+        "__main__", "strongroom", "_cffi_backend", "_libsecp256k1", "_openssl", "_sodium", "coincurve", "cryptography",
+        "nacl",
+    }
     assert {"asyncio", "ssl"} <= loads
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from nacl.signing import SigningKey
+from tests.rules import freeing
 from tests.signer.world import (
     ADA,
     BEN,
@@ -611,14 +612,14 @@ class Run:
 
     def __init__(
         self, world: World, minors: list[int], *, totals: int | None = None, record: Any = None, key: str = "run",
-        person: Human | None = None,
+        person: Human | None = None, **changes: Any,
     ) -> None:
         self.world, self.person = world, person
         self.records = [record or world.beneficiary() for _ in minors]
         world.pass_by(COOLING_MS + OLD_MS)
         self.id = run_id(ORGANISATION, person.id if person else PAYER, IdempotencyKey(key))
         self.items = [
-            {"idempotency_key": f"item-{index}", **world.payout_body(record, minor)}
+            {"idempotency_key": f"item-{index}", **world.payout_body(record, minor, **changes)}
             for index, (record, minor) in enumerate(zip(self.records, minors, strict=True))
         ]
         self.leaves = [item_leaf(item, self.id, index) for index, item in enumerate(self.items)]
@@ -1273,12 +1274,14 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("before its time, with the clock set ahead", clock_set(60_000, with_time("not_before", 5_000))),
             ("expired by the clock that was set ahead", clock_set(60_000, with_time("expires_at", 5_000))),
             ("an item of a run that was cancelled", run_cancelled),
+            *freeing.ALIVE,
         ],
     ),
     Rule.DEBT_ONCE: (
         [
             ("in place of a dead one", two_of_one_debt(True, True)),
             ("in place of a dead one, elsewhere", successors(dead=True, count=1)),
+            *freeing.DEBTS[0],
         ],
         [
             ("twice", two_of_one_debt(False, False)),
@@ -1287,6 +1290,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("in place of a signed one, elsewhere", successors(dead=False, count=1)),
             ("a second successor", successors(dead=True, count=2)),
             ("two successors at once", successors_at_once),
+            *freeing.DEBTS[1],
         ],
     ),
     Rule.PAYOUT_ONCE: (
@@ -1304,6 +1308,8 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("twice in one", twice_in_one),
         ],
     ),
+    Rule.PAYOUT_VOID: freeing.VOID,
+    Rule.PAYOUT_RELEASED: freeing.RELEASED,
     Rule.SWEEP_ONCE: (
         [
             ("in place of all that may be on their way", sweep_in_place(of_all=True), SWEEPING),

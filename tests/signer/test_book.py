@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.rules.cases import Run, small
+from tests.rules.freeing import Stuck
 from tests.signer.entries import kinds
 from tests.signer.test_changes import let_in, next_policy, propose, without_tess
 from tests.signer.world import (
@@ -214,10 +215,17 @@ def corrected(world: World) -> None:
     world.desk.idle()
 
 
+def void_after_a_release(world: World) -> None:
+    stuck = Stuck(world)
+    stuck.released(CLEO, DAN)
+    stuck.voided(stuck.stolen())
+    assert world.payments.void == {stuck.payout: [[stuck.attempt, "f" * 64]]}
+
+
 ACTS: list[Callable[[World], None]] = [
     paid_and_bumped, run_in_parts, asked_and_declined, expired, replaced, abandoned, abandoned_bump, abandoned_item,
     abandoned_and_cancelled, cancelled_after_it_was_signed, run_cancelled, all_instructions, changed,
-    overtaken_and_vetoed, neighbour, resumed, corrected, rotated,
+    overtaken_and_vetoed, neighbour, resumed, corrected, rotated, void_after_a_release,
 ]
 
 

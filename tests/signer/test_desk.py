@@ -85,17 +85,20 @@ def test_bad_evidence_is_named_by_its_place(world: World) -> None:
 
 
 def test_status_says_what_is_in_force(world: World) -> None:
-    world.sign([small(world)])
+    signed, dead = small(world), small(world)
+    world.sign([signed])
     world.guard.instruct(Action.FREEZE, "asset:iso4217:EUR", CLEO)
+    for payout in (signed, dead):
+        world.guard.instruct(Action.CANCEL, payout, CLEO)
     world.desk.idle()
     standing = world.payments.standing
     for channel in (ENGINE, ADMIN):
         assert asked(world, Ask.STATUS, channel) == {
-            "control_length": 1, "deployment": world.book.deployment, "journal_head": world.journal.head.hex(),
+            "control_length": 3, "deployment": world.book.deployment, "journal_head": world.journal.head.hex(),
             "journal_length": world.journal.length, "lease": "all",
             "organisations": {ORGANISATION: {
                 "freeze_epoch": 1, "frozen": ["asset:iso4217:EUR"], "policy": standing.policy_hash,
-                "roster": standing.roster_hash,
+                "roster": standing.roster_hash, "taken_back": [signed],
             }},
         }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.rules.cases import LARGE, MIDDLE, OLD_MS, SMALL, Run, old, small
+from tests.rules.freeing import Stuck
 from tests.signer.entries import kinds
 from tests.signer.world import (
     ADA,
@@ -22,6 +23,7 @@ from tests.signer.world import (
     policy_document,
 )
 
+from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import DAY_MS, Instant, format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
@@ -29,6 +31,7 @@ from strongroom.protocol.canonical import parse_object, record_hash
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import open_frame
+from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import RECEIPT_TYPE, Ask
 
@@ -293,3 +296,109 @@ def test_a_tight_limit_doesnt_keep_people_from_being_asked(tmp_path: Path) -> No
     assert record_hash(APPROVAL_REQUEST_TYPE, b64decode(str(approved["request"]))).hex() == (
         world.payments.tickets[payout].request_hash
     )
+
+
+# What was signed and can never be paid.
+
+
+def test_a_void_proof_names_what_excludes_each_attempt_and_is_given_again(world: World) -> None:
+    stuck = Stuck(world)
+    first = stuck.attempt
+    second = stuck.attempted(fee=900)
+    cancel = stuck.cancelled()
+    proof = world.void(stuck.payout, world.attested(cancel))
+    said = signed_record(world, proof, "receipt", RECEIPT_TYPE)
+    assert said["void"] == [[first, cancel], [second, cancel]]
+    assert said["object"] == stuck.payout
+    length = world.journal.length
+    again = signed_record(world, world.void(stuck.payout), "receipt", RECEIPT_TYPE)
+    assert {**again, "at_ms": 0} == {**said, "at_ms": 0} == {**receipt(world, stuck.payout), "at_ms": 0}
+    assert world.journal.length == length
+
+
+def test_what_was_spent_for_a_void_payout_stays_spent(world: World) -> None:
+    """The day's sum to one address counts both: another 10,000 is above the first tier."""
+    stuck = Stuck(world)
+    world.void(stuck.payout, world.attested(stuck.cancelled()))
+    before = all_windows(world)
+    world.sign([stuck.successor()])
+    after = all_windows(world)
+    assert all(after[key] >= total > 0 for key, total in before.items())
+    assert sum(after.values()) > sum(before.values())
+    assert world.ask(Ask.REQUEST, subject=world.intent(stuck.record, 10_000))["approvals"] == 1
+
+
+def all_windows(world: World) -> dict[Any, int]:
+    return {key: window._total for key, window in world.payments.windows._windows.items() if window._total}
+
+
+def test_without_a_void_proof_a_signed_payout_gets_no_receipt_and_its_debt_no_successor(world: World) -> None:
+    stuck = Stuck(world)
+    stuck.cancelled()
+    world.guard.instruct(Action.CANCEL, stuck.payout, CLEO)
+    world.notary.agree()
+    with pytest.raises(AskRefused, match="intent-alive"):
+        receipt(world, stuck.payout)
+    with pytest.raises(AskRefused, match="debt-once"):
+        stuck.successor()
+
+
+def test_a_void_item_of_a_run_stays_spent_in_its_run(world: World) -> None:
+    run = Run(world, [5_000, 6_000]).sealed()
+    run.pay(0)
+    cancel = world.called_back(simulated.parse_unsigned(run.last).inputs[0])
+    world.void(item_id(run, 0), world.attested(cancel))
+    assert world.payments.run_spent == {(run.id, simulated.ASSET): 5_000}
+    with pytest.raises(AskRefused, match="intent-alive"):
+        run.pay(0)
+    assert run.pay(1)
+
+
+# Receipts of items, which the signer knows by their run alone.
+
+
+def item_receipt(world: World, run: Run, index: int, payout: str | None = None) -> dict[str, Any]:
+    subject = payout or item_id(run, index)
+    answer = world.ask(Ask.RECEIPT, object=subject, item=run.item(index))
+    return signed_record(world, answer, "receipt", RECEIPT_TYPE)
+
+
+def item_id(run: Run, index: int) -> str:
+    return str(payout_id(ORGANISATION, PAYER, IdempotencyKey(str(run.items[index]["idempotency_key"]))))
+
+
+def test_an_item_of_a_cancelled_run_has_a_tombstone_of_its_own_and_may_be_replaced(world: World) -> None:
+    run = Run(world, [5_000, 6_000]).sealed()
+    with pytest.raises(AskRefused, match="intent-alive"):
+        item_receipt(world, run, 1)
+    run.pay(0)
+    world.guard.instruct(Action.CANCEL, run.id, CLEO)
+    world.notary.agree()
+    assert item_receipt(world, run, 1)["object"] == item_id(run, 1)
+    with pytest.raises(AskRefused, match=r"intent-alive: .* may still be paid, or was"):
+        item_receipt(world, run, 0)
+    again = {"external_id": run.items[1]["external_id"], "replaces": item_id(run, 1)}
+    world.sign([world.intent(run.records[1], 6_000, **again)])
+
+
+def test_a_receipt_of_an_item_needs_its_own_proof(world: World) -> None:
+    run = Run(world, [5_000, 6_000]).sealed()
+    world.guard.instruct(Action.CANCEL, run.id, CLEO)
+    world.notary.agree()
+    with pytest.raises(AskRefused, match="intent-alive"):
+        item_receipt(world, run, 1, item_id(run, 0))
+    with pytest.raises(AskRefused, match="run-item"):
+        world.ask(Ask.RECEIPT, object=item_id(run, 1), item=run.item(1, run.leaves[0]))
+
+
+def test_an_item_that_has_expired_by_the_clock_that_never_runs_ahead_has_a_tombstone(world: World) -> None:
+    record = world.cooled()
+    expires = format_instant(Instant(world.times.wall_ms + 100_000))
+    run = Run(world, [5_000], record=record, expires_at=expires).sealed()
+    world.times.wall_ms += 10**6
+    with pytest.raises(AskRefused, match="intent-alive"):
+        item_receipt(world, run, 0)
+    world.pass_by(100_000)
+    assert item_receipt(world, run, 0)["object"] == item_id(run, 0)
+    with pytest.raises(AskRefused, match="intent-alive"):
+        run.pay(0)

@@ -33,7 +33,7 @@ from strongroom.protocol.http_signature import SignedRequest, parse_signature, s
 from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
-from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.negative import Action, Negative
 from strongroom.protocol.request import INTENT_TYPE, Evidence, PersonEvidence
 from strongroom.protocol.roster import (
     Credential,
@@ -237,11 +237,16 @@ class TestGuard:
         raw = guard_wire.encode_sync_answer(answer)
         return guard_wire.sign_frame(self.keys.guard, raw, guard_wire.SYNC_ANSWER_TYPE)
 
-    def instruct(self, action: Action, subject: str, *people: Human, epoch: int = 0) -> None:
+    def instruct(self, action: Action, subject: str, *people: Human, epoch: int = 0, **said: Any) -> None:
         number = len(self.control).to_bytes(32).hex()
-        record = Negative(action, Instant(self.times.wall_ms + 60_000), epoch, subject, ORGANISATION, number).encode()
-        given = ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people))
+        expires = Instant(self.times.wall_ms + 60_000)
+        negative = Negative(action, expires, epoch, subject, ORGANISATION, number, **said)
+        record = negative.encode()
+        given = ByPeople(record, tuple(each.asserts(record, negative.type) for each in people))
         self.control.append(write_control(Control(Instant(self.times.wall_ms), ORGANISATION, given)))
+
+    def release(self, payout: str, attempts: Sequence[str], *people: Human) -> None:
+        self.instruct(Action.RELEASE, payout, *people, attempts=tuple(attempts), reason="its coins are in the treasury")
 
 
 class World:
@@ -473,6 +478,30 @@ class World:
         if isinstance(answered, RefusedAnswer):
             raise AskRefused(answered.rule, answered.reason)
         assert answered == {"generation": generation}
+
+    def called_back(self, coin: simulated.Input) -> str:
+        """A signed `cancel` of what spends this coin; its id."""
+        raw, _ = self.transaction([], coins=[coin])
+        self.sign([], operation="cancel", raw=raw)
+        return simulated.transaction_id(raw).hex()
+
+    def attest(
+        self, chain_transaction: str, spends: Sequence[str], *, depth: int = 2, age_ms: int = 0,
+        network: str = simulated.NETWORK, key: SigningKey | None = None, deployment: str = "",
+    ) -> bytes:
+        """What guard says when its own node shows this; without a node, for tests of the signer alone."""
+        at = Instant(self.times.wall_ms - age_ms)
+        seen = guard_wire.Attestation(at, chain_transaction, depth, network, tuple(spends))
+        raw = guard_wire.encode_attestation(seen, deployment or self.book.deployment)
+        return guard_wire.sign_frame(key or self.keys.guard, raw, guard_wire.ATTESTATION_TYPE)
+
+    def attested(self, chain_transaction: str, **how: Any) -> bytes:
+        """Guard has seen a chain transaction final that was signed here."""
+        return self.attest(chain_transaction, self.payments.attempts[chain_transaction].inputs, **how)
+
+    def void(self, payout: str, *frames: bytes) -> Any:
+        """The signer's void proof. Raises: AskRefused."""
+        return self.ask(Ask.VOID, object=payout, attestations=[[b64encode(each).decode()] for each in frames])
 
     def output(self, payout: str) -> tuple[str, int]:
         paid = self.payments.paid.get(payout)

@@ -11,6 +11,7 @@ from tests.rails.chain import running_chain
 from tests.signer.world import ADA, BEN, CLEO, DAN, EVE, ORGANISATION, PAY_KEY, Human, limit, payee
 
 from strongroom.domain.instant import Instant, format_instant
+from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen
 from strongroom.formats import simulated
 from strongroom.protocol.guard_wire import Lease
@@ -47,8 +48,9 @@ class Story:
         await self.road.pay(name, int(minor), **expires)
         self.asked[name] += 1
 
-    async def do_run(self, name: str, count: str, minor: str) -> None:
-        await self.road.begin_run(name, int(count), int(minor))
+    async def do_run(self, name: str, count: str, minor: str, within_ms: str = "") -> None:
+        expires = {"expires_at": format_instant(Instant(self.road.now() + int(within_ms)))} if within_ms else {}
+        await self.road.begin_run(name, int(count), int(minor), **expires)
         self.asked.update(f"{name}.{index}" for index in range(int(count)))
 
     async def do_seal(self, name: str) -> None:
@@ -103,6 +105,34 @@ class Story:
 
     async def do_bury(self, name: str) -> None:
         self._instruct(Action.CANCEL, self.road.payouts[name], CLEO)
+
+    async def do_release(self, name: str, *people: str) -> None:
+        attempts = [await self.road.chain_transaction_of(name)]
+        self.road.world.guard.release(self.road.payouts[name], attempts, *(PEOPLE[each] for each in people))
+        self.road.world.desk.idle()
+
+    async def do_replace(self, name: str, minor: str) -> None:
+        """Asked for again in its place, to the same payee; what it is called has a 2 behind it."""
+        before, debt = self.road.payouts[name], self.road.keys[name]
+        await self.road.pay(f"{name}2", int(minor), to=name, replaces=before, external_id=debt)
+
+    async def do_falsify(self, name: str) -> None:
+        """Who owns the database writes that it failed, and frees its money."""
+        payout = self.road.payouts[name]
+        await self.road.owner.execute("UPDATE strongroom.payouts SET state = 'failed' WHERE id = $1", payout)
+        await self.road.owner.execute("SELECT strongroom.engine_finish($1, 'void_pending', 1)", [payout])
+
+    async def do_slander(self, name: str) -> None:
+        """Watch reports falsely that another chain transaction, which is final, excludes it."""
+        other = self.road.chain.call("GET", "/blocks/2")["transactions"] or self.road.chain.call("GET", "/blocks/1")[
+            "transactions"]
+        unsigned = simulated.encode_unsigned(simulated.parse_signed(bytes.fromhex(other[0]))[0])
+        await self.road.owner.execute(
+            "INSERT INTO strongroom.chain_reports (chain_transaction, status, depth, conflicts_with, created_at) "
+            "VALUES ($1, 'conflicted', 0, $2, 1)",
+            await self.road.chain_transaction_of(name), simulated.transaction_id(unsigned).hex(),
+        )
+        await advance(self.road.bench)
 
     async def _scope(self, scope: str) -> str:
         """A payee's name stands for its beneficiary."""
@@ -162,6 +192,9 @@ class Story:
         elif what == "suspense":
             minor = int(words[0])
             assert await road.account("suspense") == (-minor, minor)
+        elif what == "receipts":
+            rows = await road.fetch("SELECT object FROM strongroom.receipts WHERE object LIKE 'po_%'")
+            assert len(rows) == int(words[0])
         elif what == "wallet":
             assert (await road.account("wallet:hot"))[0] == int(words[0])
         else:

@@ -187,7 +187,7 @@ def _words(payout: PayoutRecord) -> tuple[str, str]:
 
 def _checkpoints(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
     """Until the signer has signed, the API's own estimate; from then on the signer's word, the chain's and watch's."""
-    if payout.state in _SIGNED:
+    if payout.state in _SIGNED or (payout.state is State.FAILED and progress.signed is not None):
         before = [
             _passed("destination", "signer", progress.signed), _passed("limits", "signer", progress.signed),
             _passed("approval", "signer", progress.signed) if progress.requested is not None
@@ -215,8 +215,8 @@ def _estimates(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswe
 
 
 def _rest(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
-    """Bytes, broadcast and settlement; what has ended unpaid needs none of them."""
-    if payout.state in _UNPAID:
+    """Bytes, broadcast and settlement; what has ended unpaid needs none of them, unless it was signed and is void."""
+    if payout.state in _UNPAID and progress.signed is None:
         return [CheckpointAnswer(name, by, "not_needed", None) for name, by in _ROAD.items()]
     times = {"bytes": progress.signed, "broadcast": progress.broadcast, "settlement": progress.settled}
     under_way = {State.PLANNED: "bytes", State.SIGNED: "broadcast", State.BROADCAST: "settlement",
@@ -224,10 +224,11 @@ def _rest(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
     rest: list[CheckpointAnswer] = []
     for name, by in _ROAD.items():
         at = times[name]
-        if payout.state in _SIGNED and at is not None:
+        if (payout.state in _SIGNED or payout.state is State.FAILED) and at is not None:
             rest.append(_passed(name, by, at))
         else:
-            rest.append(CheckpointAnswer(name, by, "waiting" if name == under_way else "pending", None))
+            waits = "waiting" if name == under_way else "not_needed" if payout.state in _UNPAID else "pending"
+            rest.append(CheckpointAnswer(name, by, waits, None))
     return rest
 
 

@@ -290,7 +290,7 @@ class UnpaidAnswer(Answer):
 class ReceiptAnswer(Answer):
     """The audit leaf that tells of the payout, and the proof that it is in the log under a signed checkpoint.
 
-    `unpaid` is there once the payout ended without being paid.
+    `unpaid` is there once the payout ended without being paid. If it was signed before, it is a void proof.
     """
 
     payout: str

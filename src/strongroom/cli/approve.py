@@ -25,7 +25,7 @@ from strongroom.domain.ids import OrganisationId, PersonId
 from strongroom.domain.instant import MINUTE_MS, Instant, format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.negative import Action, Negative
 
 TIMEOUT_S: Final = 10
 RECORD_LIFE_MS: Final = 5 * MINUTE_MS
@@ -61,9 +61,9 @@ def approve(
                 for each in waiting]
         show(waiting, as_json, table(("subject", "what", "people"), rows))
         return Exit.DONE
-    signers = _signers(sandbox, people, security_key)
+    signers = signers_of(sandbox, people, security_key)
     if decline:
-        return _instruct(sandbox, Action.DECLINE, subject, signers, 0, as_json)
+        return instruct(sandbox, Action.DECLINE, subject, signers, 0, as_json)
     found = next((each for each in waiting if each["subject"] == subject), None)
     if found is None:
         raise Stop(Exit.NOT_FOUND, f"nothing waits for people as {subject}")
@@ -110,7 +110,7 @@ def freeze(
 ) -> int:
     """Stop payments at once, through guard; one officer is enough."""
     sandbox = document(data)
-    return _instruct(sandbox, Action.FREEZE, scope, _signers(sandbox, people, security_key), 0, as_json)
+    return instruct(sandbox, Action.FREEZE, scope, signers_of(sandbox, people, security_key), 0, as_json)
 
 
 @speaking
@@ -126,10 +126,10 @@ def unfreeze(
     sandbox = document(data)
     standing = _get(f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
     epoch = standing.get("freeze_epoch", 0)
-    return _instruct(sandbox, Action.UNFREEZE, scope, _signers(sandbox, people, security_key), epoch, as_json)
+    return instruct(sandbox, Action.UNFREEZE, scope, signers_of(sandbox, people, security_key), epoch, as_json)
 
 
-def _signers(sandbox: dict[str, Any], people: Sequence[str] | None, security_key: bool) -> list[Signer]:
+def signers_of(sandbox: dict[str, Any], people: Sequence[str] | None, security_key: bool) -> list[Signer]:
     """Who has no software passkey has a security key."""
     if not people:
         logins = ", ".join(f"{each['login']} ({', '.join(each['roles'])})" for each in sandbox["people"])
@@ -179,19 +179,21 @@ def _shown(shown: dict[str, Any]) -> str:
     ])
 
 
-def _instruct(
-    sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[Signer], epoch: int, as_json: bool
+def instruct(
+    sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[Signer], epoch: int, as_json: bool, *,
+    attempts: Sequence[str] = (), reason: str = "",
 ) -> int:
-    """Sign an instruction and give it to guard."""
-    now = time.time_ns() // 1_000_000
+    """Sign an instruction and give it to guard. A release names all attempts, and says why."""
+    expires = Instant(time.time_ns() // 1_000_000 + RECORD_LIFE_MS)
     organisation = OrganisationId(sandbox["organisation"])
-    record = Negative(
-        action, Instant(now + RECORD_LIFE_MS), epoch, subject, organisation, secrets.token_bytes(32).hex()
-    ).encode()
+    negative = Negative(
+        action, expires, epoch, subject, organisation, secrets.token_bytes(32).hex(), tuple(attempts), reason
+    )
+    record = negative.encode()
     say(fields([("to sign", action.value), ("of", subject), ("for", organisation)]))
     body = {
         "organisation": organisation, "record": b64encode(record).decode(),
-        "assertions": [assertion_document(each.asserts(record, NEGATIVE_TYPE)) for each in signers],
+        "assertions": [assertion_document(each.asserts(record, negative.type)) for each in signers],
     }
     answer = _post(f"{sandbox['guard_url']}/v1/negatives", body)
     show(

@@ -2,17 +2,21 @@
 
 import time
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
-from strongroom.cli.output import Exit, fields, show, table
+from strongroom.cli.approve import As, OnKey, instruct, signers_of
+from strongroom.cli.output import Exit, Stop, fields, say, show, table
 from strongroom.cli.session import LIMIT_DEFAULT, PAGE_MAXIMUM, Data, Json, Limit, client, document, speaking
+from strongroom.protocol.negative import REASON_MAXIMUM, Action
 
 app = cyclopts.App(name="payout", help="Ask for payouts and look at them.")
 
 CLIENT = "payouts"
+
+_ENDED: Final = frozenset({"settled", "failed", "returned"})
 
 MadeWith = Annotated[str, Parameter(help="The key that it was made with")]
 
@@ -122,6 +126,35 @@ def cancel(payout: str, /, *, idempotency_key: MadeWith, data: Data = None, as_j
         found = api.payouts.cancel(payout, idempotency_key=idempotency_key)
     show(found, as_json, f"{found['id']}: {found['state']}, cancel requested; the signer confirms it")
     return Exit.DONE
+
+
+@app.command
+@speaking
+def release(
+    payout: str, /, *, reason: Annotated[str, Parameter(help="Why: people read it later, up to 500 characters")],
+    people: As = None, security_key: OnKey = False, data: Data = None, as_json: Json = False,
+) -> int:
+    """Free a signed payout's money where the chain alone doesn't; needs a quorum.
+
+    For a payout whose coins were swept or stolen. Guard must have seen that for
+    itself, and the signer decides: what can still be paid isn't freed. People of
+    sandbox.json sign: --as one --as another.
+    """
+    sandbox = document(data)
+    signers = signers_of(sandbox, people, security_key)
+    with client(sandbox, CLIENT) as api:
+        found = api.payouts.get(payout)
+    attempts = found["chain_transactions"]
+    if not attempts:
+        raise Stop(Exit.REFUSED, f"{payout} was never signed, so there is nothing to release; it can be cancelled")
+    if found["state"] in _ENDED:
+        raise Stop(Exit.REFUSED, f"{payout} is {found['state']}: there is nothing to release")
+    if not 1 <= len(reason) <= REASON_MAXIMUM:
+        raise Stop(Exit.USAGE, f"--reason: must have 1 to {REASON_MAXIMUM} characters")
+    if not as_json:
+        say(_text(found))
+        say(fields([("attempt", each) for each in attempts]))
+    return instruct(sandbox, Action.RELEASE, payout, signers, 0, as_json, attempts=attempts, reason=reason)
 
 
 def _body(

@@ -8,6 +8,8 @@ from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import MINUTE_MS, SECOND_MS, Instant
 from strongroom.domain.payout import HoldReason
 from strongroom.domain.policy import Policy
+from strongroom.engine.guard_client import GuardClient
+from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.screening import NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient
 from strongroom.protocol.signer_wire import RefusedAnswer
@@ -39,10 +41,16 @@ class Bench:
     rails: Mapping[str, Rail]
     clock: Callable[[], Instant]
     screen: Screen = field(default_factory=NoScreen)
+    guard: GuardClient | None = None
     published: set[tuple[OrganisationId, str]] = field(default_factory=set)
     """Wallets whose addresses were published since this process started."""
+    proofs: RunProofs = field(init=False)
+    """Of the runs that were asked about in this step."""
     _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
     _policies_read: int = 0
+
+    def __post_init__(self) -> None:
+        self.proofs = RunProofs(self.connection)
 
     async def policies(self) -> Mapping[OrganisationId, Policy]:
         """Those in force, read again every second: they change seldom, and are asked for in every step."""

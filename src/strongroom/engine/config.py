@@ -18,12 +18,13 @@ class Node(msgspec.Struct, forbid_unknown_fields=True):
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """`nodes` by network (CAIP-2); `signer_socket` is a Unix socket's path; `screening_list` a file of addresses that
-    the company doesn't pay."""
+    the company doesn't pay; `guard_url` guard's listener, without which nothing that was signed is ever freed."""
 
     database_url: str
     signer_socket: str
     nodes: dict[str, Node]
     screening_list: str | None = None
+    guard_url: str | None = None
     interval_ms: int = 100
 
 

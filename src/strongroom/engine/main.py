@@ -17,6 +17,7 @@ from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.engine.bench import Bench
 from strongroom.engine.config import Config, ConfigError, read_config
+from strongroom.engine.guard_client import GuardClient
 from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen, NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
@@ -33,17 +34,22 @@ async def engine(config: Config, stop: asyncio.Event) -> None:
     """Until told to stop; what goes away is waited for. Raises: SessionError, RailError for a wrong chain."""
     rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
     signer = SignerClient(config.signer_socket)
+    guard = None if config.guard_url is None else GuardClient(config.guard_url)
     if config.screening_list is None:
         LOG.warning("no screening_list is configured: nothing is screened")
+    if guard is None:
+        LOG.warning("no guard_url is configured: what was signed and can't be paid stays reserved")
     while not stop.is_set():
         try:
-            await _work(config, signer, rails, stop)
+            await _work(config, signer, guard, rails, stop)
         except (SignerUnreachableError, DocumentError, RailError, EngineTakenError, *FAULTS) as fault:
             LOG.warning("%s; again in %d s", fault, RETRY_S)
             await _pause(stop, RETRY_S)
 
 
-async def _work(config: Config, signer: SignerClient, rails: dict[str, Rail], stop: asyncio.Event) -> None:
+async def _work(
+    config: Config, signer: SignerClient, guard: GuardClient | None, rails: dict[str, Rail], stop: asyncio.Event
+) -> None:
     """With one connection, until it fails or we are stopped."""
     for rail in rails.values():
         await rail.identity()
@@ -51,7 +57,7 @@ async def _work(config: Config, signer: SignerClient, rails: dict[str, Rail], st
     try:
         await take_lock(connection)
         screen: Screen = NoScreen() if config.screening_list is None else ListScreen(Path(config.screening_list))
-        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000), screen)
+        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000), screen, guard)
         while not stop.is_set():
             if not await advance(bench):
                 await _pause(stop, config.interval_ms / SECOND_MS)

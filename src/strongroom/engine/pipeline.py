@@ -8,8 +8,11 @@ used, and the signer answers the same question in the same way.
 """
 
 from strongroom.engine.bench import Bench
+from strongroom.engine.free import free
 from strongroom.engine.intake import register
 from strongroom.engine.plan import plan
+from strongroom.engine.recall import recall
+from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.settle import settle
 from strongroom.engine.sign import broadcast, sign
 from strongroom.engine.triage import collect, triage
@@ -18,12 +21,15 @@ from strongroom.engine.wallets import publish
 
 async def advance(bench: Bench) -> bool:
     """Every step once, in the order of the road. Whether anything moved: then it is worth going on at once."""
+    bench.proofs = RunProofs(bench.connection)
     moved = await publish(bench)  # where the wallets' coins are, for watch
     moved |= await register(bench)  # the signer sees for itself what clients signed
     moved |= await triage(bench)  # ended, waiting for its time, for people, for funds, or ready
     moved |= await collect(bench)  # enough people answered
+    moved |= await recall(bench)  # what people took back too late, if the chain still lets us
     moved |= await plan(bench)  # coins, fee, change: written down
     moved |= await sign(bench)  # the signer decides; its bytes are written down
     moved |= await broadcast(bench)  # the same bytes, as often as it takes
     moved |= await settle(bench)  # final on the chain, and in the ledger
+    moved |= await free(bench)  # can never be paid, as guard saw and the signer says
     return moved

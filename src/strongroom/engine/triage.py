@@ -80,16 +80,17 @@ async def hold(bench: Bench, payout: DuePayout, why: HoldReason, retry_at: Insta
 async def end(bench: Bench, payout: DuePayout) -> bool:
     """Whether it ended unpaid, or has to wait for it: it was taken back, or its time is over.
 
-    Only with the signer's receipt. Somebody may have told guard as well, and then the signer has buried it already. A
-    cancel that comes too late changes nothing. One that the signer can't believe holds the payout: somebody doesn't
-    want it paid, and people must see who.
+    Only with the signer's receipt: of this very payout, also where its whole run was cancelled, as others of it may be
+    signed, by a record that we don't have any more. Somebody may have told guard as well, and then the signer has
+    buried it already. A cancel that comes too late changes nothing. One that the signer can't believe holds the payout:
+    somebody doesn't want it paid, and people must see who.
     """
     if payout.status_code == DEAD and await _bury_dead(bench, payout):
         return True
     if payout.is_cancel_requested:
         return await _cancel(bench, payout)
     if payout.expires_at is not None and payout.expires_at <= bench.clock() and payout.is_registered:
-        return await _bury(bench, payout, payout.id, Ask.RECEIPT, _of(payout, payout.id), State.EXPIRED) is None
+        return await _bury(bench, payout, payout.id, Ask.RECEIPT, await _of(bench, payout), State.EXPIRED) is None
     return False
 
 
@@ -100,7 +101,12 @@ async def _cancel(bench: Bench, payout: DuePayout) -> bool:
         return False
     subject, evidence = found
     body: dict[str, JsonValue] = {"evidence": evidence.document(), "organisation": payout.organisation}
-    refused = await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
+    if subject != payout.id and payout.is_registered:
+        answer = await bench.signer.ask(Ask.CANCEL, body)
+        refused = answer if isinstance(answer, RefusedAnswer) else await _bury(
+            bench, payout, payout.id, Ask.RECEIPT, await _of(bench, payout), State.CANCELLED)
+    else:
+        refused = await _bury(bench, payout, subject, Ask.CANCEL, body, State.CANCELLED)
     if refused is None or await _bury_dead(bench, payout):
         return True
     if refused.rule == "payout-once":
@@ -114,14 +120,18 @@ async def _bury_dead(bench: Bench, payout: DuePayout) -> bool:
     """Whether the signer says that it, or its run, will never be paid."""
     is_over = payout.expires_at is not None and payout.expires_at <= bench.clock()
     after = State.EXPIRED if is_over else State.CANCELLED
-    for subject in dict.fromkeys((payout.id, payout.subject)):
-        if await _bury(bench, payout, subject, Ask.RECEIPT, _of(payout, subject), after) is None:
-            return True
-    return False
+    if await _bury(bench, payout, payout.id, Ask.RECEIPT, await _of(bench, payout), after) is None:
+        return True
+    if payout.is_registered or payout.run is None:
+        return False
+    of_run: dict[str, JsonValue] = {"object": payout.run, "organisation": payout.organisation}
+    return await _bury(bench, payout, payout.run, Ask.RECEIPT, of_run, after) is None
 
 
-def _of(payout: DuePayout, subject: str) -> dict[str, JsonValue]:
-    return {"object": subject, "organisation": payout.organisation}
+async def _of(bench: Bench, payout: DuePayout) -> dict[str, JsonValue]:
+    """How a receipt is asked for; the signer knows an item by its proof, once its run is sealed there."""
+    body: dict[str, JsonValue] = {"object": payout.id, "organisation": payout.organisation}
+    return {**body, "item": await bench.proofs.item(payout)} if payout.run and payout.is_registered else body
 
 
 async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:

@@ -3,13 +3,15 @@
 import ipaddress
 import re
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from nacl.signing import SigningKey
 
 from strongroom.domain.document import DocumentError, Fields
+from strongroom.formats import simulated
 from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.record import take_hash
 
@@ -17,6 +19,7 @@ REQUESTS_PER_SECOND: Final = 20
 REQUESTS_MAXIMUM: Final = 10_000
 PATH_MAXIMUM: Final = 4_096
 _LISTEN: Final = re.compile(r"([0-9.]{7,15}):([0-9]{1,5})")
+_URL: Final = re.compile(r"(https?)://([a-z0-9.-]{1,253}):([0-9]{1,5})")
 
 
 class ConfigError(Exception):
@@ -30,6 +33,16 @@ class Tls:
     certificate_file: str
     key_file: str
     peer_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Guard's own, from which it reads blocks; `genesis` is the hash of the first one that must be found there."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    genesis: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Config:
     signer_tls: Tls | None = None
     officers_tls: Tls | None = None
     requests_per_second: int = REQUESTS_PER_SECOND
+    nodes: Mapping[str, Node] = field(default_factory=dict)
 
 
 def read_config(file: Path) -> Config:
@@ -66,6 +80,7 @@ def read_config(file: Path) -> Config:
 
 
 def _parse(fields: Fields) -> Config:
+    nodes = fields.inner("nodes") if fields.has("nodes") else Fields({})
     config = Config(
         folder=fields.text("folder", PATH_MAXIMUM),
         marker_file=fields.text("marker_file", PATH_MAXIMUM),
@@ -79,9 +94,20 @@ def _parse(fields: Fields) -> Config:
             fields.integer("requests_per_second", 1, REQUESTS_MAXIMUM)
             if fields.has("requests_per_second") else REQUESTS_PER_SECOND
         ),
+        nodes={network: _node(network, nodes.inner(network)) for network in nodes.names()},
     )
     fields.close()
     return config
+
+
+def _node(network: str, fields: Fields) -> Node:
+    match = _URL.fullmatch(fields.text("url"))
+    if network != simulated.NETWORK or match is None or (match[1] == "http" and match[2] != "127.0.0.1"):
+        raise DocumentError(fields.path("url"), f"must be of {simulated.NETWORK}: http://127.0.0.1:PORT, or https")
+    tls = ssl.create_default_context() if match[1] == "https" else None
+    node = Node(match[2], int(match[3]), tls, take_hash(fields, "genesis"))
+    fields.close()
+    return node
 
 
 def _tls(fields: Fields) -> Tls:

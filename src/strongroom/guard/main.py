@@ -19,6 +19,7 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.guard.config import Config, ConfigError, parse_listen, read_config, read_key, server_context
 from strongroom.guard.control_log import ControlLog
+from strongroom.guard.eyes import Eyes
 from strongroom.guard.lease import Leases
 from strongroom.guard.marker import Marker
 from strongroom.guard.officers import HEAD_MAXIMUM, Limiter, Officers
@@ -55,6 +56,7 @@ class Guard:
                 standings.apply(*read)
         self.log = ControlLog(open_chain(config.folder, "control"), marker, standings)
         self.leases = Leases(self.log, monotonic_ns)
+        self.eyes = Eyes(config.nodes, key, self.log, clock)
         self.witness = kind(config.folder, journal, marker, self.log, self.leases, key, clock)
 
 
@@ -111,8 +113,9 @@ async def serve(config: Config, *, reconciles: bool) -> None:
         tls = server_context("officers_tls", config.officers_tls) if config.officers_tls is not None else None
         officers_listen = parse_listen("officers_listen", config.officers_listen, config.officers_tls)
         limiter = Limiter(config.requests_per_second, clock)
-        officers = Officers(guard.witness, guard.log, guard.leases, limiter, clock)
+        officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, clock)
         servers.append(await listeners.listen(officers_listen, tls, officers.serve))
+    LOG.info("guard reads a node of %s", ", ".join(config.nodes) or "no network: it attests nothing")
     LOG.info("guard listens, at entry %d%s", guard.witness.head.length, ", restored" * guard.witness.is_restored)
     await listeners.ended()
     for server in servers:

@@ -1,4 +1,5 @@
-"""The officers' listener: instructions from people and clients, heartbeats and alarms from watch, and what stands.
+"""The officers' listener: instructions from people and clients, heartbeats and alarms from watch, what guard sees for
+itself on a chain, and what stands.
 
 HTTP/1.1 as narrow as it can be: one request for each connection, within `TIMEOUT_S`, with a body of at most
 `BODY_MAXIMUM`. Whoever can reach it may try; only what is signed counts. 202 means: kept for the signer, and no more.
@@ -7,13 +8,14 @@ HTTP/1.1 as narrow as it can be: one request for each connection, within `TIMEOU
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import parse_organisation_id
 from strongroom.domain.instant import Instant
 from strongroom.guard.control_log import ControlLog
+from strongroom.guard.eyes import Eyes
 from strongroom.guard.lease import Leases
 from strongroom.guard.witness import Witness
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
@@ -29,6 +31,7 @@ TIMEOUT_S: Final = 10
 ADDRESSES_MAXIMUM: Final = 4_096
 _LINE: Final = re.compile(r"(GET|POST) (/[!-~]*) HTTP/1\.[01]")
 _LENGTH: Final = re.compile("[0-9]{1,9}")
+_Answer = Mapping[str, JsonValue]
 _TITLES: Final = {
     400: "Malformed", 404: "Not found", 408: "Too slow", 409: "Refused", 413: "Too large", 422: "Invalid",
     429: "Too many requests", 503: "Not reconciled",
@@ -67,11 +70,13 @@ class Limiter:
 
 class Officers:
     def __init__(
-        self, witness: Witness, log: ControlLog, leases: Leases, limiter: Limiter, clock: Callable[[], Instant]
+        self, witness: Witness, log: ControlLog, leases: Leases, eyes: Eyes, limiter: Limiter,
+        clock: Callable[[], Instant],
     ) -> None:
         self._witness = witness
         self._log = log
         self._leases = leases
+        self._eyes = eyes
         self._limiter = limiter
         self._clock = clock
 
@@ -81,7 +86,7 @@ class Officers:
             async with asyncio.timeout(TIMEOUT_S):
                 if not self._limiter.allows(peer):
                     raise ProblemError(429, "too many requests from this address in this second")
-                status, document = self._answer(*await _read_request(reader))
+                status, document = await self._answer(*await _read_request(reader))
         except TimeoutError:
             status, document = 408, ProblemError(408, f"the request took longer than {TIMEOUT_S} s").document
         except ProblemError as problem:
@@ -99,17 +104,20 @@ class Officers:
                 while await reader.read(HEAD_MAXIMUM):
                     pass  # a connection that is closed on unread bytes is reset, and takes our answer with it
 
-    def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
-        routes: dict[tuple[str, str], Callable[[Fields], Mapping[str, JsonValue]]] = {
+    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
+        routes: dict[tuple[str, str], Callable[[Fields], _Answer | Awaitable[_Answer]]] = {
             ("POST", "/v1/negatives"): self._instruct, ("POST", "/v1/alarms"): self._instruct,
             ("POST", "/v1/heartbeat"): self._beat, ("GET", "/v1/status"): self._status,
+            ("POST", "/v1/attestations"): self._eyes.attest,
         }
         act = routes.get((method, path))
         if act is None:
             raise ProblemError(404, f"there is no {method} {path}")
         try:
             fields = Fields(parse_object(body) if method == "POST" else {})
-            return (202 if act == self._instruct else 200), act(fields)
+            answer = act(fields)
+            status = 202 if act == self._instruct else 200
+            return status, answer if isinstance(answer, Mapping) else await answer
         except CanonicalError as fault:
             raise ProblemError(400, str(fault), fault.field) from fault
         except (DocumentError, WebauthnError) as fault:

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     ABANDONED = "abandoned"
     """A spend that guard didn't cosign and that was never signed."""
     TOMBSTONE = "tombstone"
+    VOID = "void"
+    """`organisation`, `object`, `void`, `attestations`: a signed payout can never be paid, as guard's eyes show."""
     ROTATED = "rotated"
     """`organisation`, `network`: change goes to the keys of the next generation from here on."""
     CONTROL = "control"

@@ -3,6 +3,9 @@
 The signer speaks first. `Sync` offers new entries of its journal and asks for guard's cosignature of the head, for a
 lease, and for what is new in guard's control log. `Fetch` asks for entries back: that is how a signer that lost its
 journal is brought forward. `link` carries the frames and can neither read a secret in them nor change them.
+
+An attestation is what guard saw of a chain with its own node: a fact, which the signer holds against its journal. It
+answers no nonce: anybody may carry it.
 """
 
 from base64 import b64encode
@@ -19,13 +22,14 @@ from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.client_request import take_base64
 from strongroom.protocol.journal_chain import Head
-from strongroom.protocol.record import read_record, take_bytes, take_hash
+from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_hash
 
 SYNC_TYPE: Final = "strongroom/sync/v1"
 SYNC_ANSWER_TYPE: Final = "strongroom/sync-answer/v1"
 FETCH_TYPE: Final = "strongroom/fetch/v1"
 FETCH_ANSWER_TYPE: Final = "strongroom/fetch-answer/v1"
 HEAD_TYPE: Final = "strongroom/journal-head/v1"
+ATTESTATION_TYPE: Final = "strongroom/attestation/v1"
 
 FRAME_MAXIMUM: Final = 8 * 2**20
 ENTRIES_MAXIMUM: Final = 4_096
@@ -33,6 +37,7 @@ OFFER_MAXIMUM: Final = 4 * 2**20
 """Bytes of entries in one frame; base64 and the rest stay below `FRAME_MAXIMUM`."""
 LEASE_MAXIMUM_MS: Final = 120_000
 LENGTH_MAXIMUM: Final = 2**48
+SPENDS_MAXIMUM: Final = 10_000
 _SIGNATURE_LENGTH: Final = 64
 
 
@@ -102,6 +107,20 @@ class FetchAnswer:
     journal: Head
     head_signature: bytes
     entries: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """A chain transaction stands in a block, and what it spends: outpoints, `TRANSACTION:INDEX`.
+
+    `depth` counts the blocks that guard read, from the one that holds it on; `at` is guard's time.
+    """
+
+    at: Instant
+    identifier: str
+    depth: int
+    network: str
+    spends: tuple[str, ...]
 
 
 def sign_frame(key: SigningKey, raw: bytes, record_type: str) -> bytes:
@@ -210,6 +229,28 @@ def fitting(entries: Iterable[bytes]) -> tuple[bytes, ...]:
             break
         taken.append(entry)
     return tuple(taken)
+
+
+def encode_attestation(seen: Attestation, deployment: str) -> bytes:
+    return encode(
+        {
+            "at_ms": seen.at, "chain_transaction": seen.identifier, "deployment": deployment,
+            "depth": seen.depth, "network": seen.network, "spends": [*seen.spends], "type": ATTESTATION_TYPE,
+        }
+    )
+
+
+def open_attestation(public_key: bytes, frame: bytes, deployment: str) -> Attestation:
+    """Raises: DocumentError."""
+    fields = read_record(open_frame(public_key, frame, ATTESTATION_TYPE), ATTESTATION_TYPE)
+    fields.exactly("deployment", deployment)
+    seen = Attestation(
+        Instant(fields.integer("at_ms", 0, INSTANT_MAXIMUM)), take_hash(fields, "chain_transaction"),
+        fields.integer("depth", 1, LENGTH_MAXIMUM), fields.text("network"),
+        take_distinct(fields, "spends", SPENDS_MAXIMUM, str),
+    )
+    fields.close()
+    return seen
 
 
 def _head_document(head: Head) -> dict[str, JsonValue]:

@@ -1,9 +1,9 @@
 """Negative instructions, and their undoing: freeze, cancel, decline, revoke, suspend, veto; unfreeze by a quorum.
 
-The record `strongroom/negative/v1` is asserted by people; clients cancel with a signed request, and watch raises
-alarms (`control`). Guard checks an instruction before it keeps it, the signer checks it again before it applies it.
-One officer is enough to stop something, and never to start it again but for what an alarm of watch's had stopped, and
-for one sweep or cancel, which pays nobody.
+The record `strongroom/negative/v1` is asserted by people, `strongroom/release/v1` by a quorum; clients cancel with a
+signed request, and watch raises alarms (`control`). Guard checks an instruction before it keeps it, the signer checks
+it again before it applies it. One officer is enough to stop something, and never to start it again but for what an
+alarm of watch's had stopped, and for one sweep or cancel, which pays nobody.
 """
 
 import re
@@ -17,18 +17,21 @@ from strongroom.domain.ids import KeyId, OrganisationId, PersonId, parse_idempot
 from strongroom.domain.instant import DAY_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.approval import PersonAssertion, hear
-from strongroom.protocol.canonical import encode
+from strongroom.protocol.canonical import JsonValue, encode
 from strongroom.protocol.client_request import Ask, ClientEvidence, read_client_request
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.identifier import payout_id, run_id
-from strongroom.protocol.record import read_record, take_hash
+from strongroom.protocol.record import read_record, take_distinct, take_hash
 from strongroom.protocol.roster import Role
 from strongroom.protocol.signature_base import SignatureError
 from strongroom.protocol.standing import Standing
 from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 
 NEGATIVE_TYPE: Final = "strongroom/negative/v1"
+RELEASE_TYPE: Final = "strongroom/release/v1"
 OBJECT_MAXIMUM: Final = 160
+ATTEMPTS_MAXIMUM: Final = 100
+REASON_MAXIMUM: Final = 500
 _NO_INSTANT: Final = Instant(0)
 
 
@@ -45,15 +48,17 @@ class Action(StrEnum):
     RESOLVE = "resolve"
     RECOVER = "recover"
     """One sweep or cancel on a network may be signed while it is frozen; a freeze that comes later takes it back."""
+    RELEASE = "release"
+    """Of a signed payout's money, where the chain alone doesn't say that it stayed. A record of its own type."""
 
 
-STARTS: Final = frozenset({Action.UNFREEZE, Action.RESOLVE, Action.RECOVER})
+STARTS: Final = frozenset({Action.UNFREEZE, Action.RESOLVE, Action.RECOVER, Action.RELEASE})
 """What lets something go on again: late it is worth nothing, whereas what stops may arrive late."""
 _ROLES: Final = {
     Action.FREEZE: {Role.OFFICER}, Action.CANCEL: {Role.OFFICER, Role.APPROVER},
     Action.DECLINE: {Role.OFFICER, Role.APPROVER}, Action.REVOKE: {Role.OFFICER}, Action.SUSPEND: {Role.OFFICER},
     Action.VETO: set(Role), Action.UNFREEZE: set(Role), Action.ALARM: set(), Action.RESOLVE: {Role.OFFICER},
-    Action.RECOVER: {Role.OFFICER},
+    Action.RECOVER: {Role.OFFICER}, Action.RELEASE: set(Role),
 }
 _ID: Final = "[a-z2-7]{26}"
 _SCOPE: Final = re.compile(f"organisation|(asset|network):[!-~]{{1,150}}|client:cl_{_ID}|beneficiary:ben_{_ID}")
@@ -65,6 +70,7 @@ _OBJECTS: Final = {
     ),
     **dict.fromkeys((Action.CANCEL, Action.DECLINE), (_PAYABLE, "the id of a payout or run")),
     **dict.fromkeys((Action.ALARM, Action.RESOLVE), (_ALARM, "the name of an alarm")),
+    Action.RELEASE: (re.compile(f"po_{_ID}"), "the id of a payout"),
     Action.REVOKE: (re.compile(f"ak_{_ID}"), "the id of a key"),
     Action.SUSPEND: (re.compile(f"pe_{_ID}"), "the id of a person"),
     Action.VETO: (re.compile("[0-9a-f]{64}"), "the hash of a pending change"),
@@ -78,7 +84,10 @@ class InstructionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """`object` is a scope to freeze, or an id: payout, run, key, person, or the hash of a pending change."""
+    """`object` is a scope to freeze, or an id: payout, run, key, person, or the hash of a pending change.
+
+    A release names all attempts of its payout and says why; it has no epoch.
+    """
 
     action: Action
     expires: Instant
@@ -86,15 +95,21 @@ class Negative:
     object: str
     organisation: OrganisationId
     record_id: str
+    attempts: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def type(self) -> str:
+        return RELEASE_TYPE if self.action is Action.RELEASE else NEGATIVE_TYPE
 
     def encode(self) -> bytes:
-        return encode(
-            {
-                "action": self.action.value, "expires_ms": self.expires, "freeze_epoch": self.freeze_epoch,
-                "object": self.object, "organisation": self.organisation, "record_id": self.record_id,
-                "type": NEGATIVE_TYPE,
-            }
-        )
+        said: dict[str, JsonValue] = {
+            "expires_ms": self.expires, "object": self.object, "organisation": self.organisation,
+            "record_id": self.record_id, "type": self.type,
+        }
+        if self.action is Action.RELEASE:
+            return encode({**said, "attempts": [*self.attempts], "reason": self.reason})
+        return encode({**said, "action": self.action.value, "freeze_epoch": self.freeze_epoch})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +121,24 @@ class Instruction:
     record_id: str
     people: frozenset[PersonId]
     expires: Instant = _NO_INSTANT
+    attempts: tuple[str, ...] = ()
 
 
 def parse_negative(raw: bytes) -> Negative:
-    """Raises: DocumentError."""
-    fields = read_record(raw, NEGATIVE_TYPE)
+    """Of both types: in the canonical form it stands last. Raises: DocumentError."""
+    is_release = raw.endswith(f'"{RELEASE_TYPE}"}}'.encode())
+    fields = read_record(raw, RELEASE_TYPE if is_release else NEGATIVE_TYPE)
     negative = Negative(
-        fields.parsed("action", Action), Instant(fields.integer("expires_ms", 0, INSTANT_MAXIMUM)),
-        fields.integer("freeze_epoch", 0, 2**31), fields.text("object", OBJECT_MAXIMUM),
+        Action.RELEASE if is_release else fields.parsed("action", Action),
+        Instant(fields.integer("expires_ms", 0, INSTANT_MAXIMUM)),
+        0 if is_release else fields.integer("freeze_epoch", 0, 2**31), fields.text("object", OBJECT_MAXIMUM),
         fields.parsed("organisation", parse_organisation_id), take_hash(fields, "record_id"),
+        take_distinct(fields, "attempts", ATTEMPTS_MAXIMUM, str) if is_release else (),
+        fields.text("reason", REASON_MAXIMUM) if is_release else "",
     )
     fields.close()
+    if (negative.action is Action.RELEASE) is not is_release:
+        raise DocumentError("action", f"a release is a {RELEASE_TYPE}")
     check_object(negative.action, negative.object)
     return negative
 
@@ -144,14 +166,16 @@ def check_people(
         raise InstructionError("has expired")
     if negative.record_id in standing.used_records:
         raise InstructionError("was given before")
-    heard = [hear(raw, NEGATIVE_TYPE, each, standing, party) for each in given]
+    heard = [hear(raw, negative.type, each, standing, party) for each in given]
     people = frozenset(each.person for each in heard)
     if not people:
         raise InstructionError("nobody gave it")
     for person in people:
         _check_person(person, negative.action, standing, clock.at_least)
     _check_target(negative, people, standing)
-    return Instruction(negative.action, negative.object, negative.record_id, people, negative.expires)
+    return Instruction(
+        negative.action, negative.object, negative.record_id, people, negative.expires, negative.attempts
+    )
 
 
 def _check_person(person: PersonId, action: Action, standing: Standing, now: Instant) -> None:
@@ -175,8 +199,8 @@ def _check_target(negative: Negative, people: frozenset[PersonId], standing: Sta
         raise InstructionError(f"there is no {negative.object!r} to {negative.action}")
     if negative.action in (Action.UNFREEZE, Action.RECOVER) and negative.freeze_epoch != standing.freeze_epoch:
         raise InstructionError("was signed before the last freeze")
-    if negative.action is Action.UNFREEZE and not standing.has_quorum(people):
-        raise InstructionError("an unfreeze needs the governing group's quorum")
+    if negative.action in (Action.UNFREEZE, Action.RELEASE) and not standing.has_quorum(people):
+        raise InstructionError(f"needs the governing group's quorum to {negative.action}")
 
 
 def check_client(evidence: ClientEvidence, standing: Standing, deployment: str) -> Instruction:
@@ -223,6 +247,8 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
             standing.alarms.add(instruction.object)
         case Action.RESOLVE:
             standing.alarms.discard(instruction.object)
+        case Action.RELEASE:
+            standing.released[instruction.object] = sorted(instruction.attempts)
         case Action.VETO:
             standing.pending.pop(instruction.object, None)
         case _:

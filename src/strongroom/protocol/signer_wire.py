@@ -28,6 +28,7 @@ class Ask(StrEnum):
     SIGN = "sign"
     CANCEL = "cancel"
     RECEIPT = "receipt"
+    VOID = "void"
     ADDRESSES = "addresses"
     CHANGE = "change"
     ORGANISATION = "organisation"

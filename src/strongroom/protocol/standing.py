@@ -51,6 +51,8 @@ class Standing:
     """When an officer last suspended somebody: once a day."""
     barred: dict[PersonId, Instant] = field(default_factory=dict)
     """Proposers of roster changes, until when they may not approve."""
+    released: dict[str, list[str]] = field(default_factory=dict)
+    """Payout to the attempts from which a quorum released its money: of use once guard has seen that they can't be."""
     used_records: set[str] = field(default_factory=set)
     alarms: set[str] = field(default_factory=set)
     """Watch's that no officer has resolved."""

@@ -92,7 +92,8 @@ class Standings:
         people = frozenset(PersonId(row[0]) for row in fields.rows("people", 1))
         action = Action(fields.text("action"))
         expires = Instant(fields.integer("expires_ms", 0, INSTANT_MAXIMUM))
-        instruction = Instruction(action, fields.text("object"), fields.text("record_id"), people, expires)
+        attempts = tuple(row[0] for row in fields.rows("attempts", 1)) if fields.has("attempts") else ()
+        instruction = Instruction(action, fields.text("object"), fields.text("record_id"), people, expires, attempts)
         standing = self.organisations[OrganisationId(fields.text("organisation"))]
         apply(instruction, standing, clock.at_least)
         return standing, instruction

@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from strongroom.formats import simulated
+from strongroom.formats.simulated_block import block_hash
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
 from strongroom.rails import port
 from strongroom.rails.port import (
@@ -37,7 +38,6 @@ from strongroom.rails.port import (
     Unknown,
     Unseen,
 )
-from strongroom.rails.simulated_block import block_hash
 
 HOST: Final = "127.0.0.1"
 """The only one: the chain has no TLS and no accounts."""

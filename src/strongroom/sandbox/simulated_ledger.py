@@ -34,7 +34,7 @@ from strongroom.formats.simulated import (
     transaction_id,
     verify_witnesses,
 )
-from strongroom.rails.simulated_block import GENESIS_PREVIOUS, block_hash
+from strongroom.formats.simulated_block import GENESIS_PREVIOUS, block_hash
 
 RELAY_MINOR_PER_1000_BYTES: Final = 1_000
 """Below it nothing is relayed; at it everything is mined in the next block, as there are never more than fit."""

@@ -228,7 +228,7 @@ class Supervisor:
         self._private_copy("guard.key", "guard", user)
         folder = self._folder("guard")
         self._product("guard", trusted.GUARD, trusted.guard_config(
-            self.data, folder, self.ports.guard_signer, self.ports.guard, genesis))
+            folder, self.ports.guard_signer, self.ports.guard, genesis, self._nodes()))
         trusted.signer_child(self.data, self.sockets, self._child)
         self._product("link", trusted.LINK, {
             "guard_host": "127.0.0.1", "guard_port": self.ports.guard_signer,
@@ -267,6 +267,7 @@ class Supervisor:
         })
         self._product("engine", trusted.ENGINE, {
             "database_url": dsn["strongroom_engine"], "nodes": self._nodes(),
+            "guard_url": f"http://127.0.0.1:{self.ports.guard}",
             "signer_socket": str(self.sockets.path("engine")),
         })
         api = self._product("api", 0, {

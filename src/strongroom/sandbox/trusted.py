@@ -125,13 +125,16 @@ def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Ch
     return make("signer", command, user, VARIABLES, inherited=inherited, rewound=identity, locks_memory=True)
 
 
-def guard_config(data: Path, folder: Path, signer_port: int, officers_port: int, genesis: bytes) -> dict[str, object]:
+def guard_config(
+    folder: Path, signer_port: int, officers_port: int, genesis: bytes, nodes: Mapping[str, object]
+) -> dict[str, object]:
+    """Guard's own node is the sandbox's only one."""
     store = folder / "store"
     store.mkdir(mode=0o700, exist_ok=True)
     return {
         "folder": str(store), "marker_file": str(folder / "marker"), "key_file": str(folder / "guard.key"),
         "genesis_hash": record_hash(GENESIS_TYPE, genesis).hex(), "signer_listen": f"127.0.0.1:{signer_port}",
-        "officers_listen": f"127.0.0.1:{officers_port}",
+        "nodes": nodes, "officers_listen": f"127.0.0.1:{officers_port}",
     }
 
 

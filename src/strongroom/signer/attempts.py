@@ -7,6 +7,7 @@ both. A rebuild that happens to pick other coins excludes nothing; that is the c
 from collections.abc import Iterable
 from typing import Final
 
+from strongroom.protocol.guard_wire import Attestation
 from strongroom.signer.book import Attempt, Payments
 from strongroom.signer.chain_bytes import ChainTransaction
 
@@ -14,9 +15,9 @@ ANCESTORS_MAXIMUM: Final = 1_000
 """How far back it is looked; what lies further doesn't count as excluding, which refuses."""
 
 
-def excludes(payments: Payments, new: ChainTransaction, earlier: Attempt) -> bool:
-    """Whether `new` and `earlier` can never both be on the chain."""
-    mine = {coin.outpoint for coin in new.inputs}
+def excludes(payments: Payments, new: ChainTransaction | Attestation, earlier: Attempt) -> bool:
+    """Whether `new`, which is to be signed or was seen by guard, and `earlier` can never both be on the chain."""
+    mine = set(new.spends)
     ours = {new.identifier, *_ancestors(payments, mine)}
     theirs = {earlier.transaction, *_ancestors(payments, earlier.inputs)}
     for transaction in theirs - ours:

@@ -151,9 +151,11 @@ class Payments:
     replaced: dict[tuple[str, str], str] = field(default_factory=dict)
     """Client and dead payout, to the one payout that stands in its place."""
     dead: set[str] = field(default_factory=set)
-    """Payouts and runs that were cancelled or declined."""
+    """Payouts and runs of which nothing will be signed any more: cancelled, declined, expired, or void."""
     taken_back: set[str] = field(default_factory=set)
     """Payouts that were cancelled or declined when an attempt stood already; dead if none of theirs was signed."""
+    void: dict[str, list[list[str]]] = field(default_factory=dict)
+    """Signed payouts that are dead, to each attempt and the final chain transaction that excludes it."""
     tickets: dict[str, Ticket] = field(default_factory=dict)
     paid: dict[str, Paid] = field(default_factory=dict)
     run_spent: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -387,6 +389,13 @@ def _tombstone(book: Book, fields: Fields, _: Reading) -> None:
     _bury(book.payments(fields), fields.text("object"))
 
 
+def _void(book: Book, fields: Fields, _: Reading) -> None:
+    payments, payout = book.payments(fields), fields.text("object")
+    payments.void[payout] = fields.rows("void", 2)
+    fields.rows("attestations", 1)
+    payments.dead.add(payout)
+
+
 def _bury(payments: Payments, subject: str) -> None:
     payments.dead.add(subject)
     known = payments.intents.get(subject)
@@ -443,5 +452,5 @@ def _read_paid(row: list[str]) -> Paid:
 _APPLY: Final[dict[Kind, Callable[[Book, Fields, Reading], None]]] = {
     Kind.RESUMED: _resumed, Kind.CORRECTED: _corrected, Kind.DESTINATIONS: _destinations, Kind.INTENTS: _intents,
     Kind.RUN: _run, Kind.REQUEST: _request, Kind.SPEND: _spend, Kind.ABANDONED: _abandoned, Kind.TOMBSTONE: _tombstone,
-    Kind.ROTATED: _rotated,
+    Kind.VOID: _void, Kind.ROTATED: _rotated,
 }

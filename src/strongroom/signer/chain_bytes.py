@@ -31,6 +31,10 @@ class ChainTransaction:
     dust_minor: int
 
     @property
+    def spends(self) -> list[str]:
+        return [coin.outpoint for coin in self.inputs]
+
+    @property
     def fee(self) -> int:
         return sum(coin.amount for coin in self.inputs) - sum(amount for _, amount in self.outputs)
 

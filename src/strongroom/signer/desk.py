@@ -26,7 +26,7 @@ from strongroom.signer.due import Item
 from strongroom.signer.gate import Asked, Operation, decide
 from strongroom.signer.notary import Notary, Random
 from strongroom.signer.register import register_destinations, register_intents, register_run
-from strongroom.signer.requests import bury, make_receipt, make_request
+from strongroom.signer.requests import bury, make_receipt, make_request, make_void
 from strongroom.signer.rules import Refused, Rule, refuse
 from strongroom.signer.sign_simulated import SimulatedWallet
 
@@ -76,6 +76,7 @@ class Desk:
             name: {
                 "freeze_epoch": each.standing.freeze_epoch, "frozen": sorted(each.standing.frozen),
                 "policy": each.standing.policy_hash, "roster": each.standing.roster_hash,
+                "taken_back": sorted(each.taken_back - each.dead),
             }
             for name, each in notary.book.organisations.items()
         }
@@ -118,8 +119,15 @@ class Desk:
 
     def _receipt(self, fields: Fields) -> JsonValue:
         payments, subject = self._payments(fields), fields.text("object")
+        item = _read_item(fields.inner("item")) if fields.has("item") else None
         fields.close()
-        return make_receipt(self._notary, payments, subject)
+        return make_receipt(self._notary, payments, subject, item)
+
+    def _void(self, fields: Fields) -> JsonValue:
+        payments, subject = self._payments(fields), fields.text("object")
+        frames = [take_base64(row[0], "attestations") for row in fields.rows("attestations", 1, ITEMS_MAXIMUM)]
+        fields.close()
+        return make_void(self._notary, payments, subject, frames)
 
     def _addresses(self, fields: Fields) -> JsonValue:
         """A generation's addresses from `first` on; where change goes next, and how far it went in former ones."""
@@ -241,5 +249,5 @@ _ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {
     Ask.STATUS: Desk._status, Ask.DESTINATIONS: Desk._destinations, Ask.INTENTS: Desk._intents, Ask.RUN: Desk._run,
     Ask.REQUEST: Desk._request, Ask.SIGN: Desk._sign, Ask.CANCEL: Desk._cancel, Ask.RECEIPT: Desk._receipt,
     Ask.ADDRESSES: Desk._addresses, Ask.CHANGE: Desk._change, Ask.ORGANISATION: Desk._organisation,
-    Ask.ROTATE: Desk._rotate,
+    Ask.VOID: Desk._void, Ask.ROTATE: Desk._rotate,
 }

@@ -71,20 +71,25 @@ class Due:
 
 def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
     """Raises: Refused if nobody asked for it, or it isn't alive any more."""
-    found = _run_item(payments, item) if item.run else _single(payments, item.payout)
+    found = asked_for(payments, item)
     intent = found.intent
     keys = {found.key} if found.before is None else {found.key, found.before.key}
     if not all(payments.standing.may_ask(key, Permission.PAYOUTS_CREATE, clock.at_least) for key in keys):
         refuse(Rule.INTENT_SCOPE, f"{intent.id}: who asked for it may not pay any more")
+    if intent.id in payments.dead or (found.before is None and found.subject in payments.dead):
+        refuse(Rule.INTENT_ALIVE, f"{intent.id} was cancelled or declined, or is void")
     if found.before is not None:
         return found
-    if intent.id in payments.dead or found.subject in payments.dead:
-        refuse(Rule.INTENT_ALIVE, f"{intent.id} was cancelled or declined")
     if intent.expires_at is not None and intent.expires_at <= clock.at_most:
         refuse(Rule.INTENT_ALIVE, f"{intent.id} has expired")
     if intent.not_before is not None and intent.not_before > clock.at_least:
         refuse(Rule.INTENT_ALIVE, f"{intent.id} isn't wanted before its time")
     return found
+
+
+def asked_for(payments: Payments, item: Item) -> Due:
+    """Alive or not. Raises: Refused if nobody asked for it."""
+    return _run_item(payments, item) if item.run else _single(payments, item.payout)
 
 
 def check_debt(payments: Payments, intent: PayoutIntent, destination: KnownDestination) -> None:

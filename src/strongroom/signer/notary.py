@@ -148,8 +148,10 @@ class Notary:
             instruction = check_control(entry, standing, book.genesis, book.deployment, clock)
         except (*INSTRUCTION_FAULTS, KeyError):
             return {}
+        released: JsonValue = [[each] for each in instruction.attempts]
         return {
             "action": instruction.action.value, "expires_ms": instruction.expires, "object": instruction.object,
             "organisation": entry.organisation,
             "people": [[person] for person in sorted(instruction.people)], "record_id": instruction.record_id,
+            **({"attempts": released} if released else {}),
         }

@@ -1,12 +1,15 @@
-"""What the signer writes for people: approval requests, and receipts that something will never be paid.
+"""What the signer writes for people: approval requests, and receipts that something will never be paid, signed or not.
 
 Both are signed with the statement key, frozen or not: they move nothing. The request shows what the gate will check.
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
+from typing import Final
 
+from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import Maker
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import HOUR_MS, Instant
 from strongroom.domain.policy import Tier
 from strongroom.protocol.approval import (
     APPROVAL_REQUEST_TYPE,
@@ -16,13 +19,17 @@ from strongroom.protocol.approval import (
 )
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.entry import Kind, Reading
-from strongroom.protocol.signer_wire import RECEIPT_TYPE
+from strongroom.protocol.guard_wire import Attestation, open_attestation
+from strongroom.protocol.signer_wire import RECEIPT_TYPE, base64_list
 from strongroom.signer.approvals import excluded
+from strongroom.signer.attempts import excludes
 from strongroom.signer.book import Payments
-from strongroom.signer.due import Item, due_now
-from strongroom.signer.gate import tier_of_run, weigh, with_people
+from strongroom.signer.due import Item, asked_for, due_now
+from strongroom.signer.gate import Operation, tier_of_run, weigh, with_people
 from strongroom.signer.notary import Notary, Random
-from strongroom.signer.rules import Rule, refuse
+from strongroom.signer.rules import Refused, Rule, refuse
+
+ATTESTATION_LIFE_MS: Final = HOUR_MS
 
 
 def make_request(
@@ -72,26 +79,76 @@ def _asked(payments: Payments, subject: str, clock: Reading) -> tuple[dict[str, 
     return _run_shown(payments, subject), tier_of_run(payments, subject), [payments.runs[subject].client]
 
 
-def make_receipt(notary: Notary, payments: Payments, subject: str) -> dict[str, JsonValue]:
+def make_receipt(notary: Notary, payments: Payments, subject: str, item: Item | None = None) -> dict[str, JsonValue]:
     """The signer's word that a payout was never signed and never will be. Raises: Refused.
 
-    Of a run, that no more of its items will be: `signed_items` of them were, or may have been, and are paid.
+    Of a run, that no more of its items will be: `signed_items` of them were, or may have been, and are paid. Of an
+    item, which is known by its run alone, `item` has the proof. Of what is void, what excludes each attempt.
     """
     clock = notary.reading()
     if subject not in payments.dead:
-        known = payments.intents.get(subject)
-        expires = None if known is None else known.intent.expires_at
-        if expires is None or expires > clock.at_least or payments.attempts_of.get(subject):
+        item = item or Item(subject)
+        if not item.run and subject not in payments.intents:
+            refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
+        found = asked_for(payments, item)
+        expires = found.intent.expires_at
+        is_over = found.subject in payments.dead or (expires is not None and expires <= clock.at_least)
+        if found.payout != subject or not is_over or payments.attempts_of.get(subject):
             refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
         bury(notary, payments, subject, clock)
     said: dict[str, JsonValue] = {
         "at_ms": clock.wall, "deployment": notary.book.deployment, "object": subject,
         "organisation": payments.standing.organisation, "type": RECEIPT_TYPE,
     }
+    if subject in payments.void:
+        said["void"] = [[*row] for row in payments.void[subject]]
     if subject in payments.runs:
         said["signed_items"] = sum(paid.run == subject for paid in payments.paid.values())
     raw = encode(said)
     return {"receipt": b64encode(raw).decode(), "signature": notary.statement(raw, RECEIPT_TYPE).hex()}
+
+
+def make_void(notary: Notary, payments: Payments, payout: str, frames: Sequence[bytes]) -> dict[str, JsonValue]:
+    """The signer's word that what it signed for a payout can never be paid: the receipt of such. Raises: Refused.
+
+    Each attempt is excluded by a chain transaction that guard saw final. None of them pays it: what did would be an
+    attempt itself, and nothing excludes what is in the chain with it.
+    """
+    if payout not in payments.dead:
+        clock, attempts = notary.reading(), payments.attempts_of.get(payout, [])
+        seen = [_seen(notary, payments, frame, clock) for frame in frames]
+        void: list[JsonValue] = []
+        for attempt in map(payments.attempts.__getitem__, attempts):
+            able = [each.identifier for each in seen
+                    if each.network == attempt.network and excludes(payments, each, attempt)]
+            if not able:
+                refuse(Rule.PAYOUT_VOID, f"nothing that guard saw excludes {attempt.transaction}")
+            by = payments.attempts.get(able[0])
+            is_plain = by is not None and by.operation != Operation.SWEEP
+            if not is_plain and payments.standing.released.get(payout) != sorted(attempts):
+                refuse(Rule.PAYOUT_RELEASED, f"{able[0]} took its coins, so people must release {payout}")
+            void.append([attempt.transaction, able[0]])
+        if not void:
+            refuse(Rule.PAYOUT_VOID, f"{payout} was never signed")
+        body: dict[str, JsonValue] = {
+            "attestations": [[each] for each in base64_list(frames)], "object": payout,
+            "organisation": payments.standing.organisation, "void": void,
+        }
+        notary.write(Kind.VOID, body, clock)
+        notary.commit()
+    return make_receipt(notary, payments, payout)
+
+
+def _seen(notary: Notary, payments: Payments, frame: bytes, clock: Reading) -> Attestation:
+    """What guard saw lately, as deep as the policy asks for. Raises: Refused."""
+    try:
+        seen = open_attestation(notary.book.genesis.guard_key, frame, notary.book.deployment)
+    except DocumentError as fault:
+        raise Refused(Rule.PAYOUT_VOID, f"no attestation of guard's: {fault}") from fault
+    wallet = payments.standing.policy.wallets.get(seen.network)
+    if wallet is None or seen.depth < wallet.finality_blocks or clock.at_most - seen.at > ATTESTATION_LIFE_MS:
+        refuse(Rule.PAYOUT_VOID, f"guard saw {seen.identifier} too long ago, or not deep enough")
+    return seen
 
 
 def bury(notary: Notary, payments: Payments, subject: str, clock: Reading) -> None:

@@ -150,11 +150,11 @@ SELECT p.id, p.organisation, p.client, p.beneficiary, p.destination_digest, p.ru
     EXISTS (SELECT FROM strongroom.cancel_requests c WHERE c.object = p.id OR c.object = p.run) AS is_cancel_requested
 FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destination_digest
 """
-_ATTEMPT: Final = """
+ATTEMPTS: Final = """
 SELECT a.*, (SELECT array_agg(payout ORDER BY position) FROM strongroom.attempt_payouts p
     WHERE p.chain_transaction = a.chain_transaction) AS payouts FROM strongroom.attempts a
 """
-_REPORTED: Final = """
+REPORTED: Final = """
 SELECT a.*, r.status, r.depth, r.conflicts_with, (SELECT array_agg(payout ORDER BY position)
     FROM strongroom.attempt_payouts p WHERE p.chain_transaction = a.chain_transaction) AS payouts
 FROM strongroom.attempts a JOIN LATERAL (SELECT c.status, c.depth, c.conflicts_with FROM strongroom.chain_reports c
@@ -291,9 +291,9 @@ async def run_leaf(connection: Session, run: str, index: int) -> bytes:
 async def attempts_in(connection: Session, state: str, now: Instant) -> list[StoredAttempt]:
     """The attempts that are so far and due, oldest first."""
     rows = await connection.fetch(
-        f"{_ATTEMPT} WHERE a.state = $1 AND a.due_at <= $2 ORDER BY a.created_at LIMIT $3", state, now, ROWS_MAXIMUM
+        f"{ATTEMPTS} WHERE a.state = $1 AND a.due_at <= $2 ORDER BY a.created_at LIMIT $3", state, now, ROWS_MAXIMUM
     )
-    return [_attempt(row) for row in rows]
+    return [attempt_of(row) for row in rows]
 
 
 async def planned_wallets(connection: Session) -> frozenset[tuple[OrganisationId, str]]:
@@ -307,7 +307,7 @@ async def reported_attempts(
 ) -> list[ReportedAttempt]:
     """Those of which watch saw something that could move them, oldest first; of the settled ones the newest."""
     rows = await connection.fetch(
-        f"{_REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND "
+        f"{REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND "
         "((a.state = 'signed' AND r.status IN ('pending', 'confirmed')) OR (a.state = 'broadcast' AND r.depth > 0) OR "
         "(a.state = 'broadcast' AND r.status = 'unseen' AND a.due_at <= $1) OR "
         "(a.state = 'confirmed' AND (coalesce(r.depth, 0) = 0 OR r.depth >= $2)) OR "
@@ -315,12 +315,12 @@ async def reported_attempts(
         now, finality_minimum, ROWS_MAXIMUM, EXCLUDED,
     )
     rows += await connection.fetch(
-        f"{_NEWEST} ({_REPORTED} WHERE a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) AS settled "
+        f"{_NEWEST} ({REPORTED} WHERE a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) AS settled "
         "WHERE coalesce(depth, 0) < $1",
         finality_maximum, ROWS_MAXIMUM,
     )
     return [
-        ReportedAttempt(_attempt(row), row["status"], row["depth"] or 0, row["conflicts_with"] or "") for row in rows
+        ReportedAttempt(attempt_of(row), row["status"], row["depth"] or 0, row["conflicts_with"] or "") for row in rows
     ]
 
 
@@ -474,7 +474,7 @@ def _words(reason: Reason | None) -> tuple[str | None, str | None, str | None]:
     return (None, None, None) if reason is None else (reason.code, reason.source, reason.detail[:DETAIL_MAXIMUM])
 
 
-def _attempt(row: asyncpg.Record) -> StoredAttempt:
+def attempt_of(row: asyncpg.Record) -> StoredAttempt:
     return StoredAttempt(
         row["chain_transaction"], OrganisationId(row["organisation"]), row["network"], row["operation"], row["state"],
         row["unsigned"], row["signed"], row["paths"], tuple(PayoutId(each) for each in row["payouts"] or ()),

@@ -28,7 +28,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class UnpaidReceipt:
-    """The signer's word that a payout, or its run, was never signed and never will be, with its signature."""
+    """The signer's word that a payout, or its run, will never be paid, with its signature.
+
+    It was never signed; or it is void: then the word names each attempt, and the chain transaction that excludes it.
+    """
 
     receipt: bytes
     signature: bytes
@@ -66,7 +69,7 @@ async def read_progress(connection: Session, payouts: Sequence[PayoutId]) -> dic
 async def read_unpaid_receipt(connection: Session, payout: PayoutId) -> UnpaidReceipt | None:
     row = await connection.fetchrow(
         "SELECT r.receipt, r.signature FROM strongroom.payouts p JOIN strongroom.receipts r "
-        "ON r.object = p.id OR r.object = p.run WHERE p.id = $1 LIMIT 1",
+        "ON r.object = p.id OR r.object = p.run WHERE p.id = $1 ORDER BY r.object <> p.id LIMIT 1",
         payout,
     )
     return None if row is None else UnpaidReceipt(row["receipt"], row["signature"])

@@ -14,7 +14,8 @@ from strongroom.store.session import Session
 class Recorded:
     """Our own record at one moment. `posted` is what the wallet has by the ledger, reservations aside.
 
-    `states` are the attempts that stand in the chain and of which we hold the signed bytes; `absent` the settled ones
+    `states` are the attempts that stand in the chain and of which we hold the signed bytes, but for those that were
+    dropped, as nothing of theirs can be there; `absent` the settled ones
     that don't stand in it, with their unsigned bytes.
     """
 
@@ -60,7 +61,7 @@ async def read_recorded(
         )
         present = await connection.fetch(
             "SELECT chain_transaction, state FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
-            "AND signed IS NOT NULL AND chain_transaction = ANY ($3)",
+            "AND signed IS NOT NULL AND state <> 'dropped' AND chain_transaction = ANY ($3)",
             organisation, network, list(on_chain),
         )
         absent = await connection.fetch(

@@ -1,0 +1,90 @@
+"""Calls back what was cancelled or declined after it was signed, if the chain still lets us: by a signed `cancel`.
+
+The signer says what was taken back, as clients and people told guard. A chain transaction is called back only if all
+that it pays was, and nothing is built on it: others that it pays are owed, and wait for nobody. The cancel spends the
+same coins and pays more, so that miners prefer it; which of the two is mined, the chain decides, and `free` follows.
+"""
+
+import logging
+from typing import Final
+
+from strongroom.domain.document import Fields
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import Instant
+from strongroom.engine.bench import Bench, later_ms
+from strongroom.engine.wallets import Wallet, wallet_of
+from strongroom.formats import simulated
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
+from strongroom.rails.port import RailError
+from strongroom.store import engine as store
+from strongroom.store import freeing
+from strongroom.store.engine import NoFundsError, PlannedBeforeError, StoredAttempt
+
+LOG = logging.getLogger("strongroom.engine")
+REPLACES_PERCENT: Final = 120
+"""Of the fee that it replaces; nodes ask for 110."""
+
+
+async def recall(bench: Bench) -> bool:
+    """Whether a cancel was planned."""
+    waiting = await freeing.recallable_attempts(bench.connection, bench.clock())
+    if not waiting:
+        return False
+    taken_back = await _taken_back(bench)
+    under_way = await store.planned_wallets(bench.connection)
+    planned = False
+    for attempt in waiting:
+        is_free = (attempt.organisation, attempt.network) not in under_way
+        if is_free and taken_back.issuperset(attempt.payouts):
+            planned |= await _plan_cancel(bench, attempt)
+            under_way |= {(attempt.organisation, attempt.network)}
+    return planned
+
+
+async def _taken_back(bench: Bench) -> frozenset[str]:
+    answer = await bench.signer.ask(Ask.STATUS, {})
+    if isinstance(answer, RefusedAnswer):
+        return frozenset()
+    organisations = Fields(answer).inner("organisations")
+    found: set[str] = set()
+    for name in organisations.names():
+        taken = organisations.inner(name).take("taken_back")
+        found.update(map(str, taken if isinstance(taken, list) else ()))
+    return frozenset(found)
+
+
+async def _plan_cancel(bench: Bench, attempt: StoredAttempt) -> bool:
+    """Written down, to be signed and sent as any other. Whether it was."""
+    now = bench.clock()
+    rail = bench.rails.get(attempt.network)
+    wallet = None if rail is None else await wallet_of(bench, OrganisationId(attempt.organisation), attempt.network)
+    due_at = Instant(now + later_ms(attempt.tries))
+    await store.try_later(bench.connection, attempt.chain_transaction, due_at, attempt.note)
+    if rail is None or wallet is None:
+        return False
+    try:
+        cancel, fee = build_cancel(attempt, wallet, await rail.fee_rate())
+        outpoints = [f"{each.txid.hex()}:{each.index}" for each in simulated.parse_unsigned(cancel.unsigned).inputs]
+        await store.keep_plan(bench.connection, cancel, simulated.ASSET, fee, outpoints, now)
+    except (RailError, NoFundsError, PlannedBeforeError, simulated.SimulatedError) as fault:
+        LOG.warning("%s can't be called back now: %s", attempt.chain_transaction, fault)
+        return False
+    LOG.info("%s is called back by %s", attempt.chain_transaction, cancel.chain_transaction)
+    return True
+
+
+def build_cancel(attempt: StoredAttempt, wallet: Wallet, rate_per_1000: int) -> tuple[StoredAttempt, int]:
+    """The same coins to the next change, for a fee that replaces the attempt's. Raises: SimulatedError."""
+    before = simulated.parse_unsigned(attempt.unsigned)
+    size = simulated.signed_size(len(before.inputs), 1)
+    fee = max(-(-rate_per_1000 * size // 1_000), -(-simulated.fee(before) * REPLACES_PERCENT // 100))
+    rest = sum(each.amount for each in before.inputs) - fee
+    if rest < simulated.DUST_MINOR:
+        raise simulated.SimulatedError("its coins aren't enough for a fee that replaces it")
+    output = simulated.Output(rest, wallet.change)
+    unsigned = simulated.encode_unsigned(simulated.Transaction(before.inputs, (output,)))
+    cancel = StoredAttempt(
+        simulated.transaction_id(unsigned).hex(), attempt.organisation, attempt.network, "cancel", "planned", unsigned,
+        None, attempt.paths, (),
+    )
+    return cancel, fee

@@ -1,0 +1,49 @@
+"""What the engine reads to call back and to free what was signed; it writes by `engine`'s own functions."""
+
+from typing import Final
+
+from strongroom.domain.ids import PayoutId
+from strongroom.domain.instant import Instant
+from strongroom.domain.payout import State
+from strongroom.store.engine import ATTEMPTS, REPORTED, ROWS_MAXIMUM, ReportedAttempt, StoredAttempt, attempt_of
+from strongroom.store.session import Session
+
+_EXCLUDED: Final = REPORTED + """
+WHERE a.state IN ('signed', 'broadcast') AND r.status = 'conflicted' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
+"""
+_SENT: Final = ATTEMPTS + """
+WHERE a.state = 'broadcast' AND a.operation = 'pay' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
+"""
+_COINS: Final = """
+SELECT c.chain_transaction, c.outpoint FROM strongroom.attempt_coins c
+JOIN strongroom.attempts a USING (chain_transaction) WHERE a.state IN ('planned', 'signed', 'broadcast', 'confirmed')
+"""
+
+
+async def excluded_attempts(connection: Session, now: Instant) -> list[ReportedAttempt]:
+    """Those under way that another chain transaction excludes, as watch saw it last, and that are due."""
+    rows = await connection.fetch(_EXCLUDED, now, ROWS_MAXIMUM)
+    return [ReportedAttempt(attempt_of(row), row["status"], 0, row["conflicts_with"] or "") for row in rows]
+
+
+async def recallable_attempts(connection: Session, now: Instant) -> list[StoredAttempt]:
+    """Payments that were sent and aren't in a block, and on whose coins and change nothing else of ours is built."""
+    sent = [attempt_of(row) for row in await connection.fetch(_SENT, now, ROWS_MAXIMUM)]
+    if not sent:
+        return []
+    coins: dict[str, set[str]] = {}
+    for row in await connection.fetch(_COINS):
+        coins.setdefault(row["chain_transaction"], set()).add(row["outpoint"])
+    return [each for each in sent if not any(
+        other != each.chain_transaction and _meets(each.chain_transaction, coins[each.chain_transaction], spends)
+        for other, spends in coins.items()
+    )]
+
+
+def _meets(chain_transaction: str, mine: set[str], spends: set[str]) -> bool:
+    """Whether another spends one of the coins that this one spends, or that it makes."""
+    return bool(mine & spends) or any(each.startswith(chain_transaction) for each in spends)
+
+
+async def state_of(connection: Session, payout: PayoutId) -> State:
+    return State(await connection.fetchval("SELECT state FROM strongroom.payouts WHERE id = $1", payout))
