@@ -216,7 +216,7 @@ def found(
     asyncio.run(add_organisation(ground.dsn("owner"), new, now()))
     let_in(ground.admin_socket, new.policy, new.roster)
     fund_wallet(ground.admin_socket, str(ground.chain.base_url), new.id, H)
-    body: Any = {"count": ADDRESSES, "first": 0, "network": simulated.NETWORK, "organisation": new.id}
+    body: Any = {"count": ADDRESSES, "first": 0, "generation": 0, "network": simulated.NETWORK, "organisation": new.id}
     addresses = ask_signer(ground.admin_socket, Ask.ADDRESSES, body)["addresses"]
     firm = Firm(ground, made.document, parse_policy(parse_object(raw)), roster, addresses)
     ground.officers[firm.id] = firm.resolve

@@ -30,7 +30,7 @@ from tests.adversary.plunder import (
     takings,
 )
 from tests.adversary.records import OUTPUTS_OUT, TWICE
-from tests.adversary.seat import Seat
+from tests.adversary.seat import Coin, Seat
 from tests.signer.world import AskRefused, limit, payee, policy_document
 
 from strongroom.advice.bound import Attacker
@@ -145,7 +145,7 @@ def engine_to_own_address(ground: Ground) -> Loss:
     """The attacker has the engine's socket, its role and a node, wants money at its own address or payees paid twice;
     the bound is 0 beside fees. It bends every output, operation, coin and item that it can name.
     """
-    firm, other = found(ground, policy(**WIDE)), found(ground, policy())
+    firm, other = found(ground, policy(sweep_fee_budget_reference_minor="5000", **WIDE)), found(ground, policy())
     small, large = firm.promise("small", TWICE), firm.promise("large", LARGE)
     run = _promised_run(firm)
     seat = Seat(firm)
@@ -233,6 +233,30 @@ def engine_burns_fees(ground: Ground) -> Loss:
         seat.sign([], [], operation="consolidate", fee=3_000)
     seat.broadcast()
     return Loss(takings(firm).fees, firm.bound(Attacker.ENGINE))
+
+
+def engine_sweeps_for_the_fees(ground: Ground) -> Loss:
+    """The attacker has the engine's socket and a miner, wants fees, by sweeps to the treasury as well; the bound is F
+    and the budget of sweeps in a day. What arrives at the treasury is no loss.
+    """
+    wallets = [{**policy_document()["wallets"][0], "treasury": payee("treasury")}]
+    firm = found(ground, policy(wallets=wallets, sweep_fee_budget_reference_minor="5000"))
+    seat = Seat(firm)
+    for _ in range(8):
+        seat.sign([], [], operation="consolidate", fee=3_000)
+    for fee in (45_000, 9_000, 4_900):
+        _sweep(seat, seat.coins(), fee)
+    for _ in range(6):
+        _sweep(seat, seat.coins()[:1], 3_800)
+    seat.broadcast()
+    count = takings(firm)
+    return Loss(count.fees + count.beyond({payee("treasury"): count.funded}), firm.bound(Attacker.ENGINE))
+
+
+def _sweep(seat: Seat, coins: list[Coin], fee: int) -> None:
+    held = sum(int(each["amount"]) for each in coins)
+    if held > fee:
+        seat.sign([], [(payee("treasury"), held - fee)], operation="sweep", coins=coins, change=0)
 
 
 def engine_pays_what_was_stopped(ground: Ground) -> Loss:
@@ -422,6 +446,10 @@ CASES = {
         }),
         Case(engine_burns_fees, {
             what: Control(("signer",), patches) for what, patches in IN_PROCESS["engine_burns_fees"].controls.items()
+        }),
+        Case(engine_sweeps_for_the_fees, {
+            what: Control(("signer",), patches)
+            for what, patches in IN_PROCESS["engine_sweeps_for_the_fees"].controls.items()
         }),
         Case(engine_pays_what_was_stopped, {
             "freezes aren't asked for": Control(

@@ -104,8 +104,8 @@ class Seat:
         rest = rest if change is None else change
         made = [simulated.Output(minor, address) for address, minor in outputs]
         if rest:
-            change_next = self.ask(Ask.ADDRESSES, network=simulated.NETWORK, first=0, count=1)["change_next"]
-            made.append(simulated.Output(rest, self.firm.addresses[change_next]))
+            wallet = self.ask(Ask.ADDRESSES, network=simulated.NETWORK, generation=0, first=0, count=1)
+            made.append(simulated.Output(rest, self.firm.addresses[wallet["change_next"]]))
         spent = tuple(
             simulated.Input(bytes.fromhex(each["txid"]), each["index"], int(each["amount"]), each["address"])
             for each in taken
