@@ -27,7 +27,7 @@ from tests.faults.signer.nursery import SharedTimes
 from tests.faults.signer.points import GUARD, SIGNER
 from tests.faults.signer.recount import DAY_MS, HOUR_MS, BrokenError, Chain, Key, Limit, Recount, digest
 from tests.guard.process import given_document
-from tests.signer.world import ORGANISATION, AskRefused, World, limit, policy_document
+from tests.signer.world import ORGANISATION, AskRefused, World, limit, payee, policy_document
 
 from strongroom.domain.instant import Instant
 from strongroom.formats import simulated
@@ -46,13 +46,17 @@ LIMITS = (
     Limit("A", "all", None, DAY_MS, 3_000_000),
     Limit("P", "all", 7, DAY_MS, 150_000),
 )
+TREASURY = payee("treasury")
 _SCOPES = {"B": "organisation", "D": "organisation", "A": "organisation", "P": "destination"}
 
 
 def policy(**changes: Any) -> dict[str, Any]:
     """Small limits, so that they are met."""
     limits = [limit(each.name, _SCOPES[each.name], each.counts, each.maximum, each.span_ms) for each in LIMITS]
-    return policy_document(limits=limits, fee_budget_reference_minor=str(FEE_BUDGET), **changes)
+    return policy_document(
+        limits=limits, fee_budget_reference_minor=str(FEE_BUDGET), sweep_fee_budget_reference_minor=str(FEE_BUDGET),
+        wallets=[{**policy_document()["wallets"][0], "treasury": TREASURY}], **changes,
+    )
 
 
 class EndedError(Exception):
