@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import ClientId, KeyId, MakerKey, OrganisationId, PersonId
+from strongroom.domain.ids import ClientId, KeyId, MakerKey, OrganisationId, PersonId, is_person
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.domain.policy import POLICY_TYPE, Policy, parse_policy
@@ -81,7 +81,7 @@ class Standing:
 
     def may_ask(self, key: MakerKey, scope: Permission, now: Instant) -> bool:
         """Whether a client's key has the scope, or a person the role for it, and isn't revoked or suspended."""
-        person = self.person(PersonId(key))
+        person = self.person(PersonId(key)) if is_person(key) else None  # nobody is looked for by a client's key
         if person is None:
             return self.client_of(KeyId(key), scope) is not None
         return _ASKS.get(scope) in person.roles and not self.is_suspended(person.id, now)
