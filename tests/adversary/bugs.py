@@ -242,6 +242,10 @@ BUGS = (
         "def _resumed(book: Book, fields: Fields, clock: Reading) -> None:\n",
         "def _resumed(book: Book, fields: Fields, clock: Reading) -> None:\n"
         "    for payments in book.organisations.values():\n        payments.windows = Windows()\n"),
+    bug("a backup restores guard's head", None, "guard/main.py",
+        "Marker(Path(config.marker_file))", 'Marker(Path(config.folder, "marker"))'),
+    bug("a guard without its marker counts as whole", None, "guard/witness.py",
+        "is_marked = marker.mark is not None or not journal.length", "is_marked = True"),
     bug("counters are reset when a limit changes", Rule.LIMIT_WINDOW, BOOK,
         "        standing, instruction = applied\n", "        standing, instruction = applied\n"
         "        if kind is Kind.ENDED:\n            self.organisations[standing.organisation].windows = Windows()\n"),
