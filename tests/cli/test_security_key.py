@@ -29,7 +29,7 @@ from tests.rules.cases import MIDDLE
 from tests.signer.world import ORGANISATION, PAY_KEY, PAYER, TESS, roster
 
 from strongroom.cli import security_key
-from strongroom.cli.approve import _signers
+from strongroom.cli.approve import signers_of
 from strongroom.cli.output import Exit, Stop
 from strongroom.cli.security_key import SecurityKey
 from strongroom.domain.instant import Instant
@@ -210,10 +210,10 @@ def test_who_has_no_software_passkey_or_asks_for_it_signs_on_a_key(
     sandbox = {"people": [whole], "relying_party": {"id": RELYING_PARTY_ID, "origin": ORIGIN}}
     if not on_key:
         with pytest.raises(Stop, match=r"passkey of tess in /none\.json can't be read"):
-            _signers(sandbox, ["tess"], asked)
+            signers_of(sandbox, ["tess"], asked)
         return
     ids = tuple(bytes.fromhex(each) for each in person.get("credential_ids", []))
-    assert _signers(sandbox, ["tess"], asked) == [SecurityKey(TESS.id, "Tess", RELYING_PARTY_ID, ORIGIN, ids)]
+    assert signers_of(sandbox, ["tess"], asked) == [SecurityKey(TESS.id, "Tess", RELYING_PARTY_ID, ORIGIN, ids)]
 
 
 def test_a_key_that_this_user_may_not_open_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

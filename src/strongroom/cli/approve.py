@@ -190,7 +190,10 @@ def instruct(
         action, expires, epoch, subject, organisation, secrets.token_bytes(32).hex(), tuple(attempts), reason
     )
     record = negative.encode()
-    say(fields([("to sign", action.value), ("of", subject), ("for", organisation)]))
+    say(fields([
+        ("to sign", action.value), ("of", subject), ("for", organisation), ("attempts", ", ".join(attempts) or None),
+        ("reason", reason or None),
+    ]))
     body = {
         "organisation": organisation, "record": b64encode(record).decode(),
         "assertions": [assertion_document(each.asserts(record, negative.type)) for each in signers],
