@@ -110,6 +110,15 @@ def paid_to(chain: Chain, address: str) -> list[int]:
     return [each.amount for each in outputs if each.address == address]
 
 
+def test_it_is_found_among_others_in_its_block(watched: Watched) -> None:
+    txids = [watched.chain.fund(payee(name), 5_000) for name in ("first", "second")]
+    height = watched.chain.mine(2) - 1
+    keys = watched.world.keys.guard.verify_key
+    for txid in txids:
+        seen = open_attestation(bytes(keys), watched.attest(txid, height), watched.world.book.deployment)
+        assert (seen.identifier, len(seen.spends)) == (txid, 1)
+
+
 def test_a_reorg_takes_the_block_away_and_the_attestation_with_it(watched: Watched) -> None:
     txid = watched.chain.fund(payee("anybody"), 5_000)
     height = watched.chain.mine(2) - 1
