@@ -174,7 +174,7 @@ def test_nothing_is_released_that_was_never_signed_or_is_settled(sandbox: Sandbo
     assert (refused.returncode, "is settled" in refused.stderr) == (4, True), refused.stderr
 
 
-def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_seconds(sandbox: Sandbox) -> None:
+def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_a_second(sandbox: Sandbox) -> None:
     """The attacker has the payment key and a node. It wants the coins; what it can't have is a second payment after.
 
     It takes the very coin of a payout that is under way: that one's money is free when a quorum says so, not before.
@@ -204,7 +204,8 @@ def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_seconds(sandbox: Sa
         return found
 
     took_s = eventually("an alarm at guard", lambda: any(each.startswith("unknown-spend") for each in alarms()), 10)
-    assert took_s < 5, took_s
+    print(f"the alarm stood at guard after {took_s:.2f} s")
+    assert took_s < 2, took_s
     assert sandbox.guard.get("/v1/status").json()["lease"] == "recover"
     payout = sandbox.pay(sandbox.declare("after"), "after-1", SIM)
     eventually("it is told", lambda: (sandbox.show(payout)["status_reason"] or {}).get("code") == "lease-fresh", 30)
