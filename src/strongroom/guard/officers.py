@@ -98,11 +98,7 @@ class Officers:
             "cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body
         )
         async with asyncio.timeout(TIMEOUT_S):
-            await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
-                while await reader.read(HEAD_MAXIMUM):
-                    pass  # a connection that is closed on unread bytes is reset, and takes our answer with it
+            await _finish(reader, writer)
 
     async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Mapping[str, JsonValue]]:
         routes: dict[tuple[str, str], Callable[[Fields], _Answer | Awaitable[_Answer]]] = {
@@ -157,6 +153,15 @@ class Officers:
             "journal": {"head": journal.head.hex(), "length": journal.length}, "lease": self._witness.lease().value,
             "organisations": organisations,
         }
+
+
+async def _finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A connection that is closed on unread bytes is reset, and takes our answer with it."""
+    await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+        while await reader.read(HEAD_MAXIMUM):
+            pass
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
