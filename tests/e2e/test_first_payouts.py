@@ -187,15 +187,15 @@ def test_a_theft_with_the_wallets_own_key_is_an_alarm_within_a_second(sandbox: S
     keys = open_key_file(next((data / "signer").glob("*.age")).read_bytes(), identity)
     os.close(identity)
     organisation = OrganisationId(sandbox.document["organisation"])
-    public = [keys.wallet_public_key(organisation, simulated.NETWORK, 0, index) for index in range(200)]
-    addresses = [simulated.simulated_address(each) for each in public]
-    index = addresses.index(taken.address)
+    paths = [(generation, index) for generation in range(3) for index in range(200)]
+    public = {path: keys.wallet_public_key(organisation, simulated.NETWORK, *path) for path in paths}
+    path = next(each for each in paths if simulated.simulated_address(public[each]) == taken.address)
     raw = simulated.encode_unsigned(
         simulated.Transaction((taken,), (simulated.Output(taken.amount - 20_000, payee("thief")),))
     )
     digest = simulated.signature_hash(raw, simulated.SIGHASH_ALL, 0)
-    signature = keys.wallet_sign(organisation, simulated.NETWORK, 0, index, digest)
-    signed = simulated.assemble(raw, (simulated.Witness(simulated.SIGHASH_ALL, public[index], signature),))
+    signature = keys.wallet_sign(organisation, simulated.NETWORK, *path, digest)
+    signed = simulated.assemble(raw, (simulated.Witness(simulated.SIGHASH_ALL, public[path], signature),))
     assert sandbox.chain.post("/transactions", json={"signed": signed.hex()}).json()["accepted"]
     sandbox.chain.post("/mine", json={"blocks": 1})
 
