@@ -25,8 +25,9 @@ RULES = "tests/rules"
 FAST = (
     RULES, "tests/adversary/test_attacks.py", "tests/adversary/test_hostile.py", "tests/signer/test_first_payout.py",
     "tests/signer/test_start.py", "tests/signer/test_clock.py", "tests/signer/test_notary.py",
-    "tests/signer/test_requests.py", "tests/signer/test_desk.py", "tests/signer/test_changes.py",
-    "tests/guard/test_restore.py", "tests/properties/test_signer_limits.py",
+    "tests/signer/test_requests.py", "tests/signer/test_desk.py", "tests/signer/test_recovery.py",
+    "tests/signer/test_changes.py", "tests/guard/test_restore.py", "tests/guard/test_recovery.py",
+    "tests/properties/test_signer_limits.py",
     "tests/properties/test_signer_replacement.py",
 )
 NONE = Bug("no bug", None, ())

@@ -16,6 +16,7 @@ import pytest
 from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, free_port, given_document
 from tests.guard.world import Signer, World, b64
 from tests.protocol.people import ADA, CLEO, DAN, ORGANISATION, OTHER, PAYER, VIC
+from tests.protocol.recovering import EPOCH
 
 from strongroom.domain.instant import Instant
 from strongroom.protocol.entry import Kind
@@ -185,6 +186,16 @@ def test_reconciling_with_a_signer_that_lost_the_same_ends_in_a_fault(world: Wor
         wire.send(signer.frame(signer.offer()))
         assert reconciling.wait() == 1
         assert "both have lost some" in reconciling.log
+    with GuardProcess(world, "--recover", "e" * 63) as wrong:
+        assert wrong.wait() == 1
+        assert "64 hex digits" in wrong.log
+    (world.store / "journal").replace(world.store / "lost")
+    with GuardProcess(world, "--recover", EPOCH) as recovering, Wire.to(recovering.ready().signer_port) as wire:
+        signer.exchange = wire.exchange
+        signer.guard = 0
+        assert [signer.sync().reason for _ in range(2)] == [Reason.LOST, Reason.LOST]
+        with GuardProcess(world, "--recover", EPOCH) as second:
+            assert second.wait() == 1
 
 
 def test_a_frame_that_doesnt_hold_ends_the_connection_and_changes_nothing(

@@ -16,10 +16,16 @@ from strongroom.protocol.merkle import (
     leaf_hash,
     node_hash,
     root_of,
-    verify_consistency,
     verify_inclusion,
 )
-from strongroom.protocol.merkle_proof import Node, consistency_proof, frontier_nodes, inclusion_proof, root_at
+from strongroom.protocol.merkle_proof import (
+    Node,
+    consistency_proof,
+    frontier_nodes,
+    inclusion_proof,
+    root_at,
+    verify_consistency,
+)
 
 VECTORS = load("protocol_merkle.json")
 LEAVES = [bytes.fromhex(leaf) for leaf in VECTORS["leaves"]]

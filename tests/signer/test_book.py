@@ -10,6 +10,7 @@ import pytest
 from tests.rules.cases import Run, small
 from tests.rules.freeing import Stuck
 from tests.signer.entries import kinds
+from tests.signer.recovering import recover
 from tests.signer.test_changes import let_in, next_policy, propose, without_tess
 from tests.signer.world import (
     ADA,
@@ -32,6 +33,7 @@ from strongroom.domain.velocity import Windows
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.control import Control, write_control
 from strongroom.protocol.entry import Kind, Reading, write_entry
+from strongroom.protocol.guard_wire import Reason
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import Action
 from strongroom.protocol.roster import roster_hash
@@ -222,10 +224,16 @@ def void_after_a_release(world: World) -> None:
     assert world.payments.void == {stuck.payout: [[stuck.attempt, "f" * 64]]}
 
 
+def recovered(world: World) -> None:
+    world.sign([world.intent(world.cooled(), 1_000)])
+    world.guard.said = Reason.LOST
+    recover(world)
+
+
 ACTS: list[Callable[[World], None]] = [
     paid_and_bumped, run_in_parts, asked_and_declined, expired, replaced, abandoned, abandoned_bump, abandoned_item,
     abandoned_and_cancelled, cancelled_after_it_was_signed, run_cancelled, all_instructions, changed,
-    overtaken_and_vetoed, neighbour, resumed, corrected, rotated, void_after_a_release,
+    overtaken_and_vetoed, neighbour, resumed, corrected, rotated, void_after_a_release, recovered,
 ]
 
 

@@ -44,8 +44,8 @@ def test_the_admin_socket_lets_in_and_looks_and_asks_for_no_money(world: World) 
         channel: {ask for ask in Ask if "isn't asked here" in refusal(world, channel, write_ask(ask, {"x": 1})).reason}
         for channel in (ENGINE, ADMIN)
     }
-    assert refused[ENGINE] == {Ask.ORGANISATION, Ask.ROTATE}
-    assert refused[ADMIN] == set(Ask) - {Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE}
+    assert refused[ENGINE] == {Ask.ORGANISATION, Ask.ROTATE, Ask.RECOVER}
+    assert refused[ADMIN] == set(Ask) - {Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE, Ask.RECOVER}
 
 
 @pytest.mark.parametrize(("frame", "reason"), [

@@ -206,6 +206,8 @@ class TestGuard:
         self.entries: list[bytes] = []
         self.control: list[bytes] = []
         self.lease = Lease.ALL
+        self.said: Reason | None = None
+        """Instead of agreeing to anything."""
         self.is_reachable = True
         self.before_spend: Any = None
 
@@ -229,10 +231,11 @@ class TestGuard:
         applied = sync.control == self.control_head
         if fits and (applied or not sync.wants_spend):
             self.entries[first:] = sync.entries
-        is_cosigned = self.head == sync.journal and (applied or not sync.wants_spend)
+        is_cosigned = self.head == sync.journal and (applied or not sync.wants_spend) and self.said is None
+        reason = self.said or (Reason.COSIGNED if is_cosigned else Reason.BEHIND)
         answer = SyncAnswer(
             sync.nonce, is_cosigned, self.head, self.control_head, tuple(self.control[sync.control.length :]),
-            self.lease, 120_000, Instant(self.times.wall_ms), Reason.COSIGNED if is_cosigned else Reason.BEHIND,
+            self.lease, 120_000, Instant(self.times.wall_ms), reason,
         )
         raw = guard_wire.encode_sync_answer(answer)
         return guard_wire.sign_frame(self.keys.guard, raw, guard_wire.SYNC_ANSWER_TYPE)

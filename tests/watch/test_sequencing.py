@@ -19,7 +19,8 @@ from nacl.signing import SigningKey
 from tests.conftest import Database
 
 from strongroom.protocol.checkpoint import Checkpoint, verify_checkpoint
-from strongroom.protocol.merkle import leaf_hash, root_of, verify_consistency
+from strongroom.protocol.merkle import leaf_hash, root_of
+from strongroom.protocol.merkle_proof import verify_consistency
 from strongroom.sandbox.process import Child
 from strongroom.store.audit import read_consistency
 

@@ -1,7 +1,7 @@
 """The guard process: opens its store, listens to the signer and to officers, and stops when its disk fails.
 
 `--reconcile` is for its operator, after the store was restored or lost: listens to the signer alone, until guard has
-its whole journal, and ends.
+its whole journal, and ends. `--recover EPOCH` likewise, when the signer has lost some as well.
 """
 
 import argparse
@@ -94,9 +94,14 @@ class Listeners:
             raise self._fault
 
 
-async def serve(config: Config, *, reconciles: bool) -> None:
-    """Until SIGTERM or SIGINT, or until reconciled. Raises: ConfigError, JournalError, OSError, DocumentError."""
+async def serve(config: Config, *, reconciles: bool, epoch: str = "") -> None:
+    """Until SIGTERM or SIGINT, or until reconciled; with an `epoch`, as a recovery.
+
+    Raises: ConfigError, JournalError, OSError, DocumentError.
+    """
     guard, listeners = Guard(config, Reconciler if reconciles else Witness, clock, boot_ns), Listeners()
+    if isinstance(guard.witness, Reconciler) and epoch:
+        guard.witness.recover(epoch)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, listeners.end)
 
@@ -126,10 +131,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="strongroom serve guard")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--reconcile", action="store_true", help="after a restore: take the signer's journal, and end")
+    parser.add_argument("--recover", metavar="EPOCH", default="", help="when the signer has lost some too")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        asyncio.run(serve(read_config(arguments.config), reconciles=arguments.reconcile))
+        epoch = arguments.recover
+        asyncio.run(serve(read_config(arguments.config), reconciles=arguments.reconcile or bool(epoch), epoch=epoch))
     except (ConfigError, JournalError, DocumentError, OSError) as fault:
         LOG.error("%s", fault)
         return 1

@@ -1,10 +1,13 @@
 """Reconciling: after its store was restored or lost, guard takes the signer's journal as the newest, once.
 
 Its operator says so. The signer's journal must go on from what guard still has, be signed by the signer, and hold all
-that the marker remembers; else both have lost something, and only people can say what was paid.
+that the marker remembers; else both have lost something, and only people can say what was paid. Then its operator moves
+its journal away and begins a recovery: guard takes what the signer has left when the quorum of each organisation has
+said in it how to go on. Of that the signer is believed; `epoch` says that it was said for this recovery.
 """
 
 import logging
+import re
 from base64 import b64decode
 from typing import Final
 
@@ -16,12 +19,21 @@ from strongroom.protocol.guard_wire import Reason, Sync
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, next_head
 
 LOG: Final = logging.getLogger("strongroom.guard")
+_EPOCH: Final = re.compile("[0-9a-f]{64}")
 
 
 class Reconciler(Witness):
     """Done when the signer, having given everything, offers nothing more."""
 
     is_done = False
+    epoch = ""
+    """Of a recovery, or nothing."""
+
+    def recover(self, epoch: str) -> None:
+        """Raises: JournalError."""
+        if self.head.length or _EPOCH.fullmatch(epoch) is None:
+            raise JournalError("a recovery has an epoch of 64 hex digits, and begins with guard's journal moved away")
+        self.epoch = epoch
 
     def _decide(self, sync: Sync) -> Reason:
         reason = self._compare(sync)
@@ -30,14 +42,21 @@ class Reconciler(Witness):
         if self._log.standings.genesis is None:
             self._log.follow(self._standings_after(sync.entries[:1]))
         self._append(self._new(sync))
-        if not sync.entries:
+        if not sync.entries and not self.is_done and (not self.epoch or self._is_recovered()):
             self._finish(sync)
-        return Reason.UNRECONCILED
+        return Reason.LOST if self.epoch else Reason.UNRECONCILED
+
+    def _is_recovered(self) -> bool:
+        """Whether all organisations of the journal have said in this epoch how to go on."""
+        read = [read_entry(raw) for raw in self._journal.entries()]
+        said = {fields.text("organisation") for kind, _, fields in read if kind is Kind.RECOVERED
+                and fields.text("epoch") == self.epoch}
+        return said == self._standings_after(tuple(self._journal.entries(1))).organisations.keys()
 
     def _finish(self, sync: Sync) -> None:
         """Raises: JournalError."""
         mark = self._marker.mark or EMPTY
-        if not self._journal.holds(mark.journal):
+        if not self.epoch and not self._journal.holds(mark.journal):
             raise JournalError(
                 f"guard once cosigned {mark.journal.length} entries, which aren't among the signer's "
                 f"{sync.journal.length}: both have lost some, and a quorum must say how to go on"

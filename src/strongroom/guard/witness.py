@@ -150,7 +150,8 @@ class Witness:
     def _swap(self, sync: Sync) -> Reason:
         """Keep what is new, unless it holds a spend that may not be. Raises: DocumentError, JournalError."""
         new = self._new(sync)
-        if not self.head.length and any(read_entry(raw)[0] not in _FOUNDING for raw in new):
+        kinds = {read_entry(raw)[0] for raw in new}
+        if Kind.RECOVERED in kinds or (not self.head.length and not _FOUNDING.issuperset(kinds)):
             return Reason.UNRECONCILED
         refused = self._weigh_spends(sync)
         standings = self._standings_after(new)

@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """`organisation`, `document` (`roster` or `policy`), `raw` (base64), `people`: a change that a quorum wants."""
     NOTICED = "noticed"
     """`organisation`, `change`: guard has cosigned the change and told its members; the delay begins."""
+    RECOVERED = "recovered"
+    """`organisation`, `epoch`, `policy`, `roster` (base64), `people`: how a quorum goes on without what was lost."""
     ENDED = "ended"
     """`organisation`, `change`, `is_in_force`: the change came into force, or was vetoed."""
 

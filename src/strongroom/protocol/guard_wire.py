@@ -65,6 +65,8 @@ class Reason(StrEnum):
     """A spend, and the control log isn't applied as far as guard's goes; the entries that lack are in the answer."""
     ALARM = "alarm"
     """A spend that guard's lease doesn't allow now."""
+    LOST = "lost"
+    """Guard takes the signer's journal when each organisation's quorum has said how to go on: both had lost some."""
     UNRECONCILED = "unreconciled"
     """Guard doesn't know whether its copy is the newest: its operator must reconcile."""
 
@@ -156,8 +158,8 @@ def parse_sync(raw: bytes) -> Sync:
     """Raises: DocumentError."""
     fields = read_record(raw, SYNC_TYPE)
     sync = Sync(
-        take_bytes(fields, "nonce", 32, 32), _take_head(fields, "journal"), _take_entries(fields),
-        _take_head(fields, "control"), fields.flag("wants_spend"), take_bytes(fields, "head_signature", 64, 64),
+        take_bytes(fields, "nonce", 32, 32), take_head(fields, "journal"), _take_entries(fields),
+        take_head(fields, "control"), fields.flag("wants_spend"), take_bytes(fields, "head_signature", 64, 64),
     )
     fields.close()
     return sync
@@ -178,8 +180,8 @@ def parse_sync_answer(raw: bytes) -> SyncAnswer:
     """Raises: DocumentError."""
     fields = read_record(raw, SYNC_ANSWER_TYPE)
     answer = SyncAnswer(
-        take_bytes(fields, "nonce", 32, 32), fields.flag("is_cosigned"), _take_head(fields, "journal"),
-        _take_head(fields, "control"), _take_entries(fields), fields.parsed("lease", Lease),
+        take_bytes(fields, "nonce", 32, 32), fields.flag("is_cosigned"), take_head(fields, "journal"),
+        take_head(fields, "control"), _take_entries(fields), fields.parsed("lease", Lease),
         fields.integer("lease_ms", 0, LEASE_MAXIMUM_MS), Instant(fields.integer("now_ms", 0, INSTANT_MAXIMUM)),
         fields.parsed("reason", Reason),
     )
@@ -212,7 +214,7 @@ def parse_fetch_answer(raw: bytes) -> FetchAnswer:
     """Raises: DocumentError."""
     fields = read_record(raw, FETCH_ANSWER_TYPE)
     answer = FetchAnswer(
-        take_bytes(fields, "nonce", 32, 32), _take_head(fields, "journal"),
+        take_bytes(fields, "nonce", 32, 32), take_head(fields, "journal"),
         take_bytes(fields, "head_signature", 64, 64), _take_entries(fields),
     )
     fields.close()
@@ -257,7 +259,7 @@ def _head_document(head: Head) -> dict[str, JsonValue]:
     return {"head": head.head.hex(), "length": head.length}
 
 
-def _take_head(fields: Fields, name: str) -> Head:
+def take_head(fields: Fields, name: str) -> Head:
     inner = fields.inner(name)
     head = Head(inner.integer("length", 0, LENGTH_MAXIMUM), bytes.fromhex(take_hash(inner, "head")))
     inner.close()

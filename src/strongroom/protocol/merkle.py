@@ -71,7 +71,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     """RFC 9162 §2.1.3.2; `leaf` is a leaf hash. Raises: MerkleError."""
     if not 0 <= index < size or len(proof) > PROOF_MAXIMUM:
         raise MerkleError(f"leaf {index} isn't in a tree of {size}, or the proof is too long")
-    _check_hashes(leaf, root, *proof)
+    check_hashes(leaf, root, *proof)
     position, last, digest = index, size - 1, leaf
     for sibling in proof:
         if last == 0:
@@ -87,39 +87,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise MerkleError(f"the proof doesn't lead from leaf {index} to the root of {size}")
 
 
-def verify_consistency(
-    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
-) -> None:
-    """RFC 9162 §2.1.4.2. Raises: MerkleError."""
-    if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
-        raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")
-    _check_hashes(first_root, second_root, *proof)
-    if first == second:
-        if proof or first_root != second_root:
-            raise MerkleError("trees of one size must have one root, and need no proof")
-        return
-    path = list(proof) if first & (first - 1) else [first_root, *proof]
-    if not path:
-        raise MerkleError("the consistency proof is empty")
-    position, last = first - 1, second - 1
-    while position & 1:
-        position, last = position >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            raise MerkleError("the consistency proof is too long")
-        if position & 1 or position == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        position, last = position >> 1, last >> 1
-    if last != 0 or old != first_root or new != second_root:
-        raise MerkleError(f"the tree of {second} isn't a continuation of the tree of {first}")
-
-
-def _check_hashes(*hashes: bytes) -> None:
+def check_hashes(*hashes: bytes) -> None:
     if any(len(each) != HASH_LENGTH for each in hashes):
         raise MerkleError(f"every hash must be {HASH_LENGTH} bytes")
 

@@ -17,6 +17,7 @@ FRAME_MAXIMUM: Final = 24 * 2**20
 """A run of 16 MiB in one call comes in base64."""
 ITEMS_MAXIMUM: Final = 2_000
 RECEIPT_TYPE: Final = "strongroom/receipt/v1"
+RECOVERY_TYPE: Final = "strongroom/recovery/v1"
 
 
 class Ask(StrEnum):
@@ -33,6 +34,7 @@ class Ask(StrEnum):
     CHANGE = "change"
     ORGANISATION = "organisation"
     ROTATE = "rotate"
+    RECOVER = "recover"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,15 @@ from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.domain.policy import parse_policy
 from strongroom.protocol.canonical import parse_object, record_hash
 from strongroom.protocol.entry import Kind, Reading
-from strongroom.protocol.genesis import GENESIS_TYPE, Genesis, deployment_id, parse_genesis
+from strongroom.protocol.genesis import GENESIS_TYPE, Genesis, Mode, deployment_id, parse_genesis
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, next_head
 from strongroom.protocol.negative import Action, Instruction, apply
 from strongroom.protocol.roster import parse_roster, roster_hash
 from strongroom.protocol.standing import PROPOSER_BARRED_MS, Pending, Standing, open_standing, policy_hash
 
-KINDS: Final = frozenset({Kind.GENESIS, Kind.ORGANISATION, Kind.CONTROL, Kind.CHANGE, Kind.NOTICED, Kind.ENDED})
+KINDS: Final = frozenset({
+    Kind.GENESIS, Kind.ORGANISATION, Kind.CONTROL, Kind.CHANGE, Kind.NOTICED, Kind.ENDED, Kind.RECOVERED,
+})
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Standings:
                     self._begin(b64decode(fields.text("genesis", 2**20)))
                     return None
                 case Kind.ORGANISATION:
-                    return self._let_in(*(b64decode(fields.text(name, 2**20)) for name in ("policy", "roster"))), None
+                    return self._let_in(self._open(fields)), None
                 case Kind.CONTROL:
                     return self._instruct(b64decode(fields.text("entry", 2**20)), clock, fields)
             standing = self.organisations[OrganisationId(fields.text("organisation"))]
@@ -64,6 +66,8 @@ class Standings:
                     standing.pending[digest] = replace(standing.pending[digest], noticed=clock.at_least)
                 case Kind.ENDED:
                     self._end(standing, fields.text("change"), clock.at_least, is_in_force=fields.flag("is_in_force"))
+                case Kind.RECOVERED:
+                    self._recover(standing, fields)
                 case _:
                     raise DocumentError("type", "can't stand here")
         except (KeyError, ValueError) as fault:
@@ -75,10 +79,16 @@ class Standings:
             raise DocumentError("genesis", "stands here twice, or isn't the one that was named")
         self.genesis, self.deployment = parse_genesis(raw), deployment_id(raw)
 
-    def _let_in(self, policy: bytes, roster: bytes) -> Standing:
+    def _open(self, fields: Fields) -> Standing:
+        policy, roster = (b64decode(fields.text(name, 2**20)) for name in ("policy", "roster"))
+        return open_standing(policy, roster, self._mode())
+
+    def _mode(self) -> Mode:
         if self.genesis is None:
             raise DocumentError("type", "can't stand before genesis")
-        standing = open_standing(policy, roster, self.genesis.mode)
+        return self.genesis.mode
+
+    def _let_in(self, standing: Standing) -> Standing:
         if standing.organisation in self.organisations:
             raise DocumentError("policy", f"lets {standing.organisation} in twice")
         self.organisations[standing.organisation] = standing
@@ -98,11 +108,19 @@ class Standings:
         apply(instruction, standing, clock.at_least)
         return standing, instruction
 
+    def _recover(self, standing: Standing, fields: Fields) -> None:
+        after = self._open(fields)
+        standing.policy, standing.policy_hash = after.policy, after.policy_hash
+        standing.roster, standing.roster_hash = after.roster, after.roster_hash
+        standing.enrol()
+        fields.text("epoch")
+        fields.rows("people", 1)
+
     def _end(self, standing: Standing, digest: str, now: Instant, *, is_in_force: bool) -> None:
         pending = standing.pending.pop(digest)
         if is_in_force and pending.document == "policy":
             standing.policy, standing.policy_hash = parse_policy(parse_object(pending.raw)), digest
-        elif is_in_force and self.genesis is not None:
-            standing.roster, standing.roster_hash = parse_roster(pending.raw, self.genesis.mode), digest
+        elif is_in_force:
+            standing.roster, standing.roster_hash = parse_roster(pending.raw, self._mode()), digest
             standing.barred.update(dict.fromkeys(pending.people, Instant(now + PROPOSER_BARRED_MS)))
             standing.enrol()

@@ -173,6 +173,17 @@ class Payments:
     sweeps: dict[str, list[tuple[str, Instant]]] = field(default_factory=dict)
     """Network to its sweeps, and when they were decided."""
     windows: Windows = field(default_factory=Windows)
+    lost: Reading | None = None
+    """When some of the journal was lost: for a day all budgets are spent, and what was asked for before is void."""
+
+    def lose(self, clock: Reading) -> None:
+        """Whether what was asked for was paid isn't known any more, nor when later destinations were."""
+        self.lost = clock
+        for asked in (self.intents, self.runs, self.open_on):
+            asked.clear()
+        for beneficiary, versions in self.versions.items():
+            self.versions[beneficiary] = [replace(each, seen=clock.at_least) for each in versions]
+            self.destinations.update((each.digest, each) for each in self.versions[beneficiary])
 
     def generation(self, network: str) -> int:
         """Of the keys that change goes to; those of the generations before can be spent, and get nothing more."""
@@ -233,6 +244,8 @@ class Book:
             return
         standing, instruction = applied
         payments = self.organisations.setdefault(standing.organisation, Payments(standing))
+        if kind is Kind.RECOVERED:
+            payments.lose(self.clock)
         match instruction:
             case Instruction(Action.CANCEL | Action.DECLINE, subject):
                 _take_back(payments, subject)

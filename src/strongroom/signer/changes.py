@@ -7,22 +7,28 @@ socket; in a sandbox nothing else is asked.
 """
 
 from base64 import b64encode
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
+from strongroom.domain.ids import PersonId
+from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import POLICY_TYPE, Policy, parse_policy
-from strongroom.protocol.approval import hear, take_assertions
+from strongroom.protocol.approval import PersonAssertion, hear, take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.client_request import take_base64
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.genesis import Mode
+from strongroom.protocol.guard_wire import Reason, take_head
+from strongroom.protocol.record import read_record, take_hash
 from strongroom.protocol.roster import ROSTER_TYPE, CredentialClass, Roster, parse_roster, roster_hash
+from strongroom.protocol.signer_wire import RECOVERY_TYPE
 from strongroom.protocol.standing import Standing, open_standing, policy_hash
 from strongroom.protocol.webauthn import WebauthnError
 from strongroom.signer.book import Payments
 from strongroom.signer.notary import Notary
-from strongroom.signer.rules import Rule, refuse
+from strongroom.signer.rules import Refused, Rule, refuse
 
 ROSTER: Final = "roster"
 POLICY: Final = "policy"
@@ -49,6 +55,50 @@ def let_in(notary: Notary, fields: Fields) -> JsonValue:
     return {"organisation": standing.organisation}
 
 
+def recover(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
+    """How an organisation goes on when both have lost some of the journal: as its quorum asserted in the record, and
+    with no client of before, under no name and with no key. Raises: Refused, DocumentError.
+    """
+    raw, policy, roster = (take_base64(fields.take(name), name) for name in ("record", POLICY, ROSTER))
+    given, record = take_assertions(fields, "assertions"), read_record(raw, RECOVERY_TYPE)
+    fields.close()
+    before, after = payments.standing, open_standing(policy, roster, notary.book.genesis.mode)
+    for name, value in (("deployment", notary.book.deployment), ("organisation", before.organisation),
+                        (POLICY, after.policy_hash), (ROSTER, after.roster_hash)):
+        record.exactly(name, value)
+    epoch, kept = take_hash(record, "epoch"), take_head(record, "journal")
+    record.close()
+    people = _quorum(notary, before, raw, RECOVERY_TYPE, given)
+    _check_governed(notary, after.policy, after.roster)
+    _check_all_new(before, after)
+    with suppress(Refused):
+        notary.agree()
+    if notary.said is not Reason.LOST or not notary.holds(kept):
+        refuse(Rule.GUARD_AGREES, "guard waits for no recovery, or the record names another journal than is left here")
+    body: dict[str, JsonValue] = {
+        "epoch": epoch, "organisation": before.organisation, "people": [[each] for each in sorted(people)],
+        "policy": b64encode(policy).decode(), "roster": b64encode(roster).decode(),
+    }
+    clock = notary.reading()
+    notary.write(Kind.RECOVERED, body, clock)
+    notary.commit()
+    with suppress(Refused):
+        notary.agree()
+    return {"organisation": before.organisation, "spent_until_ms": clock.at_least + DAY_MS}
+
+
+def _check_all_new(before: Standing, after: Standing) -> None:
+    """Raises: Refused."""
+    if after.organisation != before.organisation or after.roster.version <= before.roster.version or (
+        after.policy.version < before.policy.version
+    ):
+        refuse(Rule.CHANGE_QUORUM, "policy and roster aren't newer than those of the organisation")
+    known = {part for key, mine in before.enrolled.items() for part in (key, *mine)}
+    for key, mine in after.enrolled.items():
+        if not known.isdisjoint((key, *mine)):
+            refuse(Rule.CHANGE_QUORUM, f"{mine[0]} isn't new: its id, or a key of it, was enrolled before")
+
+
 def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     """A change that a quorum asserted over its verbatim bytes. Raises: Refused, DocumentError."""
     document = fields.text("document")
@@ -58,16 +108,7 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     clock, standing = notary.reading(), payments.standing
     digest = _follows(document, raw, payments, notary)
     record_type = ROSTER_TYPE if document == ROSTER else POLICY_TYPE
-    try:
-        heard = [hear(raw, record_type, each, standing, notary.book.genesis.relying_party) for each in given]
-    except WebauthnError as fault:
-        refuse(Rule.CHANGE_QUORUM, str(fault))
-    people = frozenset(each.person for each in heard if not standing.is_suspended(each.person, clock.at_least))
-    if not standing.has_quorum(people):
-        refuse(Rule.CHANGE_QUORUM, f"{len(people)} people aren't a quorum of {standing.policy.governance.group}")
-    _check_terminal(notary, standing.policy, (
-        (each.credential_class, each.groups) for each in heard if each.person in people
-    ))
+    people = _quorum(notary, standing, raw, record_type, given)
     if digest not in standing.pending:
         body: dict[str, JsonValue] = {
             "document": document, "organisation": standing.organisation, "people": [[each] for each in sorted(people)],
@@ -84,6 +125,24 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
         notary.write(Kind.NOTICED, change, notary.reading())
         notary.commit()
     return {**change, "delay_ms": standing.policy.governance.delay_ms}
+
+
+def _quorum(
+    notary: Notary, standing: Standing, raw: bytes, record_type: str, given: Sequence[PersonAssertion]
+) -> frozenset[PersonId]:
+    """Who wants it, of those who count. Raises: Refused."""
+    try:
+        heard = [hear(raw, record_type, each, standing, notary.book.genesis.relying_party) for each in given]
+    except WebauthnError as fault:
+        refuse(Rule.CHANGE_QUORUM, str(fault))
+    now = notary.reading().at_least
+    people = frozenset(each.person for each in heard if not standing.is_suspended(each.person, now))
+    if not standing.has_quorum(people):
+        refuse(Rule.CHANGE_QUORUM, f"{len(people)} people aren't a quorum of {standing.policy.governance.group}")
+    _check_terminal(notary, standing.policy, (
+        (each.credential_class, each.groups) for each in heard if each.person in people
+    ))
+    return people
 
 
 def ripen(notary: Notary) -> None:

@@ -21,7 +21,7 @@ from strongroom.protocol.request import Evidence, take_evidence
 from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer, read_ask, write_answer
 from strongroom.signer.approvals import Given
 from strongroom.signer.book import Payments
-from strongroom.signer.changes import let_in, propose, ripen
+from strongroom.signer.changes import let_in, propose, recover, ripen
 from strongroom.signer.due import Item
 from strongroom.signer.gate import Asked, Operation, decide
 from strongroom.signer.notary import Notary, Random
@@ -37,8 +37,8 @@ PROOF_MAXIMUM: Final = 64
 ENGINE: Final = "engine"
 ADMIN: Final = "admin"
 _CHANNELS: Final = {
-    ENGINE: frozenset(Ask) - {Ask.ORGANISATION, Ask.ROTATE},
-    ADMIN: frozenset({Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE}),
+    ENGINE: frozenset(Ask) - {Ask.ORGANISATION, Ask.ROTATE, Ask.RECOVER},
+    ADMIN: frozenset({Ask.STATUS, Ask.ADDRESSES, Ask.ORGANISATION, Ask.ROTATE, Ask.RECOVER}),
 }
 
 
@@ -161,6 +161,9 @@ class Desk:
     def _change(self, fields: Fields) -> JsonValue:
         return propose(self._notary, self._payments(fields), fields)
 
+    def _recover(self, fields: Fields) -> JsonValue:
+        return recover(self._notary, self._payments(fields), fields)
+
     def _organisation(self, fields: Fields) -> JsonValue:
         return let_in(self._notary, fields)
 
@@ -249,5 +252,5 @@ _ACTS: Final[dict[Ask, Callable[[Desk, Fields], JsonValue]]] = {
     Ask.STATUS: Desk._status, Ask.DESTINATIONS: Desk._destinations, Ask.INTENTS: Desk._intents, Ask.RUN: Desk._run,
     Ask.REQUEST: Desk._request, Ask.SIGN: Desk._sign, Ask.CANCEL: Desk._cancel, Ask.RECEIPT: Desk._receipt,
     Ask.ADDRESSES: Desk._addresses, Ask.CHANGE: Desk._change, Ask.ORGANISATION: Desk._organisation,
-    Ask.VOID: Desk._void, Ask.ROTATE: Desk._rotate,
+    Ask.VOID: Desk._void, Ask.ROTATE: Desk._rotate, Ask.RECOVER: Desk._recover,
 }

@@ -70,7 +70,7 @@ class Decision:
 
 def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: AddressOf) -> Decision:
     """Whether this may be signed. Raises: Refused with the first rule that doesn't hold."""
-    payments, wallet = _enter(book, asked, lease)
+    payments, wallet = _enter(book, asked, lease, clock)
     transaction = read_transaction(asked.network, asked.transaction, book.genesis.mode)
     dues = [due_now(payments, item, clock) for item in asked.items]
     by_word = _check_frozen(payments, asked, transaction, dues, clock)
@@ -98,12 +98,15 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: A
     return Decision(transaction, entry)
 
 
-def _enter(book: Book, asked: Asked, lease: Lease) -> tuple[Payments, WalletRule]:
+def _enter(book: Book, asked: Asked, lease: Lease, clock: Reading) -> tuple[Payments, WalletRule]:
     if lease is Lease.NONE or (lease is Lease.RECOVER and asked.operation not in RECOVERS):
         refuse(Rule.LEASE_FRESH, f"guard's lease is {lease.value}")
     payments = book.organisations.get(asked.organisation)
     if payments is None:
         refuse(Rule.ORGANISATION_KNOWN, f"{asked.organisation} isn't known")
+    lost = payments.lost
+    if lost is not None and clock.at_least - lost.at_least < DAY_MS and asked.operation not in RECOVERS:
+        refuse(Rule.LIMIT_WINDOW, "some of the journal was lost: all budgets count as spent for a day")
     pays = asked.operation in _PAYS
     if (pays and not 1 <= len(asked.items) <= ITEMS_MAXIMUM) or (not pays and asked.items):
         refuse(Rule.OPERATION_KNOWN, f"{asked.operation.value} can't have {len(asked.items)} items")

@@ -15,7 +15,7 @@ from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.control import check_control, read_control
 from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
-from strongroom.protocol.guard_wire import Lease, SyncAnswer
+from strongroom.protocol.guard_wire import Lease, Reason, SyncAnswer
 from strongroom.protocol.journal_chain import Head, head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
 from strongroom.signer.book import Book
@@ -43,6 +43,7 @@ class Notary:
         self._boot_ns = boot_ns
         self._guard_length = 0
         self._lease = Lease.NONE
+        self.said: Reason | None = None
         self._lease_ends_ns = 0
 
     def reading(self) -> Reading:
@@ -56,6 +57,9 @@ class Notary:
     def lease(self) -> Lease:
         """What guard allows; timed from the sending of the nonce that it answers."""
         return self._lease if self._boot_ns() < self._lease_ends_ns else Lease.NONE
+
+    def holds(self, head: Head) -> bool:
+        return self._journal.holds(head)
 
     def write(self, kind: Kind, body: dict[str, JsonValue], clock: Reading) -> None:
         """Applied before it is written: what the book can't take ends the process, and never stands in the journal.
@@ -121,6 +125,7 @@ class Notary:
             raise Refused(Rule.GUARD_AGREES, str(fault)) from fault
         if answer.is_cosigned and answer.journal != journal:
             refuse(Rule.GUARD_AGREES, "guard cosigned a head that it wasn't offered")
+        self.said = answer.reason
         self._lease, self._lease_ends_ns = answer.lease, sent_ns + answer.lease_ms * MILLISECOND_NS
         if answer.is_cosigned:
             self._guard_length = answer.journal.length

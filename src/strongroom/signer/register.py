@@ -142,6 +142,8 @@ def _verified(
     age_ms = clock.at_most - request.created
     if age_ms > payments.standing.policy.intent_maximum_age_ms or request.created > clock.wall + AHEAD_MAXIMUM_MS:
         refuse(Rule.INTENT_YOUNG, f"the request is {age_ms} ms old")
+    if payments.lost is not None and request.created <= payments.lost.at_most:
+        refuse(Rule.INTENT_YOUNG, "it was asked for before some of the journal was lost: nobody knows if it was paid")
     return request, maker
 
 

@@ -122,7 +122,7 @@ def run_guard(told: dict[str, Any], _: Sequence[socket.socket]) -> None:
     main.clock = lambda: Instant(times.wall_ms)
     main.boot_ns = lambda: times.boot_ms * MILLISECOND_NS
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    asyncio.run(guard_main.serve(Config(**told["config"]), reconciles=told["reconciles"]))
+    asyncio.run(guard_main.serve(Config(**told["config"]), reconciles=told["reconciles"], epoch=told["epoch"]))
 
 
 def live(told: dict[str, Any], sockets: Sequence[socket.socket]) -> NoReturn:

@@ -1,17 +1,31 @@
 """Disks that come back older than they were, or not at all: what an operator does, and what must be true then."""
 
+import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from tests.faults.signer.engine import Engine
 from tests.faults.signer.ground import Ground
 from tests.faults.signer.recount import BrokenError, Chain
-from tests.faults.signer.shop import EndedError
-from tests.signer.world import AskRefused
+from tests.faults.signer.shop import EndedError, Payout
+from tests.protocol.recovering import new_client, recovery_ask, recovery_record
+from tests.signer.world import ORGANISATION, AskRefused, Human, payee
 
+from strongroom.domain.document import Fields
+from strongroom.domain.ids import IdempotencyKey
+from strongroom.formats import simulated
+from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.destination_record import DestinationRecord
+from strongroom.protocol.identifier import beneficiary_id, payout_id
+from strongroom.protocol.intent import read_beneficiary
+from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.roster import Roster
+from strongroom.protocol.signer_wire import RECOVERY_TYPE, Ask
+from strongroom.protocol.standing import policy_hash
 from strongroom.signer.desk import ENGINE
 
 ACTS = ("ask", "pay", "pay", "pay", "declare", "bump", "run", "request", "cancel", "freeze", "pay again")
@@ -168,6 +182,137 @@ def both_older(shop: Restored) -> str:
     shop.begin_guard()
     shop.signs_nothing()
     return said
+
+
+@dataclass
+class Lost:
+    """A payout that both have forgotten; `frame` is what asked for it, `signed` what paid it."""
+
+    payout: Payout
+    frame: tuple[str, bytes]
+    signed: bytes
+
+
+def both_lost(shop: Restored, *, with_store: bool) -> Lost:
+    """The signer comes back older, and guard's disk as well or not at all."""
+    shop.unfreeze()
+    record = shop.beneficiary()
+    shop.pass_by(90_000_000)
+    shop.sync()
+    shop.save_guard()
+    saved = shop.save_signer()
+    payout = Payout(shop.intent(record, 1_000, "paid-twice"), record.address, 1_000, "paid-twice")
+    asked = shop.acknowledged["payout", payout.id]
+    shop.sign_payouts("pay", [payout], [(shop.coin(50_000), 0)], 500)
+    signed = list(shop.signatures.values())[-1][1]
+    shop.work(4)
+    shop.restore_guard()
+    shop.end_signer(saved)
+    if not with_store:
+        for file in (shop.place / "store").iterdir():
+            file.write_bytes(b"")
+        (shop.place / "marker").write_bytes(b"")
+    if asked is None:
+        raise AssertionError("the intent came from nowhere")
+    return Lost(payout, asked, signed)
+
+
+def paid_again(shop: Restored, lost: Lost) -> bytes:
+    """The signed bytes of a second payment with other coins. Raises: AskRefused."""
+    for row in shop.send(*lost.frame):
+        if "refused" in row:
+            raise AskRefused(row["refused"]["rule"], row["refused"]["reason"])
+    shop.sign_payouts("pay", [lost.payout], [(shop.coin(60_000), 0)], 700)
+    return list(shop.signatures.values())[-1][1]
+
+
+def recovering(shop: Restored, made: Roster, *people: Human) -> dict[str, JsonValue]:
+    """What the signer is given: the policy in force goes on."""
+    status = shop.ask(Ask.STATUS)
+    digest = status["organisations"][ORGANISATION]["policy"]
+    policy = next(each for each in shop.policies if policy_hash(each) == digest)
+    kept = Head(status["journal_length"], bytes.fromhex(status["journal_head"]))
+    record = recovery_record(status["deployment"], ORGANISATION, kept, policy, made.encode())
+    return recovery_ask(record, policy, made.encode(), [each.asserts(record, RECOVERY_TYPE) for each in people])
+
+
+def begin_recovery(shop: Restored, epoch: str) -> None:
+    shop.guard_child.kill()
+    (shop.place / "store" / "journal").replace(shop.place / "store" / "lost")
+    shop.begin_guard(reconciles=True, epoch=epoch)
+    shop.signer.kill()
+    shop.begin_signer()
+    with suppress(AskRefused):
+        shop.sync()
+
+
+def end_recovery(shop: Restored) -> None:
+    for _ in range(100):
+        if shop.guard_child.ends_within(0.05):
+            break
+        with suppress(AskRefused, EndedError):
+            shop.sync()
+    else:
+        raise BrokenError(f"guard doesn't come to an end of the recovery: {shop.logs()}")
+    shop.begin()
+
+
+def refusals_of_all(
+    shop: Restored, lost: Lost, asked: Sequence[tuple[str, bytes]], orders: Sequence[bytes]
+) -> set[str]:
+    """Everything that was ever acknowledged is sent again, and ordered again with other coins; the rules that refuse.
+
+    Raises: BrokenError if anything is signed, or taken from a client of before.
+    """
+    before, rules = (shop.place / "signing").read_bytes(), set()
+    again = [partial(shop.send, channel, frame) for channel, frame in [*asked, *((ENGINE, each) for each in orders)]]
+    again += [partial(paid_again, shop, lost), shop.pay_twice]
+    for ask in again:
+        try:
+            answer = ask()
+        except AskRefused as fault:
+            rules.add(fault.rule)
+            continue
+        for row in answer if isinstance(answer, list) else [answer]:
+            if row is not None and "refused" not in row and "receipt" not in row:
+                raise BrokenError(f"taken from a client of before: {row}")
+            rules.update([row["refused"]["rule"]] if row is not None and "refused" in row else [])
+    if (shop.place / "signing").read_bytes() != before:
+        raise BrokenError("something that was asked for before the loss was signed again")
+    return rules
+
+
+def declared(shop: Restored, letter: str) -> DestinationRecord:
+    """By the new client."""
+    client, key_id, signing_key = new_client(letter, 1)
+    key = f"new-{next(shop.numbers)}"
+    body = {"name": "Payee", "destination": {"network": simulated.NETWORK, "address": payee(key)}}
+    evidence = shop.request("/v1/beneficiaries", body, key, signing_key, key_id)
+    shop.take(Ask.DESTINATIONS, [evidence])
+    name = beneficiary_id(ORGANISATION, client, IdempotencyKey(key))
+    return read_beneficiary(Fields(body), ORGANISATION, name)
+
+
+def asked_by(shop: Restored, record: DestinationRecord, letter: str) -> Payout:
+    """A payout of the new client's."""
+    client, key_id, signing_key = new_client(letter, 0)
+    key = f"new-{next(shop.numbers)}"
+    body = shop.payout_body(record, 1_000)
+    shop.take(Ask.INTENTS, [shop.request("/v1/payouts", body, key, signing_key, key_id)])
+    name = payout_id(ORGANISATION, client, IdempotencyKey(key))
+    return Payout(name, record.address, 1_000, key)
+
+
+def pay_for(shop: Restored, payout: Payout) -> None:
+    shop.sign_payouts("pay", [payout], [(shop.coin(70_000), 0)], 500)
+
+
+def paid_to(shop: Restored, address: str) -> int:
+    """How many transactions that were about to be signed pay this address."""
+    lines = (shop.place / "signing").read_text().splitlines()
+    unsigned = {json.loads(line)["unsigned"] for line in lines}
+    made = [simulated.parse_unsigned(bytes.fromhex(each)) for each in unsigned]
+    return sum(address in {output.address for output in each.outputs} for each in made)
 
 
 def standby(shop: Restored) -> None:

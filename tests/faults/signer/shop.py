@@ -183,9 +183,9 @@ class Shop(World):
             "requests_per_second": 10_000,
         }
 
-    def begin_guard(self, *, reconciles: bool = False, waits: bool = True) -> None:
+    def begin_guard(self, *, reconciles: bool = False, epoch: str = "", waits: bool = True) -> None:
         told = self.nursery.tell(
-            role=GUARD, folder=str(self.place), config=self.config(), reconciles=reconciles,
+            role=GUARD, folder=str(self.place), config=self.config(), reconciles=reconciles, epoch=epoch,
             before=self.guard_child.pid,
         )
         self.guard_child.begin(told["pid"])

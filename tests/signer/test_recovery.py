@@ -1,0 +1,223 @@
+"""How an organisation goes on after signer and guard have both lost some: by whom, with whom, and with what budget."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.protocol.recovering import new_roster
+from tests.rules.cases import SMALL
+from tests.signer.entries import kinds
+from tests.signer.recovering import recover, recovering
+from tests.signer.world import (
+    ADA,
+    CLEO,
+    COOLING_MS,
+    DAN,
+    ORGANISATION,
+    OTTO,
+    AskRefused,
+    World,
+    policy_document,
+    production_roster,
+)
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.instant import DAY_MS
+from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.entry import Kind
+from strongroom.protocol.genesis import Mode
+from strongroom.protocol.guard_wire import Reason
+from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.negative import Action
+from strongroom.protocol.roster import Roster
+from strongroom.protocol.signer_wire import Ask
+from strongroom.signer.desk import ENGINE
+
+Change = Callable[[Roster], Roster]
+NEIGHBOUR = OrganisationId("org_" + "n" * 26)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A guard that waits for a recovery."""
+    world = World(tmp_path)
+    world.guard.said = Reason.LOST
+    return world
+
+
+def with_old_key(roster: Roster) -> Roster:
+    """A new client's name, with the key of one of before."""
+    first = new_roster(roster, "n")
+    key = replace(first.clients[0].keys[0], public_key=roster.clients[0].keys[0].public_key)
+    return replace(first, clients=(replace(first.clients[0], keys=(key,)), *first.clients[1:]))
+
+
+def with_old_key_id(roster: Roster) -> Roster:
+    first = new_roster(roster, "n")
+    key = replace(first.clients[0].keys[0], id=roster.clients[0].keys[0].id)
+    return replace(first, clients=(replace(first.clients[0], keys=(key,)), *first.clients[1:]))
+
+
+def with_old_client(roster: Roster) -> Roster:
+    first = new_roster(roster, "n")
+    return replace(first, clients=(replace(first.clients[0], id=roster.clients[0].id), *first.clients[1:]))
+
+
+def with_old_version(roster: Roster) -> Roster:
+    return replace(new_roster(roster, "n"), version=roster.version, previous=None)
+
+
+def without_officers(roster: Roster) -> Roster:
+    new = new_roster(roster, "n")
+    people = tuple(replace(each, groups=tuple(set(each.groups) - {"officers"})) for each in new.people)
+    return replace(new, people=people, groups=tuple(each for each in new.groups if each.name != "officers"))
+
+
+def made(change: Change) -> Callable[[World], dict[str, JsonValue]]:
+    return lambda world: recovering(world, CLEO, DAN, made=change(world.payments.standing.roster))
+
+
+REFUSED: dict[str, tuple[Callable[[World], dict[str, JsonValue]], str]] = {
+    "by one officer": (lambda w: recovering(w, CLEO), "change-quorum: .* quorum of officers"),
+    "by one officer twice": (lambda w: recovering(w, CLEO, CLEO), "change-quorum: .* quorum of officers"),
+    "by others": (lambda w: recovering(w, CLEO, ADA), "change-quorum: .* quorum of officers"),
+    "by nobody": (lambda w: recovering(w), "change-quorum: .* quorum of officers"),
+    "of another record": (lambda w: recovering(w, CLEO, DAN, asserts=b"{}"), "change-quorum"),
+    "of another deployment": (
+        lambda w: recovering(w, CLEO, DAN, wrong={"deployment": "0" * 16}), "operation-known: deployment"
+    ),
+    "of another organisation": (
+        lambda w: recovering(w, CLEO, DAN, wrong={"organisation": "org_" + "z" * 26}), "operation-known: organisation"
+    ),
+    "of another roster": (lambda w: recovering(w, CLEO, DAN, wrong={"roster": "0" * 64}), "operation-known: roster"),
+    "of another policy": (lambda w: recovering(w, CLEO, DAN, wrong={"policy": "0" * 64}), "operation-known: policy"),
+    "with no policy": (lambda w: recovering(w, CLEO, DAN, policy=b"{}"), "operation-known: type"),
+    "with a neighbour's policy and roster": (
+        lambda w: recovering(
+            w, CLEO, DAN, policy=encode(policy_document(organisation=NEIGHBOUR)),
+            made=replace(new_roster(w.payments.standing.roster, "n"), organisation=NEIGHBOUR),
+        ), "aren't newer than those of the organisation",
+    ),
+    "of another journal": (
+        lambda w: recovering(w, CLEO, DAN, journal=Head(w.journal.length, bytes(32))), "another journal"
+    ),
+    "of a longer journal": (lambda w: recovering(w, CLEO, DAN, journal=Head(99, bytes(32))), "another journal"),
+    "of an epoch that is none": (lambda w: recovering(w, CLEO, DAN, wrong={"epoch": "e"}), "operation-known: epoch"),
+    "with more in it": (lambda w: recovering(w, CLEO, DAN, wrong={"x": 1}), "operation-known: x"),
+    "an old client": (made(with_old_client), "isn't new"),
+    "an old key": (made(with_old_key), "isn't new"),
+    "the name of an old key": (made(with_old_key_id), "isn't new"),
+    "an old roster": (made(with_old_version), "aren't newer"),
+    "nobody left to change anything": (made(without_officers), "no quorum of officers would be left"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_doesnt_hold_is_refused_and_nothing_is_written(world: World, name: str) -> None:
+    give, reason = REFUSED[name]
+    given, before = give(world), world.journal.length
+    with pytest.raises(AskRefused, match=reason):
+        recover(world, given)
+    assert world.journal.length == before
+
+
+def test_an_older_policy_doesnt_come_back(tmp_path: Path) -> None:
+    world = World(tmp_path, policy_document(version=2, previous="ab" * 32))
+    world.guard.said = Reason.LOST
+    with pytest.raises(AskRefused, match="aren't newer"):
+        recover(world, recovering(world, CLEO, DAN, policy=encode(policy_document())))
+
+
+def test_suspended_people_dont_count(world: World) -> None:
+    world.guard.said = None
+    world.guard.instruct(Action.SUSPEND, DAN.id, CLEO)
+    world.notary.agree()
+    world.guard.said = Reason.LOST
+    with pytest.raises(AskRefused, match=r"change-quorum: .* quorum"):
+        recover(world)
+
+
+def test_in_production_one_of_them_signs_with_a_terminal(tmp_path: Path) -> None:
+    world = World(tmp_path, made_roster=production_roster(ADA), mode=Mode.PRODUCTION)
+    world.guard.said = Reason.LOST
+    with pytest.raises(AskRefused, match="change-terminal"):
+        recover(world)
+
+
+@pytest.mark.parametrize("said", [None, Reason.UNRECONCILED, Reason.BEHIND])
+def test_while_guard_waits_for_none_there_is_no_way_around_the_delay(world: World, said: Reason | None) -> None:
+    world.guard.said = said
+    before = world.journal.length
+    with pytest.raises(AskRefused, match="guard-agrees: guard waits for no recovery"):
+        recover(world)
+    assert world.journal.length == before
+
+
+def test_the_engine_cant_ask_for_it(world: World) -> None:
+    with pytest.raises(AskRefused, match="operation-known: recover isn't asked here"):
+        world.ask(Ask.RECOVER, ENGINE, **recovering(world, CLEO, DAN))
+
+
+def test_it_is_done_once(world: World) -> None:
+    given = recovering(world, CLEO, DAN)
+    recover(world, given)
+    with pytest.raises(AskRefused, match="aren't newer"):
+        recover(world, given)
+    assert kinds(world.journal).count(Kind.RECOVERED) == 1
+
+
+def test_afterwards_the_journal_makes_the_same_book_again(world: World) -> None:
+    record = world.cooled()
+    spent_until = recover(world)["spent_until_ms"]
+    again = type(world.book)()
+    for entry in world.journal.entries():
+        again.apply(entry)
+    payments = again.organisations[ORGANISATION]
+    assert payments.lost == world.payments.lost
+    assert payments.standing == world.payments.standing
+    (known,) = payments.versions[record.beneficiary]
+    assert known == payments.destinations[known.digest]
+    assert known.seen == spent_until - DAY_MS
+
+
+def test_what_was_asked_for_before_isnt_paid_and_all_budgets_are_spent_for_a_day(world: World) -> None:
+    world.guard.said = None
+    record = world.cooled()
+    payout = world.intent(record, SMALL)
+    signed = world.intent(record, SMALL)
+    world.sign([signed])
+    made = {each: world.transaction([world.output(each)])[0] for each in (payout, signed)}
+    world.guard.said = Reason.LOST
+    recover(world)
+    world.guard.said = None
+    for each, raw in made.items():
+        with pytest.raises(AskRefused, match=r"limit-window: .* budgets count as spent"):
+            world.sign([each], raw=raw)
+    with pytest.raises(AskRefused, match=r"limit-window: .* budgets count as spent"):
+        world.sign([], operation="consolidate", raw=world.transaction([])[0])
+    world.sign([], operation="cancel", raw=world.transaction([])[0])
+    world.pass_by(DAY_MS + COOLING_MS)
+    for each, raw in made.items():
+        with pytest.raises(AskRefused, match="intent-signed"):
+            world.sign([each], raw=raw)
+    world.sign([], operation="consolidate", raw=world.transaction([])[0])
+
+
+def test_a_person_asks_anew_for_what_was_asked_for_before(world: World) -> None:
+    """People go on, so it is by the age of their record that what they asked for before isn't paid again."""
+    world.guard.said = None
+    record = world.cooled()
+    before = world.person_request(OTTO, "/v1/payouts", world.payout_body(record, SMALL), "before")
+    (row,) = world.ask(Ask.INTENTS, evidence=[before.document()])
+    assert "payout" in row
+    world.guard.said = Reason.LOST
+    recover(world)
+    world.guard.said = None
+    (row,) = world.ask(Ask.INTENTS, evidence=[before.document()])
+    assert row["refused"]["rule"] == "intent-young"
+    assert "some of the journal was lost" in row["refused"]["reason"]
+    world.pass_by(COOLING_MS)
+    anew = world.person_request(OTTO, "/v1/payouts", world.payout_body(record, SMALL), "anew")
+    (row,) = world.ask(Ask.INTENTS, evidence=[anew.document()])
+    assert "payout" in row
