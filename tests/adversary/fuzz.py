@@ -42,7 +42,8 @@ from tests.signer.world import (
 
 from strongroom.domain.document import Fields
 from strongroom.domain.ids import BeneficiaryId, IdempotencyKey
-from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant, format_instant
+from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import encode
@@ -55,7 +56,8 @@ from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action, InstructionError
 from strongroom.protocol.request import Evidence, PersonEvidence
 from strongroom.protocol.run_tree import item_leaf, run_root
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.protocol.standing import POLICY_TYPE
 from strongroom.signer.desk import ENGINE
 from strongroom.signer.start import StartError

@@ -17,7 +17,8 @@ from strongroom.formats import simulated
 from strongroom.protocol.approval import PersonAssertion, assertion_document
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.client_request import ClientEvidence
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 
 Coin = dict[str, Any]
 

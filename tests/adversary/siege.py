@@ -20,19 +20,12 @@ from strongroom.guard.witness import Witness
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.control import (
-    ALARM_TYPE,
-    HEARTBEAT_TYPE,
-    ByPeople,
-    ByWatch,
-    Control,
-    alarm_record,
-    heartbeat_record,
-)
+from strongroom.protocol.control import ALARM_TYPE, HEARTBEAT_TYPE, ByPeople, ByWatch, Control
 from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action, InstructionError, Negative
+from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.signer.desk import Desk
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.notary import Notary

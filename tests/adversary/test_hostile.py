@@ -29,15 +29,17 @@ from tests.signer.world import (
 )
 
 from strongroom.domain.ids import IdempotencyKey
-from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.invariant import InvariantError
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action
-from strongroom.protocol.signer_wire import Ask, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.book import Book
 from strongroom.signer.desk import ENGINE
 

@@ -9,8 +9,9 @@ from tests.domain.policy_document import DAY_MS, HOUR_MS, NETWORK, USDC, limit, 
 
 from strongroom.advice.simulation import Effect, Recorded, check_assets, compare, read_recorded, replay
 from strongroom.domain.document import DocumentError
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import Instant
 from strongroom.domain.policy import Policy, parse_policy
+from strongroom.domain.timestamp import format_instant
 
 START = 20_000 * DAY_MS
 OLD = Instant(START - 100 * DAY_MS)

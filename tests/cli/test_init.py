@@ -26,10 +26,11 @@ from strongroom.cli.skeleton import FILL_IN, TEAMS, skeleton
 from strongroom.domain.instant import Instant
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.control import HEARTBEAT_TYPE, heartbeat_record
+from strongroom.protocol.control import HEARTBEAT_TYPE
 from strongroom.protocol.genesis import GENESIS_TYPE, Mode, parse_genesis
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.signer_wire import Ask
+from strongroom.protocol.watch_record import heartbeat_record
 from strongroom.sandbox.trusted import SignerRefusedError, ask_signer
 
 CAN_LOCK = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY

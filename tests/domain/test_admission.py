@@ -21,7 +21,8 @@ from strongroom.domain.admission import (
     take_back,
     worth_of_unsealed_run,
 )
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant

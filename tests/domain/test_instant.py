@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.domain.instant import INSTANT_MAXIMUM, Instant, InstantError, format_instant, parse_instant
+from strongroom.domain.instant import INSTANT_MAXIMUM, Instant, InstantError, parse_instant
+from strongroom.domain.timestamp import format_instant
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from strongroom.guard.reconcile import Reconciler
 from strongroom.guard.witness import Witness
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, Control, heartbeat_record
+from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, Control
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action, Negative
+from strongroom.protocol.watch_record import heartbeat_record
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.start import Opening, StartError
 

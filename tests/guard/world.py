@@ -28,16 +28,7 @@ from strongroom.guard.witness import Witness
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.client_request import ClientEvidence
-from strongroom.protocol.control import (
-    ALARM_TYPE,
-    HEARTBEAT_TYPE,
-    ByPeople,
-    ByWatch,
-    Control,
-    alarm_record,
-    heartbeat_record,
-    read_control,
-)
+from strongroom.protocol.control import ALARM_TYPE, HEARTBEAT_TYPE, ByPeople, ByWatch, Control, read_control
 from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
 from strongroom.protocol.guard_wire import FetchAnswer, Sync, SyncAnswer
@@ -45,6 +36,7 @@ from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import Action, Negative, parse_negative
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import policy_hash
+from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.protocol.webauthn import RelyingParty
 
 _numbers = itertools.count(1)

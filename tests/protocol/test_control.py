@@ -21,9 +21,7 @@ from strongroom.protocol.control import (
     ByPeople,
     ByWatch,
     Control,
-    alarm_record,
     check_control,
-    heartbeat_record,
     read_control,
     read_heartbeat,
     take_given,
@@ -34,6 +32,7 @@ from strongroom.protocol.genesis import Genesis, Mode
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, Instruction, Negative, apply
 from strongroom.protocol.standing import Standing, open_standing
+from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.protocol.webauthn import RelyingParty
 
 WATCH = SigningKey(b"w" * 32)

@@ -5,15 +5,8 @@ from base64 import b64decode
 import pytest
 
 from strongroom.domain.document import DocumentError
-from strongroom.protocol.signer_wire import (
-    Ask,
-    RefusedAnswer,
-    base64_list,
-    read_answer,
-    read_ask,
-    write_answer,
-    write_ask,
-)
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer, base64_list, read_ask, write_answer
 
 
 @pytest.mark.parametrize("ask", Ask)

@@ -38,9 +38,10 @@ from tests.signer.world import (
 )
 
 from strongroom.domain.ids import IdempotencyKey, KeyId, OrganisationId, PersonId
-from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.domain.policy import POLICY_TYPE
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import JsonValue, encode
@@ -54,7 +55,8 @@ from strongroom.protocol.negative import Action
 from strongroom.protocol.request import INTENT_TYPE
 from strongroom.protocol.roster import ROSTER_TYPE, Group, Person, Roster, RosterClient, RosterKey, roster_hash
 from strongroom.protocol.run_tree import item_leaf, run_root
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.signer.desk import ADMIN
 from strongroom.signer.rules import Rule
 

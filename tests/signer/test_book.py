@@ -27,8 +27,9 @@ from tests.signer.world import (
 )
 
 from strongroom.domain.ids import IdempotencyKey
-from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.invariant import InvariantError
+from strongroom.domain.timestamp import format_instant
 from strongroom.domain.velocity import Windows
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.control import Control, write_control

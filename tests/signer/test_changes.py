@@ -35,7 +35,8 @@ from strongroom.protocol.canonical import encode, parse_object
 from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.negative import Action
 from strongroom.protocol.roster import ROSTER_TYPE, Role, Roster, RosterKey, roster_hash
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.protocol.standing import policy_hash
 from strongroom.signer.desk import ADMIN
 

@@ -15,7 +15,8 @@ from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.negative import Action
-from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer
 from strongroom.signer import sign_simulated
 from strongroom.signer.desk import ADDRESSES_MAXIMUM, ADMIN, ENGINE, PATH_MAXIMUM
 

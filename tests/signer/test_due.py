@@ -10,7 +10,8 @@ from tests.rules.cases import SMALL, Run, small
 from tests.signer.world import CLEO, PAY_KEY, AskRefused, World
 
 from strongroom.domain.ids import RunId
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.merkle import Frontier, leaf_hash

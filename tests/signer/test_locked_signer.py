@@ -25,12 +25,14 @@ from tests.signer import world as worlds
 from tests.signer.test_hardening import unmeasured
 from tests.signer.world import ADA, BEN, CLEO, ORGANISATION, AskRefused, World, policy_document
 
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.journal.journal import Journal
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.negative import Action
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.signer.book import Book
 from strongroom.signer.desk import ADMIN, ENGINE
 from strongroom.signer.keys import Secret, make_key_file

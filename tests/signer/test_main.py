@@ -23,7 +23,8 @@ from tests.signer.test_locked_signer import receive
 from tests.signer.world import World
 
 from strongroom.protocol.entry import Kind
-from strongroom.protocol.signer_wire import Ask, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask
 from strongroom.signer import main
 from strongroom.signer.hardening import HardeningError
 from strongroom.signer.keys import Secret, make_key_file

@@ -24,7 +24,8 @@ from tests.signer.world import (
 )
 
 from strongroom.domain.ids import IdempotencyKey
-from strongroom.domain.instant import DAY_MS, Instant, format_instant
+from strongroom.domain.instant import DAY_MS, Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
 from strongroom.protocol.canonical import parse_object, record_hash

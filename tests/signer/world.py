@@ -47,7 +47,8 @@ from strongroom.protocol.roster import (
     roster_hash,
 )
 from strongroom.protocol.signature_base import content_digest
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.signer.book import Book

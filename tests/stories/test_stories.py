@@ -10,7 +10,8 @@ from tests.engine.road import OPENING, Road, open_road
 from tests.rails.chain import running_chain
 from tests.signer.world import ADA, BEN, CLEO, DAN, EVE, ORGANISATION, PAY_KEY, Human, limit, payee
 
-from strongroom.domain.instant import Instant, format_instant
+from strongroom.domain.instant import Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen
 from strongroom.formats import simulated

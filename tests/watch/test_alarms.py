@@ -13,8 +13,9 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
-from strongroom.protocol.control import ALARM_TYPE, alarm_record
+from strongroom.protocol.control import ALARM_TYPE
 from strongroom.protocol.guard_wire import open_frame
+from strongroom.protocol.watch_record import alarm_record
 from strongroom.watch.alarms import Alarms
 from strongroom.watch.config import Config, Node
 from strongroom.watch.main import BLIND_MAXIMUM_S, Eyes, tell_guard

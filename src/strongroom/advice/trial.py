@@ -8,7 +8,8 @@ from typing import Final
 
 from strongroom.advice.sums import people_text
 from strongroom.domain.admission import Admitted, Funds, Subject, admit, count
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId
 from strongroom.domain.instant import Instant

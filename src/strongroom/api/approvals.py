@@ -16,9 +16,10 @@ from strongroom.api.service import Service
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import Code
 from strongroom.domain.ids import ClientId, KeyId, PersonId
-from strongroom.domain.instant import INSTANT_MAXIMUM, Instant, format_instant
+from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.domain.permissions import Permission, SignIn
+from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion, hear, take_assertion
 from strongroom.protocol.genesis import parse_genesis
 from strongroom.protocol.standing import Standing, open_standing

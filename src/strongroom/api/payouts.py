@@ -19,9 +19,10 @@ from strongroom.api.schemas import (
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code, Refusal, RefusalError
 from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId
-from strongroom.domain.instant import InstantError, format_instant, parse_instant
+from strongroom.domain.instant import InstantError, parse_instant
 from strongroom.domain.money import AssetId
 from strongroom.domain.payout import State
+from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.identifier import payout_id
 from strongroom.store import audit, payouts, progress
 from strongroom.store.record import UnpayableRequest

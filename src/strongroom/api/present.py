@@ -22,10 +22,10 @@ from strongroom.api.schemas import (
     SealAnswer,
     StatusReason,
 )
-from strongroom.domain.beneficiary import Destination
+from strongroom.domain.destination import Destination
 from strongroom.domain.instant import Instant
-from strongroom.domain.instant import format_instant as format_any_instant
 from strongroom.domain.payout import CANCELLABLE, Hold, HoldReason, State
+from strongroom.domain.timestamp import format_instant as format_any_instant
 from strongroom.store.progress import NOTHING, Progress
 from strongroom.store.record import BeneficiaryRecord, PayoutRecord, Preview, RunRecord
 

@@ -22,7 +22,8 @@ from strongroom.cli.passkey import SoftwarePasskey, software_passkey
 from strongroom.cli.security_key import SecurityKey
 from strongroom.cli.session import Data, Json, client, document, speaking
 from strongroom.domain.ids import OrganisationId, PersonId
-from strongroom.domain.instant import MINUTE_MS, Instant, format_instant
+from strongroom.domain.instant import MINUTE_MS, Instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.negative import Action, Negative

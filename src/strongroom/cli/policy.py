@@ -22,8 +22,9 @@ from strongroom.cli import policy_text as text
 from strongroom.cli.output import Exit, Stop, bar, say, show
 from strongroom.cli.session import Data, Json, client, document, folder, speaking
 from strongroom.domain.document import DocumentError
-from strongroom.domain.instant import DAY_MS, Instant, format_instant, parse_instant
+from strongroom.domain.instant import DAY_MS, Instant, parse_instant
 from strongroom.domain.policy import Policy
+from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.roster import Roster, parse_roster

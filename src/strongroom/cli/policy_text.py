@@ -16,8 +16,9 @@ from strongroom.advice.simulation import Effect, Outcome, Replayed
 from strongroom.advice.sums import asset_text, sum_text
 from strongroom.advice.warnings import Warned
 from strongroom.cli.output import table
-from strongroom.domain.instant import HOUR_MS, MINUTE_MS, format_instant
+from strongroom.domain.instant import HOUR_MS, MINUTE_MS
 from strongroom.domain.policy import Policy
+from strongroom.domain.timestamp import format_instant
 
 WIDTH_MAXIMUM: Final = 100
 SHOWN_MAXIMUM: Final = 20

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from strongroom.cli.approve import approve_for_the_sandbox
 from strongroom.cli.output import Exit, Stop, bar, fields, progress, say, show, table
 from strongroom.cli.session import Data, Json, client, document, speaking
-from strongroom.domain.instant import format_instant, parse_instant
+from strongroom.domain.instant import parse_instant
+from strongroom.domain.timestamp import format_instant
 from strongroom.formats.payee_file import PayeeFileError, PayeeRow, parse_payee_file
 from strongroom.sdk import ApiError, Client
 from strongroom.sdk.calls import amount_text

@@ -12,7 +12,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import ClientId, KeyId
 from strongroom.domain.instant import DAY_MS, Instant

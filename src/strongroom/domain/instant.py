@@ -42,11 +42,3 @@ def parse_instant(text: str) -> Instant:
     if instant < 0:
         raise InstantError("must not be before 1970")
     return Instant(instant)
-
-
-def format_instant(instant: Instant) -> str:
-    """`2026-11-24T09:30:00.000Z`; `instant` is 0 to `INSTANT_MAXIMUM`. Raises: InstantError."""
-    if not 0 <= instant <= INSTANT_MAXIMUM:
-        raise InstantError(f"{instant} ms is outside the years 1970 to 9999")
-    whole = _EPOCH + timedelta(milliseconds=instant - instant % SECOND_MS)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{instant % SECOND_MS:03d}Z"

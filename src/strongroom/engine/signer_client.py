@@ -11,7 +11,8 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.protocol.canonical import JsonValue
-from strongroom.protocol.signer_wire import FRAME_MAXIMUM, Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import FRAME_MAXIMUM, Ask, RefusedAnswer
 
 TIMEOUT_S: Final = 30
 _LENGTH: Final = 4

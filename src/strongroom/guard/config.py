@@ -80,20 +80,15 @@ def read_config(file: Path) -> Config:
 
 
 def _parse(fields: Fields) -> Config:
+    rate = "requests_per_second"
     nodes = fields.inner("nodes") if fields.has("nodes") else Fields({})
     config = Config(
-        folder=fields.text("folder", PATH_MAXIMUM),
-        marker_file=fields.text("marker_file", PATH_MAXIMUM),
-        key_file=fields.text("key_file", PATH_MAXIMUM),
-        genesis_hash=take_hash(fields, "genesis_hash"),
-        signer_listen=fields.text("signer_listen"),
-        officers_listen=fields.text("officers_listen"),
+        folder=fields.text("folder", PATH_MAXIMUM), marker_file=fields.text("marker_file", PATH_MAXIMUM),
+        key_file=fields.text("key_file", PATH_MAXIMUM), genesis_hash=take_hash(fields, "genesis_hash"),
+        signer_listen=fields.text("signer_listen"), officers_listen=fields.text("officers_listen"),
         signer_tls=_tls(fields.inner("signer_tls")) if fields.has("signer_tls") else None,
         officers_tls=_tls(fields.inner("officers_tls")) if fields.has("officers_tls") else None,
-        requests_per_second=(
-            fields.integer("requests_per_second", 1, REQUESTS_MAXIMUM)
-            if fields.has("requests_per_second") else REQUESTS_PER_SECOND
-        ),
+        requests_per_second=fields.integer(rate, 1, REQUESTS_MAXIMUM) if fields.has(rate) else REQUESTS_PER_SECOND,
         nodes={network: _node(network, nodes.inner(network)) for network in nodes.names()},
     )
     fields.close()

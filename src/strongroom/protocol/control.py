@@ -107,18 +107,6 @@ def check_control(
     return check_client(given, standing, deployment)
 
 
-def alarm_record(name: str, organisation: OrganisationId, deployment: str, at: Instant) -> bytes:
-    """What watch signs to raise an alarm; the same again after it was resolved needs another time."""
-    return encode(
-        {"at_ms": at, "deployment": deployment, "name": name, "organisation": organisation, "type": ALARM_TYPE}
-    )
-
-
-def heartbeat_record(deployment: str, at: Instant) -> bytes:
-    """What watch signs to say that it looks and that all is well."""
-    return encode({"at_ms": at, "deployment": deployment, "type": HEARTBEAT_TYPE})
-
-
 def read_heartbeat(frame: bytes, genesis: Genesis, deployment: str) -> Instant:
     """Watch's time in a heartbeat of watch's. Raises: DocumentError."""
     fields = read_record(open_frame(genesis.checkpoint_key, frame, HEARTBEAT_TYPE), HEARTBEAT_TYPE)

@@ -45,14 +45,9 @@ class DestinationRecord:
     def encode(self) -> bytes:
         """The canonical bytes that are hashed. Raises: CanonicalError for text that has no UTF-8 form."""
         record: dict[str, JsonValue] = {
-            "beneficiary": self.beneficiary,
-            "class": self.destination_class.value,
-            "name": self.name,
-            "network": self.network,
-            "organisation": self.organisation,
-            "previous": self.previous,
-            "type": DESTINATION_TYPE,
-            "version": self.version,
+            "beneficiary": self.beneficiary, "class": self.destination_class.value, "name": self.name,
+            "network": self.network, "organisation": self.organisation, "previous": self.previous,
+            "type": DESTINATION_TYPE, "version": self.version,
         }
         if isinstance(self.where, str):
             record["address"] = self.where

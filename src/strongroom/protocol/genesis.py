@@ -12,7 +12,7 @@ from typing import Final
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import OrganisationId, parse_organisation_id
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
-from strongroom.protocol.canonical import encode, record_hash
+from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_hash
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -51,21 +51,16 @@ class Genesis:
 
     def encode(self) -> bytes:
         """The canonical bytes that are hashed. Raises: CanonicalError."""
-        return encode(
-            {
-                "checkpoint_key": self.checkpoint_key.hex(),
-                "created_ms": self.created,
-                "guard_key": self.guard_key.hex(),
-                "mode": self.mode.value,
-                "organisations": [
-                    {"organisation": each.organisation, "policy": each.policy, "roster": each.roster}
-                    for each in self.organisations
-                ],
-                "relying_party": {"id": self.relying_party.id, "origins": sorted(self.relying_party.origins)},
-                "statement_key": self.statement_key.hex(),
-                "type": GENESIS_TYPE,
-            }
-        )
+        organisations: list[JsonValue] = [
+            {"organisation": each.organisation, "policy": each.policy, "roster": each.roster}
+            for each in self.organisations
+        ]
+        party: JsonValue = {"id": self.relying_party.id, "origins": [*sorted(self.relying_party.origins)]}
+        return encode({
+            "checkpoint_key": self.checkpoint_key.hex(), "created_ms": self.created, "guard_key": self.guard_key.hex(),
+            "mode": self.mode.value, "organisations": organisations, "relying_party": party,
+            "statement_key": self.statement_key.hex(), "type": GENESIS_TYPE,
+        })
 
 
 def deployment_id(raw: bytes) -> str:
@@ -77,11 +72,9 @@ def parse_genesis(raw: bytes) -> Genesis:
     """A genesis record from its verbatim bytes. Raises: DocumentError with the field at fault."""
     fields = read_record(raw, GENESIS_TYPE)
     genesis = Genesis(
-        mode=fields.parsed("mode", Mode),
-        created=Instant(fields.integer("created_ms", 0, INSTANT_MAXIMUM)),
+        mode=fields.parsed("mode", Mode), created=Instant(fields.integer("created_ms", 0, INSTANT_MAXIMUM)),
         checkpoint_key=take_bytes(fields, "checkpoint_key", 32, 32),
-        statement_key=take_bytes(fields, "statement_key", 32, 32),
-        guard_key=take_bytes(fields, "guard_key", 32, 32),
+        statement_key=take_bytes(fields, "statement_key", 32, 32), guard_key=take_bytes(fields, "guard_key", 32, 32),
         relying_party=_relying_party(fields.inner("relying_party")),
         organisations=tuple(_founding(each) for each in fields.each("organisations", 0, ORGANISATIONS_MAXIMUM)),
     )

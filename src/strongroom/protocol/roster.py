@@ -112,17 +112,12 @@ class Roster:
 
     def encode(self) -> bytes:
         """The canonical bytes that are hashed. Raises: CanonicalError for a name without a UTF-8 form."""
-        return encode(
-            {
-                "clients": [_client_record(client) for client in self.clients],
-                "groups": [{"name": group.name, "threshold": group.threshold} for group in self.groups],
-                "organisation": self.organisation,
-                "people": [_person_record(person) for person in self.people],
-                "previous": self.previous,
-                "type": ROSTER_TYPE,
-                "version": self.version,
-            }
-        )
+        groups: list[JsonValue] = [{"name": group.name, "threshold": group.threshold} for group in self.groups]
+        return encode({
+            "clients": [*map(_client_record, self.clients)], "groups": groups, "organisation": self.organisation,
+            "people": [*map(_person_record, self.people)], "previous": self.previous, "type": ROSTER_TYPE,
+            "version": self.version,
+        })
 
 
 def roster_hash(raw: bytes) -> str:
@@ -135,9 +130,7 @@ def parse_roster(raw: bytes, mode: Mode) -> Roster:
     fields = read_record(raw, ROSTER_TYPE)
     version, previous = take_version(fields)
     roster = Roster(
-        organisation=fields.parsed("organisation", parse_organisation_id),
-        version=version,
-        previous=previous,
+        organisation=fields.parsed("organisation", parse_organisation_id), version=version, previous=previous,
         people=tuple(_person(each) for each in fields.each("people", 0, PEOPLE_MAXIMUM)),
         groups=tuple(_group(each) for each in fields.each("groups", 0, GROUPS_MAXIMUM)),
         clients=tuple(_client(each) for each in fields.each("clients", 0, CLIENTS_MAXIMUM)),
@@ -153,8 +146,7 @@ def parse_roster(raw: bytes, mode: Mode) -> Roster:
 
 def _person(fields: Fields) -> Person:
     person = Person(
-        id=fields.parsed("id", parse_person_id),
-        name=fields.text("name"),
+        id=fields.parsed("id", parse_person_id), name=fields.text("name"),
         roles=take_distinct(fields, "roles", len(Role), Role),
         groups=take_distinct(fields, "groups", GROUPS_MAXIMUM, str),
         credentials=tuple(_credential(each) for each in fields.each("credentials", 0, CREDENTIALS_MAXIMUM)),
@@ -236,24 +228,18 @@ def _check_references(roster: Roster) -> None:
 
 
 def _person_record(person: Person) -> dict[str, JsonValue]:
+    credentials: list[JsonValue] = [
+        {"class": each.credential_class.value, "id": each.id.hex(), "public_key": each.public_key.hex()}
+        for each in person.credentials
+    ]
     return {
-        "credentials": [
-            {"class": each.credential_class.value, "id": each.id.hex(), "public_key": each.public_key.hex()}
-            for each in person.credentials
-        ],
-        "groups": list(person.groups),
-        "id": person.id,
-        "name": person.name,
-        "roles": [role.value for role in person.roles],
+        "credentials": credentials, "groups": [*person.groups], "id": person.id, "name": person.name,
+        "roles": [*map(str, person.roles)],
     }
 
 
 def _client_record(client: RosterClient) -> dict[str, JsonValue]:
-    return {
-        "custodians": list(client.custodians),
-        "id": client.id,
-        "keys": [
-            {"id": key.id, "public_key": key.public_key.hex(), "scopes": [scope.value for scope in key.scopes]}
-            for key in client.keys
-        ],
-    }
+    keys: list[JsonValue] = [
+        {"id": key.id, "public_key": key.public_key.hex(), "scopes": [*map(str, key.scopes)]} for key in client.keys
+    ]
+    return {"custodians": [*client.custodians], "id": client.id, "keys": keys}

@@ -5,7 +5,7 @@ The signer believes nothing in an ask: what counts is the evidence inside.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -48,10 +48,6 @@ class RefusedAnswer:
         return {"reason": self.reason, "rule": self.rule}
 
 
-def write_ask(ask: Ask, body: Mapping[str, JsonValue]) -> bytes:
-    return encode({**body, "type": _type(ask)})
-
-
 def read_ask(raw: bytes) -> tuple[Ask, Fields]:
     """Raises: DocumentError."""
     try:
@@ -59,7 +55,7 @@ def read_ask(raw: bytes) -> tuple[Ask, Fields]:
     except CanonicalError as fault:
         raise DocumentError(fault.field, fault.reason) from fault
     name = fields.text("type")
-    ask = next((each for each in Ask if name == _type(each)), None)
+    ask = next((each for each in Ask if name == type_of(each)), None)
     if ask is None:
         raise DocumentError("type", "isn't anything that the signer is asked")
     return ask, fields
@@ -71,21 +67,9 @@ def write_answer(answer: JsonValue | RefusedAnswer) -> bytes:
     return encode({"answer": answer})
 
 
-def read_answer(raw: bytes) -> JsonValue | RefusedAnswer:
-    """Raises: DocumentError."""
-    try:
-        fields = Fields(parse_object(raw))
-    except CanonicalError as fault:
-        raise DocumentError(fault.field, fault.reason) from fault
-    if not fields.has("refused"):
-        return fields.take("answer")  # type: ignore[return-value]  # what a strict parser gave is a JsonValue
-    inner = fields.inner("refused")
-    return RefusedAnswer(inner.text("rule"), inner.text("reason", 2_000))
-
-
 def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
     return [b64encode(value).decode() for value in values]
 
 
-def _type(ask: Ask) -> str:
+def type_of(ask: Ask) -> str:
     return f"strongroom/ask/{ask.value}/v1"

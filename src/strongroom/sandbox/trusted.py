@@ -24,7 +24,8 @@ from strongroom.domain.document import Fields
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of

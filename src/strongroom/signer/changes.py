@@ -139,9 +139,8 @@ def _quorum(
     people = frozenset(each.person for each in heard if not standing.is_suspended(each.person, now))
     if not standing.has_quorum(people):
         refuse(Rule.CHANGE_QUORUM, f"{len(people)} people aren't a quorum of {standing.policy.governance.group}")
-    _check_terminal(notary, standing.policy, (
-        (each.credential_class, each.groups) for each in heard if each.person in people
-    ))
+    keys = ((each.credential_class, each.groups) for each in heard if each.person in people)
+    _check_terminal(notary, standing.policy, keys)
     return people
 
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import asyncpg
 
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.destination import Destination
 from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.store.payouts import LIST_MAXIMUM

@@ -23,7 +23,7 @@ from strongroom.domain.admission import (
     refuse_amount,
     take_back,
 )
-from strongroom.domain.beneficiary import Destination
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
 from strongroom.domain.ids import PayoutId, RunId
 from strongroom.domain.instant import MINUTE_MS, Instant

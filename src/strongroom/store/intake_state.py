@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from strongroom.domain.admission import Admitted, Subject, count, limits_met
-from strongroom.domain.beneficiary import Destination
+from strongroom.domain.destination import Destination
 from strongroom.domain.ids import ClientId, KeyId, OrganisationId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.invariant import InvariantError

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from strongroom.domain.beneficiary import Destination, DestinationClass
+from strongroom.domain.beneficiary import DestinationClass
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Refusal
 from strongroom.domain.ids import (
     BeneficiaryId,

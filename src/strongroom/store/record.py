@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from strongroom.domain.beneficiary import Destination
+from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Refusal
 from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, KeyId, OrganisationId, PayoutId, RunId
 from strongroom.domain.instant import Instant

@@ -12,8 +12,9 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
-from strongroom.protocol.control import ALARM_TYPE, alarm_record
+from strongroom.protocol.control import ALARM_TYPE
 from strongroom.protocol.guard_wire import sign_frame
+from strongroom.protocol.watch_record import alarm_record
 
 LOG = logging.getLogger("strongroom.watch")
 TIMEOUT_S: Final = 2

@@ -12,8 +12,9 @@ import httpx
 from nacl.signing import SigningKey
 
 from strongroom.domain.instant import Instant
-from strongroom.protocol.control import HEARTBEAT_TYPE, heartbeat_record
+from strongroom.protocol.control import HEARTBEAT_TYPE
 from strongroom.protocol.guard_wire import sign_frame
+from strongroom.protocol.watch_record import heartbeat_record
 
 LOG = logging.getLogger("strongroom.watch")
 TIMEOUT_S: Final = 2

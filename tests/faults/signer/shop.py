@@ -32,10 +32,12 @@ from tests.signer.world import ORGANISATION, AskRefused, World, limit, payee, po
 from strongroom.domain.instant import Instant
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
-from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, heartbeat_record
+from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
+from strongroom.protocol.watch_record import heartbeat_record
 from strongroom.signer.desk import ADMIN, ENGINE
 
 PATIENCE_S = 30

@@ -20,10 +20,11 @@ from tests.signer.world import CLEO, COOLING_MS, DAN, ORGANISATION, AskRefused
 from strongroom.domain.instant import Instant
 from strongroom.formats import simulated
 from strongroom.guard.lease import SILENCE_MAXIMUM_MS
-from strongroom.protocol.control import ALARM_TYPE, alarm_record
+from strongroom.protocol.control import ALARM_TYPE
 from strongroom.protocol.guard_wire import LEASE_MAXIMUM_MS, sign_frame
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
+from strongroom.protocol.watch_record import alarm_record
 
 MINOR = 7_000
 RECOVER = (Action.RECOVER, f"network:{simulated.NETWORK}", CLEO)

@@ -16,7 +16,8 @@ from tests.signer.world import CLEO, COOLING_MS, DAN, ORGANISATION, AskRefused
 from strongroom.formats import simulated
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.roster import parse_roster
-from strongroom.protocol.signer_wire import Ask, read_answer, write_ask
+from strongroom.protocol.signer_ask import read_answer, write_ask
+from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.desk import ADMIN
 
 
