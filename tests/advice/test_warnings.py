@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.domain.policy_document import DAY_MS, HOUR_MS, limit, policy_document, tier
-from tests.signer.world import ADA, BEN, EVE, TESS, human, roster
+from tests.signer.world import ADA, BEN, EVE, PIA, TESS, human, roster
 from tests.signer.world import policy_document as worlds_policy
 
 from strongroom.advice.quorums import are_enough, roster_warnings
@@ -119,7 +119,7 @@ GUS = human("g", Role.OFFICER, groups=("officers",))
 
 
 def wise_roster(change: Callable[[Roster], Roster] = lambda made: made) -> Roster:
-    made = roster()
+    made = people_without(PIA)(roster())
     return change(replace(made, people=(*made.people, FLORA.person(), GUS.person())))
 
 
