@@ -45,6 +45,7 @@ from strongroom.store.intake_payout import (
     RevokedError,
     look_up,
     record_singles,
+    rows_of_singles,
     signed_sha256,
 )
 from strongroom.store.intake_preview import preview
@@ -303,10 +304,10 @@ class Intake:
 
     async def _finish(self, decided: Decided) -> bool:
         """Record a batch and answer it; false when it wasn't recorded as it was decided."""
-        connection, state, _ = self._live()
+        connection, _, _ = self._live()
         try:
-            if decided.taken:
-                await record_singles(connection, state, self._epoch, decided.taken)
+            if decided.rows is not None:
+                await record_singles(connection, self._epoch, decided.rows)
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
             # Something that the lookup didn't show: another process moved funds meanwhile. Each for itself.
             await self._reload()
@@ -338,8 +339,8 @@ class Intake:
         deciding = Batch(connection, state, await look_up(connection, state, asks), now, {})
         decided = await self._decide(deciding, asks, [job], {})
         try:
-            if decided.taken:
-                await record_singles(connection, state, self._epoch, decided.taken)
+            if decided.rows is not None:
+                await record_singles(connection, self._epoch, decided.rows)
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
             await self._reload()
             settle([job], NOT_READY)
@@ -361,7 +362,8 @@ class Intake:
                 answers.append(KEY_REVOKED)
         evidence = {ask.evidence: job.evidence for job, ask in zip(jobs, asks, strict=True) if job.evidence}
         taken = [(each, evidence[each.ask.evidence]) for each in deciding.taken]
-        return Decided(jobs, followers, answers, taken, deciding.used)
+        rows = rows_of_singles(deciding.state, taken) if taken else None
+        return Decided(jobs, followers, answers, rows, deciding.used)
 
     def _without_conflicts(
         self, batch: list[Job], ahead: Sequence[Job]

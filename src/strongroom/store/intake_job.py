@@ -13,7 +13,7 @@ from strongroom.domain.instant import SECOND_MS
 from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import PayoutRequest
 from strongroom.store import payouts
-from strongroom.store.intake_payout import Ask, Taken
+from strongroom.store.intake_payout import Ask, Rows
 from strongroom.store.intake_state import IntakeState
 from strongroom.store.record import BeneficiaryRecord, Caller, Evidence, Preview, Recorded, RunRecord
 from strongroom.store.writing import Writing
@@ -52,13 +52,13 @@ class Decided:
     """A batch of payouts that is decided and not recorded yet.
 
     `answers` has None for a payout that is there already: it is answered from the record. `used` is what the batch
-    takes from each wallet, in base units.
+    takes from each wallet, in base units. `rows` is what will be recorded, None if nothing is.
     """
 
     jobs: list[Job]
     followers: dict[str, list[Job]]
     answers: list[Answer | None]
-    taken: list[tuple[Taken, Evidence]]
+    rows: Rows | None
     used: dict[int, int]
 
     def all_jobs(self) -> list[Job]:

@@ -85,9 +85,18 @@ class Recording:
         ]
         return cls(f"SELECT strongroom.intake_enter($2), {', '.join(calls)}", tuple(types))
 
-    async def record(self, connection: asyncpg.Connection, epoch: int, columns: Columns) -> None:
-        count = len(columns[self.names[0]])
-        await connection.execute(self.sql, count, epoch, *[shared(columns[name]) for name in self.names])
+    def rows(self, columns: Columns) -> "Rows":
+        return Rows(len(columns[self.names[0]]), [shared(columns[name]) for name in self.names])
+
+    async def record(self, connection: asyncpg.Connection, epoch: int, rows: "Rows") -> None:
+        await connection.execute(self.sql, rows.row_count, epoch, *rows.values)
+
+
+class Rows(NamedTuple):
+    """What a recording is given: how many rows, and its columns in their order."""
+
+    row_count: int
+    values: list[list[Any] | None]
 
 
 def shared(column: list[Any]) -> list[Any] | None:
@@ -196,7 +205,7 @@ class Batch:
     ) -> None:
         """`used` is what a batch that was decided, and not recorded when this one was looked up, takes from wallets."""
         self._connection = connection
-        self._state = state
+        self.state = state
         self._found = found
         self._now = now
         self._used_before: Mapping[int, int] = used or {}
@@ -218,7 +227,7 @@ class Batch:
             refusal = refusal_of_hold(admitted.hold, self._now)
             if refusal is not None:
                 return refusal
-        count(subject, admitted, self._state.windows_of(ask.caller.organisation), self._now)
+        count(subject, admitted, self.state.windows_of(ask.caller.organisation), self._now)
         wallet, _ = self._wallet(ask)
         if admitted.counted:
             self.used[wallet] += ask.request.amount.minor
@@ -235,7 +244,7 @@ class Batch:
     def take_back(self) -> None:
         """Give back the room that this batch used in the windows: nothing of it will be recorded."""
         for taken in self.taken:
-            windows = self._state.windows_of(taken.ask.caller.organisation)
+            windows = self.state.windows_of(taken.ask.caller.organisation)
             take_back(taken.subject, taken.admitted, windows, self._now)
         self.taken.clear()
         self._debts.clear()
@@ -243,7 +252,7 @@ class Batch:
     async def assess(self, place: int, ask: Ask) -> tuple[Subject, Admitted] | Refusal:
         """The decision alone; nothing is counted. The contract fixes the order of refusals."""
         request, caller = ask.request, ask.caller
-        policy = self._state.policy_of(caller.organisation)
+        policy = self.state.policy_of(caller.organisation)
         known = self._known(ask)
         if known is None and not await self._beneficiary_is_known(ask):
             return Refusal(Code.NOT_FOUND, f"there is no beneficiary {request.beneficiary}", "beneficiary")
@@ -275,11 +284,11 @@ class Batch:
         wallet, available = self._wallet(ask)
         available -= self.used[wallet] + self._used_before.get(wallet, 0)
         funds = Funds(available, caller.organisation in self._found.frozen)
-        admitted = admit(policy, subject, funds, self._state.windows_of(caller.organisation), self._now)
+        admitted = admit(policy, subject, funds, self.state.windows_of(caller.organisation), self._now)
         return admitted if isinstance(admitted, Refusal) else (subject, admitted)
 
     def _known(self, ask: Ask) -> KnownDestination | None:
-        known = self._state.destinations.get(ask.request.destination_digest)
+        known = self.state.destinations.get(ask.request.destination_digest)
         if known is None or known.destination.organisation != ask.caller.organisation:
             return None
         return known if known.destination.beneficiary == ask.request.beneficiary else None
@@ -340,27 +349,29 @@ def _debt(ask: Ask, destination: Destination) -> tuple[str, str, str, str]:
     return ask.caller.client, ask.request.external_id, destination.network, destination.address
 
 
-async def record_singles(
-    connection: asyncpg.Connection, state: IntakeState, epoch: int, taken: Sequence[tuple[Taken, Evidence]]
-) -> None:
-    """Payouts that each came in a request of its own: one statement, so one database transaction."""
+def rows_of_singles(state: IntakeState, taken: Sequence[tuple[Taken, Evidence]]) -> Rows:
+    """Payouts that each came in a request of its own, as they will be recorded. There is at least one."""
     requests = [(each.ask.evidence, each.ask.caller, evidence) for each, evidence in taken]
-    columns = _evidence_columns(requests) | _payout_columns(state, [each for each, _ in taken])
-    await SINGLES.record(connection, epoch, columns)
+    return SINGLES.rows(_evidence_columns(requests) | _payout_columns(state, [each for each, _ in taken]))
+
+
+async def record_singles(connection: asyncpg.Connection, epoch: int, rows: Rows) -> None:
+    """One statement, so one database transaction."""
+    await SINGLES.record(connection, epoch, rows)
 
 
 async def record_evidence(
     connection: asyncpg.Connection, epoch: int, number: int, caller: Caller, evidence: Evidence
 ) -> None:
     """The request as it came, under its number."""
-    await REQUEST.record(connection, epoch, _evidence_columns([(number, caller, evidence)]))
+    await REQUEST.record(connection, epoch, REQUEST.rows(_evidence_columns([(number, caller, evidence)])))
 
 
 async def record_payouts(
     connection: asyncpg.Connection, state: IntakeState, epoch: int, taken: Sequence[Taken]
 ) -> None:
     """Payouts, reservations, audit leaves and outbox rows, in one statement."""
-    await PAYOUTS.record(connection, epoch, _payout_columns(state, taken))
+    await PAYOUTS.record(connection, epoch, PAYOUTS.rows(_payout_columns(state, taken)))
 
 
 def _evidence_columns(requests: Sequence[tuple[int, Caller, Evidence]]) -> Columns:
