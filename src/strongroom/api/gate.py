@@ -21,14 +21,13 @@ from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.reading import FIELD_SHOWN_MAXIMUM, check_visible, read_object, refuse
 from strongroom.api.routes import find_route
 from strongroom.api.service import Service
-from strongroom.api.verifier import Verifier
 from strongroom.domain.errors import Code, RefusalError
 from strongroom.domain.ids import IdempotencyKey, IdError, parse_idempotency_key
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.permissions import allows
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.http_signature import Signature, SignedRequest, UnsignedError, check_signature, parse_signature
-from strongroom.protocol.signature_base import SignatureError
+from strongroom.protocol.signature_base import SignatureError, holds
 from strongroom.store.organisations import ClientKey
 from strongroom.store.record import Evidence
 
@@ -61,14 +60,12 @@ class Admitted:
 
 class Gate:
     def __init__(
-        self, service: Service, authority: str, addresses: RateLimiter, keys: RateLimiter, body_timeout_ms: int,
-        verifier: Verifier,
+        self, service: Service, authority: str, addresses: RateLimiter, keys: RateLimiter, body_timeout_ms: int
     ) -> None:
         self._service = service
         self._authority = authority
         self._addresses = addresses
         self._keys = keys
-        self._verifier = verifier
         self._body_timeout_s = body_timeout_ms / SECOND_MS
         policy = b'"address";q=%d;w=1, "key";q=%d;w=1' % (addresses.per_second, keys.per_second)
         self.rate_policy: Final = (b"ratelimit-policy", policy)
@@ -192,7 +189,7 @@ class Gate:
             if key is None:
                 raise SignatureError("no key is enrolled under this keyid")
             check_signature(signature, request, body, now)
-            if not await self._verifier.holds(signature, key.public_key):
+            if not holds(signature.base, signature.signature, key.public_key):
                 raise SignatureError("the signature isn't that of this request by this key")
         except UnsignedError as fault:
             raise refuse(Code.SIGNATURE_MISSING, str(fault)) from fault

@@ -21,7 +21,6 @@ from strongroom.api.gate import Gate
 from strongroom.api.metrics import Metrics
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
-from strongroom.api.verifier import Verifier
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.store.intake import Intake, WriterTakenError
@@ -64,14 +63,13 @@ async def serve(config: Config) -> None:
 
 
 async def _serve(config: Config, service: Service) -> None:
-    metrics, verifier = Metrics(), Verifier()
+    metrics = Metrics()
     gate = Gate(
         service,
         config.authority,
         RateLimiter(config.per_address_per_second, "from one address"),
         RateLimiter(config.per_key_per_second, "with one key"),
         config.body_timeout_ms,
-        verifier,
     )
     host, port = parse_listen("listen", config.listen)
     make = connections(config.body_timeout_ms / SECOND_MS, config.connections_maximum)
@@ -88,10 +86,7 @@ async def _serve(config: Config, service: Service) -> None:
     LOG.info("listening on %s", config.listen)
     writer = asyncio.create_task(service.intake.ended(), name="watch the writer")
     writer.add_done_callback(lambda _: stop())
-    try:
-        await asyncio.gather(*(server.serve() for server in servers))
-    finally:
-        verifier.close()
+    await asyncio.gather(*(server.serve() for server in servers))
     if not writer.cancel():
         await writer
 
