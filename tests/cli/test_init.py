@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 from tests.cli.command import PROGRAM, Done, command, environment, eventually
+from tests.cli.maker import enrolment, write_makers
 from tests.ports import PortBlock, port_block
 from tests.protocol.passkey import Passkey
 from tests.signer.world import payee
@@ -29,6 +30,7 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.control import HEARTBEAT_TYPE
 from strongroom.protocol.genesis import GENESIS_TYPE, Mode, parse_genesis
 from strongroom.protocol.guard_wire import sign_frame
+from strongroom.protocol.roster import CredentialClass
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.watch_record import heartbeat_record
 from strongroom.sandbox.trusted import SignerRefusedError, ask_signer
@@ -37,13 +39,18 @@ CAN_LOCK = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] =
 """Whether a signer that we start may lock its memory, which production asks for."""
 
 
+def credential(number: int) -> dict[str, Any]:
+    """Of a person's key; `Ceremony` has its enrolment."""
+    key = Passkey(seed=1_000 + number)
+    return {"class": "terminal", "id": f"{number:064x}", "public_key": key.public_key.hex()}
+
+
 def filled(team: int = 3) -> tuple[dict[str, Any], dict[str, Any]]:
     """The proposal for a team, with what only the team knows."""
     policy, roster = skeleton(team)
     for number, person in enumerate(roster["people"]):
-        key = Passkey(seed=1_000 + number)
         person["name"] = f"Person {number}"
-        person["credentials"] = [{"class": "terminal", "id": f"{number:064x}", "public_key": key.public_key.hex()}]
+        person["credentials"] = [credential(number)]
     for number, client in enumerate(roster["clients"]):
         client["custodians"] = []
         client["keys"][0]["public_key"] = bytes(SigningKey(bytes([number + 1]) * 32).verify_key).hex()
@@ -79,6 +86,16 @@ class Ceremony:
         for name in ("policy", "roster"):
             (self.folder / f"{name}.json").write_text(json.dumps(getattr(self, name), indent=3))
 
+    def enrolments(self) -> Iterator[str]:
+        """The options for all that keys have vouched for, as `init credential` writes them."""
+        yield from ("--makers", str(write_makers(self.folder)))
+        for number, person in enumerate(self.roster["people"]):
+            kinds = {CredentialClass(each["class"]) for each in person["credentials"]}
+            for kind in kinds - {CredentialClass.SOFTWARE}:
+                file = self.folder / f"{number}.enrolment.json"
+                file.write_bytes(enrolment(1_000 + number, number.to_bytes(32), credential_class=kind).encode())
+                yield from ("--enrolment", str(file))
+
     def genesis(self, **changes: str) -> Done:
         self.write()
         options = {
@@ -87,7 +104,8 @@ class Ceremony:
             "origin": "https://station.example.org", "policy": str(self.folder / "policy.json"),
             "roster": str(self.folder / "roster.json"), "out": str(self.folder / "genesis.json"),
         } | {name.replace("_", "-"): value for name, value in changes.items()}
-        return self.init("genesis", *(each for name, value in options.items() for each in (f"--{name}", value)))
+        named = (each for name, value in options.items() for each in (f"--{name}", value))
+        return self.init("genesis", *named, *self.enrolments())
 
 
 @pytest.fixture

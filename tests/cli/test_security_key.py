@@ -3,11 +3,7 @@ software, and all else is real: API, database, engine, signer, terminal."""
 
 import asyncio
 import json
-import os
-import pty
-import select
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +13,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fido2 import cbor
-from fido2.cose import ES256
 from tests.api.server import ApiProcess
-from tests.cli.virtual_key import described, private_key
+from tests.cli.maker import cose, private_key
+from tests.cli.terminal import WITHIN_S, at_a_terminal, with_keys
+from tests.cli.virtual_key import described
 from tests.conftest import Database, own_database
 from tests.engine.road import Road, open_road
 from tests.protocol.passkey import ORIGIN, RELYING_PARTY_ID
@@ -41,13 +37,11 @@ PIN = "739-hunter"
 CREDENTIAL = b"tess's security key"
 SEED = 41
 KEY: dict[str, Any] = {"pin": PIN, "credentials": [[RELYING_PARTY_ID, CREDENTIAL.hex(), SEED]]}
-WITHIN_S = 60
 
 
 def tess_has_a_key() -> Roster:
-    public = cbor.encode(ES256.from_cryptography_key(private_key(SEED).public_key()))
     first = roster()
-    credential = Credential(CREDENTIAL, public, CredentialClass.TERMINAL)
+    credential = Credential(CREDENTIAL, cose(private_key(SEED)), CredentialClass.TERMINAL)
     return replace(first, people=tuple(
         replace(each, credentials=(credential,)) if each.id == TESS.id else each for each in first.people
     ))
@@ -72,17 +66,7 @@ class Desk:
 
     def approve(self, subject: str, *keys: dict[str, Any], typed: str = PIN, login: str = "tess") -> tuple[int, str]:
         """The exit code, and all that the terminal showed; the PIN is typed when it is asked for."""
-        controller, terminal = pty.openpty()
-        try:
-            with subprocess.Popen(
-                self._command(subject, keys, login), stdin=terminal, stdout=terminal, stderr=terminal,
-                start_new_session=True,
-            ) as process:
-                os.close(terminal)
-                seen = self._answer(controller, typed)
-                return process.wait(WITHIN_S), seen
-        finally:
-            os.close(controller)
+        return at_a_terminal(self._command(subject, keys, login), typed)
 
     def approve_in_a_pipe(self, subject: str, *keys: dict[str, Any]) -> tuple[int, str]:
         done = subprocess.run(
@@ -92,27 +76,7 @@ class Desk:
         return done.returncode, done.stdout + done.stderr
 
     def _command(self, subject: str, keys: tuple[dict[str, Any], ...], login: str) -> list[str]:
-        described = self.folder / "keys.json"
-        described.write_text(json.dumps(keys))
-        return [
-            sys.executable, "-m", "tests.cli.virtual_key", str(described), "approve", subject, "--as", login,
-            "--data", str(self.folder),
-        ]
-
-    def _answer(self, controller: int, typed: str) -> str:
-        seen, is_typed, deadline = b"", False, time.monotonic() + WITHIN_S
-        while time.monotonic() < deadline:
-            if not select.select([controller], [], [], 1)[0]:
-                continue
-            try:
-                part = os.read(controller, 4_096)
-            except OSError:  # the other end is closed: the command has ended
-                return seen.decode()
-            seen += part
-            if b"PIN of the security key" in seen and not is_typed:
-                is_typed = True
-                os.write(controller, typed.encode() + b"\n")
-        raise AssertionError(f"it doesn't end: {seen.decode()}")
+        return with_keys(self.folder, keys, "approve", subject, "--as", login, "--data", str(self.folder))
 
 
 @contextmanager

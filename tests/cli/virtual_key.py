@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
     EllipticCurvePublicNumbers,
-    derive_private_key,
     generate_private_key,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -29,8 +28,9 @@ from fido2.cose import ES256
 from fido2.ctap import STATUS, CtapDevice, CtapError
 from fido2.ctap2.pin import PinProtocolV2
 from fido2.hid import CAPABILITY, CTAPHID
+from tests.cli.maker import authenticator_data, made_id, private_key, statement
 
-PRESENT, VERIFIED = 0x01, 0x04
+PRESENT, VERIFIED, ELIGIBLE, ATTESTED = 0x01, 0x04, 0x08, 0x40
 TRIES = 8
 TRIES_IN_A_ROW = 3
 ERR = CtapError.ERR
@@ -39,13 +39,17 @@ ERR = CtapError.ERR
 @dataclass
 class VirtualKey(CtapDevice):
     """`credentials`: (relying party, id) to private key. `pin` empty: none is set. `lies`: says nothing of whom it
-    verified, though it took the PIN."""
+    verified, though it took the PIN. `made_seed` is of the key that it makes when asked for one.
+    `vouches`: who speaks for it, as `maker.py` has them."""
 
     credentials: dict[tuple[str, bytes], EllipticCurvePrivateKey]
     pin: str = ""
     is_touched: bool = True
     is_old: bool = False
     lies: bool = False
+    made_seed: int = 0
+    vouches: str = "maker"
+    is_synced: bool = False
     is_unplugged: bool = False
     left: list[Any] = field(default_factory=list)
     tries: int = TRIES
@@ -68,7 +72,7 @@ class VirtualKey(CtapDevice):
         if cmd != CTAPHID.CBOR:
             raise CtapError(ERR.INVALID_COMMAND)
         asked: Any = cbor.decode(data[1:]) if len(data) > 1 else {}
-        commands = {2: self._assert, 4: self._info, 6: self._client_pin, 8: self._next}
+        commands = {1: self._make, 2: self._assert, 4: self._info, 6: self._client_pin, 8: self._next}
         if data[0] not in commands:
             return bytes([ERR.INVALID_COMMAND])
         try:
@@ -135,6 +139,28 @@ class VirtualKey(CtapDevice):
         first, *self.left = [self._signed(name, flags, asked[2]) for name in kept]
         return first | ({5: len(kept)} if self.left else {})
 
+    def _make(self, asked: Any, on_keepalive: Callable[[STATUS], None] | None) -> Mapping[int, Any]:
+        """CTAP 2.1 §6.1."""
+        flags = PRESENT | ATTESTED | (ELIGIBLE if self.is_synced else 0)
+        if 8 in asked:
+            if not hmac.compare_digest(self.protocol.authenticate(self.token, asked[1]), asked[8]):
+                raise CtapError(ERR.PIN_AUTH_INVALID)
+            flags |= VERIFIED
+        if {"alg": -7, "type": "public-key"} not in asked[4]:
+            raise CtapError(ERR.UNSUPPORTED_ALGORITHM)
+        if on_keepalive:
+            on_keepalive(STATUS.UPNEEDED)
+        if not self.is_touched:
+            raise CtapError(ERR.USER_ACTION_TIMEOUT)
+        if self.lies:
+            flags &= ~VERIFIED
+        key, party = private_key(self.made_seed), asked[2]["id"]
+        self.credentials[party, made_id(self.made_seed)] = key
+        said = authenticator_data(party, flags, made_id(self.made_seed), key)
+        return {1: "packed", 2: said, 3: statement(self.vouches, key, said + asked[1])} | (
+            {1: "none", 3: {}} if self.vouches == "nobody" else {}
+        )
+
     def _next(self, _: Any, __: Any) -> Mapping[int, Any]:
         if not self.left:
             raise CtapError(ERR.NOT_ALLOWED)
@@ -145,10 +171,6 @@ class VirtualKey(CtapDevice):
         said = hashlib.sha256(name[0].encode()).digest() + bytes([flags]) + self.count.to_bytes(4)
         signature = self.credentials[name].sign(said + client_data_hash, ECDSA(SHA256()))
         return {1: {"id": name[1], "type": "public-key"}, 2: said, 3: signature}
-
-
-def private_key(seed: int) -> EllipticCurvePrivateKey:
-    return derive_private_key(seed, SECP256R1())
 
 
 def described(text: str) -> list[VirtualKey]:

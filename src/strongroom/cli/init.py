@@ -6,7 +6,6 @@ files that their owner alone can read.
 """
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ import cyclopts
 from cyclopts import Parameter
 
 from strongroom.cli import founding
+from strongroom.cli.enrolment import read_enrolment, read_makers, unattested
+from strongroom.cli.files import refuse_existing, write_new
 from strongroom.cli.output import Exit, Stop, fields, say, show
 from strongroom.cli.session import Json
 from strongroom.cli.skeleton import TEAMS, skeleton
@@ -43,7 +44,7 @@ Roster = Annotated[Path, Parameter("--roster", help="The organisation's first ro
 @app.command(name="identity", sort_key=1)
 def make_identity(*, out: Out, as_json: Json = False) -> int:
     """Make an age identity, which opens a key file, as `age-keygen` does; prints its recipient."""
-    _refuse_existing(out)
+    refuse_existing(out)
     recipient = _ceremony("identity", str(out.absolute()))
     show({"file": str(out), "recipient": recipient}, as_json, recipient)
     return Exit.DONE
@@ -52,7 +53,7 @@ def make_identity(*, out: Out, as_json: Json = False) -> int:
 @app.command(name="key", sort_key=2)
 def make_key(*, out: Out, as_json: Json = False) -> int:
     """Make the key of guard, or watch's for checkpoints, on its own machine; prints its public half."""
-    _refuse_existing(out)
+    refuse_existing(out)
     public = _ceremony("key", str(out.absolute()))
     show({"file": str(out), "public_key": public}, as_json, public)
     return Exit.DONE
@@ -78,15 +79,21 @@ def draft(
     """Propose a policy and a roster, to think about and to fill in."""
     if team not in TEAMS:
         raise Stop(Exit.USAGE, f"--team: must be one of {', '.join(map(str, TEAMS))}")
-    _refuse_existing(policy)
-    _refuse_existing(roster)
+    refuse_existing(policy)
+    refuse_existing(roster)
     for file, document in zip((policy, roster), skeleton(team), strict=True):
-        _write(file, json.dumps(document, indent=2) + "\n")
+        write_new(file, json.dumps(document, indent=2) + "\n")
     say(f"{policy} and {roster} are proposals: fill in what says FILL IN, and weigh every number")
     return Exit.DONE
 
 
-@app.command(name="genesis", sort_key=5)
+app.command(
+    "strongroom.cli.enrol:make_credential", name="credential", sort_key=5,
+    help="Make a person's credential on a security key; prints what goes into the roster",
+)
+
+
+@app.command(name="genesis", sort_key=6)
 def make_genesis(
     *,
     mode: Annotated[Mode, Parameter("--mode", help="production, or sandbox")],
@@ -98,14 +105,22 @@ def make_genesis(
     policy: Policy,
     roster: Roster,
     out: Out,
+    enrolment: Annotated[
+        list[Path] | None, Parameter("--enrolment", negative="", help="Of each credential; repeatable. For production")
+    ] = None,
+    makers: Annotated[
+        Path | None, Parameter("--makers", help="Certificates, PEM, of makers of security keys. For production")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Make the genesis record; prints its hash, which guard's operator types, and what the policy means."""
-    _refuse_existing(out)
+    refuse_existing(out)
     party = RelyingParty(relying_party, frozenset(origin))
     try:
         founders = founding.read_founders(policy, roster, mode)
         founding.check_relying_party(party)
+        enrolments = [read_enrolment(each) for each in enrolment or ()]
+        trusted_makers = () if makers is None else read_makers(makers)
         genesis = Genesis(
             mode, Instant(time.time_ns() // 1_000_000), _public_key("--checkpoint-key", checkpoint_key),
             _public_key("--statement-key", statement_key), _public_key("--guard-key", guard_key), party,
@@ -117,15 +132,17 @@ def make_genesis(
         raise Stop(Exit.FAILED, f"no genesis was made: {fault}") from fault
     if len({genesis.checkpoint_key, genesis.statement_key, genesis.guard_key}) != KEYS:
         raise Stop(Exit.REFUSED, "no genesis was made: the three keys must be three")
-    refused = list(founding.refusals(founders, party)) if mode is Mode.PRODUCTION else []
+    refused = [
+        *founding.refusals(founders, party), *unattested(founders.roster, enrolments, party, trusted_makers),
+    ] if mode is Mode.PRODUCTION else []
     if refused:
         raise Stop(Exit.REFUSED, "no genesis was made, since production refuses this:\n  " + "\n  ".join(refused))
-    _write(out, raw.decode())
+    write_new(out, raw.decode())
     _show_genesis(out, raw, founders, as_json)
     return Exit.DONE
 
 
-@app.command(name="journal", sort_key=6)
+@app.command(name="journal", sort_key=7)
 def begin_journal(
     *,
     folder: Folder,
@@ -139,7 +156,7 @@ def begin_journal(
     return Exit.DONE
 
 
-@app.command(name="organisation", sort_key=7)
+@app.command(name="organisation", sort_key=8)
 def let_organisation_in(
     *,
     admin_socket: Annotated[Path, Parameter("--admin-socket", help="The signer's, for the admin's user alone")],
@@ -213,22 +230,3 @@ def _ceremony(*arguments: str) -> str:
     if done.returncode != 0:
         raise Stop(Exit.FAILED, done.stderr.strip().removeprefix("ceremony: "))
     return done.stdout.strip()
-
-
-def _refuse_existing(file: Path) -> None:
-    if os.path.lexists(file):
-        raise Stop(Exit.REFUSED, f"{file} is there already, and nothing is overwritten")
-
-
-def _write(file: Path, text: str) -> None:
-    """A new file that all may read, on disk when this returns. Raises: Stop."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError as fault:
-        raise Stop(Exit.REFUSED, f"{file} is there already, and nothing is overwritten") from fault
-    except OSError as fault:
-        raise Stop(Exit.FAILED, f"{file}: {fault.strerror}") from fault
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())

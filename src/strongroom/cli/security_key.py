@@ -1,10 +1,12 @@
-"""A security key on USB: asks it, by CTAP2, to say yes to exactly these bytes, with its owner verified.
+"""A security key on USB: asks it, by CTAP2, to say yes to exactly these bytes, or for a new credential, with its
+owner verified.
 
 The key shows nothing, so what is signed is drawn by whoever calls, from the bytes that are signed, before it is asked.
 The PIN is asked on the terminal without echo, goes to the key encrypted, and is kept nowhere. A key that can't verify
 its owner is refused here, as the signer would refuse what it signed.
 """
 
+import secrets
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,16 +15,23 @@ from getpass import GetPassWarning, getpass
 from typing import Final, NoReturn
 
 from fido2.client import ClientDataCollector, ClientError, Fido2Client, PinRequiredError, UserInteraction
+from fido2.cose import ES256, EdDSA
 from fido2.ctap import CtapDevice, CtapError
 from fido2.ctap2.base import Ctap2
 from fido2.ctap2.pin import ClientPin
 from fido2.hid import ConnectionFailure, CtapHidDevice
 from fido2.webauthn import (
+    AttestationConveyancePreference,
+    AuthenticatorSelectionCriteria,
     CollectedClientData,
     PublicKeyCredentialCreationOptions,
     PublicKeyCredentialDescriptor,
+    PublicKeyCredentialParameters,
     PublicKeyCredentialRequestOptions,
+    PublicKeyCredentialRpEntity,
     PublicKeyCredentialType,
+    PublicKeyCredentialUserEntity,
+    ResidentKeyRequirement,
     UserVerificationRequirement,
 )
 
@@ -69,7 +78,7 @@ class SecurityKey:
                 client = Fido2Client(device, _Page(self.origin), _AtTheTerminal(self.name))
                 found = client.get_assertion(options)
             except (ClientError, OSError, ConnectionFailure, ValueError) as fault:
-                self._stop(device, fault)
+                _stop(device, fault, self.name, self.relying_party)
         if len(found.get_assertions()) > 1:
             raise Stop(Exit.USAGE, f"the key has several credentials for {self.relying_party}: it isn't clear which is "
                                    f"{self.name}'s; name it in credential_ids")
@@ -82,24 +91,50 @@ class SecurityKey:
         )
         return PersonAssertion(self.person, answer.raw_id, said)
 
-    def _stop(self, device: CtapDevice, fault: Exception) -> NoReturn:
-        """In a sentence, what the key didn't do."""
-        cause = fault.cause if isinstance(fault, ClientError) else fault
-        code = cause.code if isinstance(cause, CtapError) else None
-        text = f"the key doesn't answer as it should: {cause or fault!r}"
-        if code is CtapError.ERR.PIN_INVALID:
-            text = f"the PIN is wrong; {_tries_left(device)}"
-        elif code in _SAID:
-            text = _SAID[code]
-        elif isinstance(fault, PinRequiredError):
-            text = "without its PIN the key can't verify you"
-        elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.DEVICE_INELIGIBLE:
-            text = f"this key has no credential of {self.name} for {self.relying_party}"
-        elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.CONFIGURATION_UNSUPPORTED:
-            text = "this key can't verify its owner: set a PIN or a fingerprint on it first"
-        elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.TIMEOUT:
-            text = "nobody touched the key in time"
-        raise Stop(Exit.REFUSED, text) from fault
+
+def make_credential(name: str, relying_party: str, origin: str) -> tuple[bytes, bytes]:
+    """A new credential with a key that never leaves the device, and its maker's word on that: the client data and
+    the attestation object (W3C WebAuthn §6.5.4). Asks for PIN and touch. Raises: Stop."""
+    kind = PublicKeyCredentialType.PUBLIC_KEY
+    options = PublicKeyCredentialCreationOptions(
+        rp=PublicKeyCredentialRpEntity(id=relying_party, name=relying_party),
+        user=PublicKeyCredentialUserEntity(id=secrets.token_bytes(32), name=name, display_name=name),
+        challenge=secrets.token_bytes(32), timeout=TOUCH_WAIT_MS,
+        pub_key_cred_params=[
+            PublicKeyCredentialParameters(type=kind, alg=each.ALGORITHM) for each in (ES256, EdDSA)
+        ],
+        authenticator_selection=AuthenticatorSelectionCriteria(
+            resident_key=ResidentKeyRequirement.DISCOURAGED, user_verification=UserVerificationRequirement.REQUIRED,
+        ),
+        attestation=AttestationConveyancePreference.DIRECT,
+    )
+    with _only_key() as device:
+        try:
+            client = Fido2Client(device, _Page(origin), _AtTheTerminal(name))
+            made = client.make_credential(options).response
+        except (ClientError, OSError, ConnectionFailure, ValueError) as fault:
+            _stop(device, fault, name, relying_party)
+    return bytes(made.client_data), bytes(made.attestation_object)
+
+
+def _stop(device: CtapDevice, fault: Exception, name: str, relying_party: str) -> NoReturn:
+    """In a sentence, what the key didn't do."""
+    cause = fault.cause if isinstance(fault, ClientError) else fault
+    code = cause.code if isinstance(cause, CtapError) else None
+    text = f"the key doesn't answer as it should: {cause or fault!r}"
+    if code is CtapError.ERR.PIN_INVALID:
+        text = f"the PIN is wrong; {_tries_left(device)}"
+    elif code in _SAID:
+        text = _SAID[code]
+    elif isinstance(fault, PinRequiredError):
+        text = "without its PIN the key can't verify you"
+    elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.DEVICE_INELIGIBLE:
+        text = f"this key has no credential of {name} for {relying_party}"
+    elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.CONFIGURATION_UNSUPPORTED:
+        text = "this key can't verify its owner: set a PIN or a fingerprint on it first"
+    elif isinstance(fault, ClientError) and fault.code is ClientError.ERR.TIMEOUT:
+        text = "nobody touched the key in time"
+    raise Stop(Exit.REFUSED, text) from fault
 
 
 class _Page(ClientDataCollector):
@@ -111,10 +146,13 @@ class _Page(ClientDataCollector):
     def collect_client_data(
         self, options: PublicKeyCredentialCreationOptions | PublicKeyCredentialRequestOptions
     ) -> tuple[CollectedClientData, str]:
-        if not isinstance(options, PublicKeyCredentialRequestOptions) or options.rp_id is None:
-            raise TypeError("only assertions for a named relying party are asked for")
-        kind = CollectedClientData.TYPE.GET
-        return CollectedClientData.create(kind, options.challenge, self._origin), options.rp_id
+        if isinstance(options, PublicKeyCredentialCreationOptions):
+            kind, party = CollectedClientData.TYPE.CREATE, options.rp.id
+        else:
+            kind, party = CollectedClientData.TYPE.GET, options.rp_id
+        if party is None:
+            raise TypeError("a key is asked for a named relying party only")
+        return CollectedClientData.create(kind, options.challenge, self._origin), party
 
 
 class _AtTheTerminal(UserInteraction):
