@@ -19,8 +19,9 @@ from nacl.signing import VerifyKey
 
 from strongroom.cli.output import Exit, Stop, fields, say, show, table
 from strongroom.cli.passkey import SoftwarePasskey, software_passkey
+from strongroom.cli.profile import transport
 from strongroom.cli.security_key import SecurityKey
-from strongroom.cli.session import Data, Json, client, document, speaking
+from strongroom.cli.session import Data, Json, document, reader, speaking
 from strongroom.domain.ids import OrganisationId, PersonId
 from strongroom.domain.instant import MINUTE_MS, Instant
 from strongroom.domain.timestamp import format_instant
@@ -32,7 +33,7 @@ TIMEOUT_S: Final = 10
 RECORD_LIFE_MS: Final = 5 * MINUTE_MS
 
 As = Annotated[
-    list[str] | None, Parameter("--as", negative="", help="Who signs: a login of sandbox.json; more than one if needed")
+    list[str] | None, Parameter("--as", negative="", help="Who signs: a login of the profile; more than one if needed")
 ]
 
 OnKey = Annotated[
@@ -95,7 +96,7 @@ def _give(sandbox: dict[str, Any], found: dict[str, Any], signers: Sequence[Sign
     answer: Any = None
     for signer in signers:
         given = assertion_document(signer.asserts(found["request"].encode(), APPROVAL_REQUEST_TYPE))
-        answer = _post(f"{sandbox['api_url']}/v1/approvals/{found['id']}/assertions", given)
+        answer = post(sandbox, f"{sandbox['api_url']}/v1/approvals/{found['id']}/assertions", given)
         say(f"approved by {signer.name}: {len(answer['people'])} of {answer['approvals']}")
     return answer
 
@@ -125,7 +126,7 @@ def unfreeze(
 ) -> int:
     """Let payments go on; needs the quorum of the group that governs: --as one --as another."""
     sandbox = document(data)
-    standing = _get(f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
+    standing = get(sandbox, f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
     epoch = standing.get("freeze_epoch", 0)
     return instruct(sandbox, Action.UNFREEZE, scope, signers_of(sandbox, people, security_key), epoch, as_json)
 
@@ -149,7 +150,7 @@ def _on_key(sandbox: dict[str, Any], login: str) -> SecurityKey:
 def _waiting(sandbox: dict[str, Any]) -> list[dict[str, Any]]:
     """What waits, each with `shown`: the request as the signer wrote it. Raises: Stop if its signature doesn't hold."""
     found: list[dict[str, Any]] = []
-    with client(sandbox, "payouts") as api:
+    with reader(sandbox) as api:
         for each in api.pages("/v1/approvals", {"limit": "200"}):
             raw = each["request"].encode()
             try:
@@ -199,7 +200,7 @@ def instruct(
         "organisation": organisation, "record": b64encode(record).decode(),
         "assertions": [assertion_document(each.asserts(record, negative.type)) for each in signers],
     }
-    answer = _post(f"{sandbox['guard_url']}/v1/negatives", body)
+    answer = post(sandbox, f"{sandbox['guard_url']}/v1/negatives", body)
     show(
         {"action": action.value, "object": subject, **answer}, as_json,
         fields([("guard keeps", action.value), ("of", subject), ("as instruction", answer["control_length"])]),
@@ -207,18 +208,21 @@ def instruct(
     return Exit.DONE
 
 
-def _post(url: str, body: dict[str, Any]) -> Any:
-    return _answered(url, lambda: httpx.post(url, json=body, timeout=TIMEOUT_S, trust_env=False))
+def post(profile: dict[str, Any], url: str, body: dict[str, Any]) -> Any:
+    """What guard or the API answers to what people have signed. Raises: Stop."""
+    return _answered(profile, url, lambda http: http.post(url, json=body))
 
 
-def _get(url: str) -> Any:
-    return _answered(url, lambda: httpx.get(url, timeout=TIMEOUT_S, trust_env=False))
+def get(profile: dict[str, Any], url: str) -> Any:
+    """Raises: Stop."""
+    return _answered(profile, url, lambda http: http.get(url))
 
 
-def _answered(url: str, ask: Callable[[], httpx.Response]) -> Any:
+def _answered(profile: dict[str, Any], url: str, ask: Callable[[httpx.Client], httpx.Response]) -> Any:
     """Raises: Stop."""
     try:
-        answer = ask()
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False, transport=transport(profile)) as http:
+            answer = ask(http)
     except httpx.HTTPError as fault:
         raise Stop(Exit.UNREACHABLE, f"{url} doesn't answer: {fault}") from fault
     if answer.is_success:

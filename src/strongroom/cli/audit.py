@@ -1,7 +1,6 @@
 """Commands about the audit log: write it to a file, and check such a file without any server."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,8 @@ import cyclopts
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, Stop, say, show
-from strongroom.cli.session import Data, Json, document, folder
+from strongroom.cli.profile import read_profile
+from strongroom.cli.session import Data, Json, document, profile_file
 from strongroom.protocol.audit_export import ExportError, Verified, verify_export
 from strongroom.store.audit_export import NothingToExportError, export_log
 from strongroom.store.session import FAULTS, SessionError
@@ -75,11 +75,10 @@ async def _write(file: Path, dsn: str, origin: str) -> int:
 
 
 def _sandbox_key(data: Path | None) -> str:
-    file = folder(data) / "deployment.json"
     try:
-        return str(json.loads(file.read_text())["checkpoint_public_key"])
-    except (OSError, KeyError) as fault:
-        raise Stop(Exit.USAGE, f"--key is needed: there is no sandbox in {folder(data)} to take it from") from fault
+        return str(read_profile(profile_file(data))["checkpoint_public_key"])
+    except Stop as fault:
+        raise Stop(Exit.USAGE, f"--key is needed, as there is nothing to take it from: {fault}") from fault
 
 
 def _text(found: Verified) -> str:

@@ -183,6 +183,12 @@ def let_organisation_in(
     return Exit.DONE
 
 
+app.command(
+    "strongroom.cli.profiling:make_profile", name="profile", sort_key=10,
+    help="Make the profile with which people and programs reach a deployment",
+)
+
+
 def _show_genesis(out: Path, raw: bytes, founders: founding.Founders, as_json: bool) -> None:
     tiers, people = founding.tier_sentences(founders), founding.approver_sentences(founders)
     governed, advice = founding.delay_sentence(founders), founding.advice(founders)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from strongroom.cli.approve import As, OnKey, instruct, signers_of
 from strongroom.cli.output import Exit, Stop, fields, say, show, table
-from strongroom.cli.session import LIMIT_DEFAULT, PAGE_MAXIMUM, Data, Json, Limit, client, document, speaking
+from strongroom.cli.session import LIMIT_DEFAULT, PAGE_MAXIMUM, Data, Json, Limit, client, document, reader, speaking
 from strongroom.protocol.negative import REASON_MAXIMUM, Action
 
 app = cyclopts.App(name="payout", help="Ask for payouts and look at them.")
@@ -108,7 +108,7 @@ def find(
 @speaking
 def get(payout: str, /, *, data: Data = None, as_json: Json = False) -> int:
     """Show one payout with its checkpoints."""
-    with client(document(data), CLIENT) as api:
+    with reader(document(data)) as api:
         found = api.payouts.get(payout)
     road = table(
         ("checkpoint", "by", "result", "at"),
@@ -138,11 +138,11 @@ def release(
 
     For a payout whose coins were swept or stolen. Guard must have seen that for
     itself, and the signer decides: what can still be paid isn't freed. People of
-    sandbox.json sign: --as one --as another.
+    the profile sign: --as one --as another.
     """
     sandbox = document(data)
     signers = signers_of(sandbox, people, security_key)
-    with client(sandbox, CLIENT) as api:
+    with reader(sandbox) as api:
         found = api.payouts.get(payout)
     attempts = found["chain_transactions"]
     if not attempts:

@@ -20,7 +20,7 @@ from strongroom.advice.simulation import Recorded, check_assets, compare, read_r
 from strongroom.advice.warnings import warnings
 from strongroom.cli import policy_text as text
 from strongroom.cli.output import Exit, Stop, bar, say, show
-from strongroom.cli.session import Data, Json, client, document, folder, speaking
+from strongroom.cli.session import Data, Json, client, document, speaking
 from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import DAY_MS, Instant, parse_instant
 from strongroom.domain.policy import Policy
@@ -214,7 +214,10 @@ def _read_or_ours(file: Path | None, data: Path | None, name: str) -> tuple[Path
     """The file, or the document of this name that the sandbox's organisation was made with."""
     if file is not None:
         return file, _read(file)
-    ours = folder(data) / "keys" / document(data)["organisation"] / name
+    known = document(data)
+    ours = known.file.parent / "keys" / known["organisation"] / name
+    if "ready" not in known:
+        raise Stop(Exit.USAGE, f"name a file: {known.file} is no sandbox, which alone keeps its {name}")
     return ours, _read(ours)
 
 

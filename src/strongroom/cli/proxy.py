@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from nacl.signing import SigningKey
 
 from strongroom.cli.output import Exit, Stop, say, show
+from strongroom.cli.profile import transport
 from strongroom.cli.session import Data, Json, document, private_key
 from strongroom.sdk.exchange import TIMEOUTS, Parts, checked_url
 from strongroom.sdk.signing import Credentials, sign
@@ -80,7 +81,9 @@ class Relay:
         self.base = checked_url(known["api_url"])
         self.token = token
         self.port = 0
-        self._http = httpx.Client(timeout=TIMEOUTS, follow_redirects=False, trust_env=False)
+        self._http = httpx.Client(
+            timeout=TIMEOUTS, follow_redirects=False, trust_env=False, transport=transport(known)
+        )
 
     def refusal(self, target: str, headers: Any) -> tuple[int, str, str] | None:
         """(status, code, sentence) for what isn't signed."""

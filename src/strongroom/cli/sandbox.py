@@ -8,7 +8,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from strongroom.cli.output import Exit, Stop, fields, say, show, table
-from strongroom.cli.session import Data, Json, folder
+from strongroom.cli.session import Json, SandboxFolder, folder
 from strongroom.sandbox import commands
 
 PORTS_DEFAULT: Final = 8420
@@ -21,7 +21,7 @@ Ports = Annotated[int, Parameter("--ports", help="The first of its ports")]
 
 def up(
     *,
-    data: Data = None,
+    data: SandboxFolder = None,
     ports: Ports = PORTS_DEFAULT,
     detach: Annotated[bool, Parameter("--detach", negative="", help="Return when it is ready")] = False,
     rails: Annotated[str, Parameter("--rails", help="bitcoin,evm,bank or simulated")] = "bitcoin,evm,bank,simulated",
@@ -54,7 +54,7 @@ def up(
     return Exit.DONE
 
 
-def down(*, data: Data = None, as_json: Json = False) -> int:
+def down(*, data: SandboxFolder = None, as_json: Json = False) -> int:
     """Stop a sandbox and all that it started."""
     try:
         stopped = commands.down(folder(data), say)
@@ -67,7 +67,7 @@ def down(*, data: Data = None, as_json: Json = False) -> int:
     return Exit.DONE
 
 
-def status(*, data: Data = None, as_json: Json = False) -> int:
+def status(*, data: SandboxFolder = None, as_json: Json = False) -> int:
     """What runs, asked of the processes themselves."""
     try:
         found = commands.status(folder(data))
@@ -83,7 +83,7 @@ def status(*, data: Data = None, as_json: Json = False) -> int:
     return Exit.DONE if found["ready"] else Exit.FAILED
 
 
-def doctor(*, data: Data = None, ports: Ports = PORTS_DEFAULT, as_json: Json = False) -> int:
+def doctor(*, data: SandboxFolder = None, ports: Ports = PORTS_DEFAULT, as_json: Json = False) -> int:
     """Look whether a sandbox could start here, and say what is missing."""
     findings = commands.doctor(folder(data), ports)
     rows = [
@@ -97,7 +97,7 @@ def doctor(*, data: Data = None, ports: Ports = PORTS_DEFAULT, as_json: Json = F
 @app.command
 def organisation(
     *,
-    data: Data = None,
+    data: SandboxFolder = None,
     name: Annotated[str, Parameter("--name", help="How it is called")] = "Example Rides",
     as_json: Annotated[bool, Parameter("--json", negative="", help="Always JSON, as sandbox.json is")] = True,
 ) -> int:

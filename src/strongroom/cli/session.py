@@ -1,6 +1,5 @@
-"""Which sandbox a command talks to, and as whom."""
+"""Which sandbox or deployment a command talks to, and as whom."""
 
-import json
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -10,11 +9,21 @@ from typing import Annotated, Any, Final, ParamSpec, TypeVar
 from cyclopts import Parameter, validators
 
 from strongroom.cli.output import Exit, Stop
+from strongroom.cli.profile import Profile, read_profile, transport
 from strongroom.sdk import ApiError, Client, MismatchError, TransportError
 
 DATA_DEFAULT: Final = Path(".sandbox")
 
-Data = Annotated[Path | None, Parameter("--data", help="The sandbox's folder; STRONGROOM_DATA, else ./.sandbox")]
+Data = Annotated[
+    Path | None,
+    Parameter(
+        ("--data", "--profile"),
+        help="A sandbox's folder, or a deployment's profile; STRONGROOM_PROFILE, STRONGROOM_DATA, else ./.sandbox",
+    ),
+]
+SandboxFolder = Annotated[
+    Path | None, Parameter("--data", help="The sandbox's folder; STRONGROOM_DATA, else ./.sandbox")
+]
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON")]
 
 Limit = Annotated[int, Parameter("--limit", validator=validators.Number(gte=1), help="How many rows at most")]
@@ -28,38 +37,52 @@ _Result = TypeVar("_Result")
 
 
 def folder(data: Path | None) -> Path:
+    """The sandbox's."""
     return data or Path(os.environ.get("STRONGROOM_DATA") or DATA_DEFAULT)
 
 
-def document(data: Path | None) -> dict[str, Any]:
-    """sandbox.json. Raises: Stop."""
-    file = folder(data) / "sandbox.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError as fault:
-        raise Stop(Exit.UNREACHABLE, f"there is no sandbox in {folder(data)}: strongroom up") from fault
-    except (OSError, json.JSONDecodeError) as fault:
-        raise Stop(Exit.FAILED, f"{file} can't be read: {fault}") from fault
-    if not found.get("ready"):
-        raise Stop(Exit.UNREACHABLE, f"the sandbox in {folder(data)} is stopped: start it with `strongroom up`")
+def profile_file(data: Path | None) -> Path:
+    """What is named: a profile, or the sandbox.json of a folder. Raises: Stop if there is none."""
+    named = data or Path(os.environ.get("STRONGROOM_PROFILE") or folder(None))
+    if named.is_dir() or (named.suffix != ".json" and not named.exists()):
+        file = named / "sandbox.json"
+        if not file.exists():
+            raise Stop(Exit.UNREACHABLE, f"there is no sandbox in {named}: strongroom up")
+        return file
+    if not named.exists():
+        raise Stop(Exit.NOT_FOUND, f"there is no profile {named}: strongroom init profile makes one")
+    return named
+
+
+def document(data: Path | None) -> Profile:
+    """The profile that is named, or that of the sandbox, which must run. Raises: Stop."""
+    file = profile_file(data)
+    found = read_profile(file)
+    if not found.get("ready", True):
+        raise Stop(Exit.UNREACHABLE, f"the sandbox in {file.parent} is stopped: start it with `strongroom up`")
     return found
 
 
+def reader(profile: dict[str, Any]) -> Client:
+    """Whoever may look at things: a client that can only read, if the profile has one. Raises: Stop."""
+    return client(profile, "reader" if "reader" in profile["clients"] else "payouts")
+
+
 def client(sandbox: dict[str, Any], name: str) -> Client:
-    """A client of the sandbox's organisation, by its name in sandbox.json. Raises: Stop."""
+    """A client of the organisation, by its name in the profile. Raises: Stop."""
     known = private_key(sandbox, name)
     return Client(
         sandbox["api_url"], sandbox["deployment"], sandbox["organisation"], known["client_id"], known["key_id"],
-        known["private_key"],
+        known["private_key"], transport(sandbox),
     )
 
 
 def private_key(sandbox: dict[str, Any], name: str) -> dict[str, Any]:
-    """A client's entry in sandbox.json, with its `private_key`. Raises: Stop."""
+    """A client's entry in the profile, with its `private_key`. Raises: Stop."""
     known = sandbox["clients"].get(name)
     if known is None or "private_key_file" not in known:
-        signing = [each for each, keys in sandbox["clients"].items() if "private_key_file" in keys]
-        raise Stop(Exit.USAGE, f"--client: there is no client {name!r} that signs; there are {', '.join(signing)}")
+        signing = ", ".join(each for each, keys in sandbox["clients"].items() if "private_key_file" in keys)
+        raise Stop(Exit.USAGE, f"--client: there is no client {name!r} that signs; there are {signing or 'none'}")
     file = Path(known["private_key_file"])
     try:
         return {**known, "private_key": bytes.fromhex(file.read_text().strip())}
