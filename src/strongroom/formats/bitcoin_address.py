@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import wallycore
 from coincurve import PublicKeyXOnly
 
 from strongroom.formats.address_error import AddressError, AddressFault
@@ -48,6 +49,8 @@ NETWORKS: Final = {
     )
 }
 
+_WALLY_NETWORKS: Final = {0: wallycore.WALLY_NETWORK_BITCOIN_MAINNET, 111: wallycore.WALLY_NETWORK_BITCOIN_TESTNET}
+"""By the version of P2PKH: test networks share theirs."""
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
@@ -77,6 +80,19 @@ def parse_bitcoin_address(text: str, network: str) -> BitcoinAddress:
             raise AddressError(AddressFault.MISMATCH, f"is not an address of {expected.name}")
         return _segwit(text, human_readable_part, data, expected)
     return _base58(text, expected)
+
+
+def bitcoin_address_of(script_pubkey: bytes, network: str) -> str | None:
+    """The address that is locked by this script, None if it has none that is accepted here. Raises: KeyError."""
+    of = NETWORKS[network]
+    try:
+        if script_pubkey[:2] in (b"\x00\x14", b"\x00\x20", b"\x51\x20"):
+            text = wallycore.addr_segwit_from_bytes(script_pubkey, of.human_readable_part, 0)
+        else:
+            text = wallycore.scriptpubkey_to_address(script_pubkey, _WALLY_NETWORKS[of.p2pkh_version])
+        return text if parse_bitcoin_address(text, network).script_pubkey == script_pubkey else None
+    except (ValueError, AddressError):
+        return None
 
 
 def _segwit(text: str, human_readable_part: str, data: str, network: BitcoinNetwork) -> BitcoinAddress:
