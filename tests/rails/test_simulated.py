@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.rails.chain import Chain, running_chain
-from tests.rails.conformance import Conformance, FaultConformance
+from tests.rails.conformance import FEE_MINOR, Conformance, FaultConformance, ReorgConformance
 from tests.rails.wallet import Wallet, id_of, new_wallet
 
 from strongroom.formats.simulated import NETWORK, OUTPUTS_MAXIMUM
@@ -21,6 +21,8 @@ from strongroom.rails.simulated import CHECKED_MAXIMUM, SimulatedRail
 
 class SimulatedGround:
     network = NETWORK
+    low_bumps = (FEE_MINOR - 1, FEE_MINOR + 1, FEE_MINOR * 11 // 10 - 1)
+    shows_strangers = True
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
@@ -43,6 +45,9 @@ class SimulatedGround:
     def id_of(self, signed: bytes) -> ChainTransactionId:
         return id_of(signed)
 
+    def spoiled(self, signed: bytes) -> bytes:
+        return signed[:-1] + bytes([signed[-1] ^ 1])
+
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
@@ -56,7 +61,7 @@ def ground(chain: Chain) -> Iterator[SimulatedGround]:
     chain.behave()
 
 
-class TestSimulated(Conformance, FaultConformance):
+class TestSimulated(Conformance, ReorgConformance, FaultConformance):
     """Every test of the suite."""
 
 

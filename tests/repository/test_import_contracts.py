@@ -34,7 +34,7 @@ FAULTS = [
     ("watch", "watch/fault.py", "import strongroom.signer"),
     ("watch", "watch/fault.py", "import strongroom.engine"),
     ("sdk", "sdk/fault.py", "import strongroom.domain.money"),
-    ("rails", "rails/bitcoin.py", "import strongroom.rails.simulated"),
+    ("rails", "rails/bitcoin/fault.py", "import strongroom.rails.simulated"),
     ("rails", "rails/evm.py", "import strongroom.rails.registry"),
     ("rails", "rails/unlisted.py", ""),
     ("layers", "rails/fault.py", "import strongroom.engine"),

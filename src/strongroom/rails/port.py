@@ -150,6 +150,8 @@ class Rail(Protocol):
     async def coins(self, addresses: Sequence[str]) -> tuple[Coin, ...]:
         """The coins of at most ADDRESSES_MAXIMUM addresses, each of the rail's own form, largest first.
 
+        Of strangers' transactions that still wait, the coins may be left out: whoever made them can replace them.
+
         At most COINS_MAXIMUM: strangers who send many small coins can't keep the large ones from being found. The sum
         of so many is no balance. Raises: RailError.
         """

@@ -38,6 +38,9 @@ class Bitcoin:
             raise BitcoinError(f"the Bitcoin node refuses {method}: {answer['error'].get('message')}")
         return answer["result"]
 
+    def close(self) -> None:
+        self._client.close()
+
     def wait(self, alive: Callable[[], bool]) -> None:
         """Until it answers. Raises: BitcoinError when it ended, or takes too long."""
         deadline = time.monotonic() + TIMEOUT_S

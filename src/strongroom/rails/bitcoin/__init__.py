@@ -1,0 +1,1 @@
+"""The Bitcoin rail: a node of one's own, asked by JSON-RPC."""

@@ -1,0 +1,103 @@
+"""The Bitcoin rail against a real node on regtest."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
+from tests.rails.conformance import COIN_MINOR, FEE_MINOR, Conformance, ReorgConformance
+
+from strongroom.formats.bitcoin_transaction import parse_transaction, transaction_id
+from strongroom.rails.bitcoin.rail import BitcoinRail
+from strongroom.rails.port import ChainTransactionId, Coin, Rail, RailError
+
+MAINNET = "bip122:000000000019d6689c085ae165831e93"
+
+
+class BitcoinGround:
+    network = REGTEST
+    low_bumps = (FEE_MINOR - 1, FEE_MINOR + 1, FEE_MINOR + 10)
+    shows_strangers = False
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.genesis = str(node.rpc.call("getblockhash", 0))
+        self.fund, self.mine, self.kill, self.start = node.fund, node.mine, node.kill, node.start
+        self._keys: dict[str, Key] = {}
+
+    def open(self, genesis: str | None = None, answer_timeout_s: float = 10) -> Rail:
+        return BitcoinRail(REGTEST, self.node.url, genesis, self.node.cookie, answer_timeout_s=answer_timeout_s)
+
+    def new_address(self) -> str:
+        key = new_key()
+        self._keys[key.address] = key
+        return key.address
+
+    def pay(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
+        return encoded(self._keys[coins[0].address].spend(coins, outputs))
+
+    def id_of(self, signed: bytes) -> ChainTransactionId:
+        return ChainTransactionId(transaction_id(parse_transaction(signed)))
+
+    def spoiled(self, signed: bytes) -> bytes:
+        """Another byte of the last signature, which stands before the lock time."""
+        return signed[:-5] + bytes([signed[-5] ^ 1]) + signed[-4:]
+
+    def fault(self, fault: str, **fields: Any) -> None:
+        assert fault == "reorg"
+        self.node.reorg(**fields)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with running_node(tmp_path_factory.mktemp("node")) as running:
+        yield running
+
+
+@pytest.fixture
+def ground(node: Node) -> BitcoinGround:
+    return BitcoinGround(node)
+
+
+class TestBitcoin(Conformance, ReorgConformance):
+    """Every test of the suite."""
+
+
+def test_a_node_of_another_network_is_refused(ground: BitcoinGround) -> None:
+    async def story() -> None:
+        rail = BitcoinRail(MAINNET, ground.node.url, None, ground.node.cookie)
+        try:
+            with pytest.raises(RailError, match="another chain"):
+                await rail.identity()
+        finally:
+            await rail.close()
+
+    asyncio.run(story())
+
+
+def test_coins_from_before_are_found_by_a_node_that_never_heard_of_the_address(ground: BitcoinGround) -> None:
+    """Its wallet was lost, or the node is another one; what is deep in the chain is found as well."""
+
+    async def story() -> None:
+        address = ground.new_address()
+        ground.fund(address, COIN_MINOR)
+        ground.mine(20)
+        rail = BitcoinRail(REGTEST, ground.node.url, None, ground.node.cookie, wallet="another")
+        try:
+            (coin,) = await rail.coins([address])
+            assert (coin.amount_minor, coin.address) == (COIN_MINOR, address)
+            assert coin.height == (await rail.tip()).height - 19
+        finally:
+            await rail.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://node.example:8332", "ftp://127.0.0.1", "http://127.0.0.1:1/wallet/x", "http://127.0.0.1:1/?a"]
+)
+def test_a_password_is_never_sent_in_the_clear(url: str) -> None:
+    with pytest.raises(RailError, match="must be at https"):
+        BitcoinRail(REGTEST, url, None, Path("cookie"))
