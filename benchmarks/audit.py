@@ -10,7 +10,8 @@ from nacl.signing import SigningKey
 from benchmarks.ground import Ground
 from benchmarks.machine import now
 from strongroom.protocol.checkpoint import Checkpoint, sign_checkpoint
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import Node, consistency_proof, inclusion_proof
 from strongroom.store.audit_sequencer import STEP_MAXIMUM, Sequencer
 

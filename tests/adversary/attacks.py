@@ -52,6 +52,7 @@ from strongroom.protocol.identifier import beneficiary_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.protocol.run_tree import item_leaf
 from strongroom.protocol.signer_wire import Ask
 
@@ -535,7 +536,7 @@ class Liar:
     def instructs(self, action: Action, *people: Human, epoch: int) -> None:
         number = len(self.control).to_bytes(32).hex()
         now = self.guard.times.wall_ms
-        record = Negative(action, Instant(now + 60_000), epoch, "organisation", ORGANISATION, number).encode()
+        record = write_negative(Negative(action, Instant(now + 60_000), epoch, "organisation", ORGANISATION, number))
         given = ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people))
         self.control.append(write_control(Control(Instant(now), ORGANISATION, given)))
 

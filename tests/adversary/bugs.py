@@ -194,7 +194,7 @@ BUGS = (
     bug("a request isn't of one payout", Rule.APPROVAL_REQUESTED, REQUESTS, ' "payout": intent.id,\n', "\n"),
     bug("approvals last for ever", Rule.APPROVAL_ALIVE, APPROVALS, "if ticket.expires <= clock.at_most:", "if False:"),
     bug("assertions aren't verified", Rule.APPROVAL_SIGNED, "protocol/approval.py",
-        "    verify_assertion(given.assertion, record_hash(record_type, record), party, credential.public_key, 0)\n",
+        "    verify_assertion(given.assertion, record_hash(record_type, record), party, credential.public_key)\n",
         ""),
     bug("an assertion that is left out counts", Rule.APPROVAL_SIGNED, APPROVALS,
         "refused}\"\n            continue\n",

@@ -29,6 +29,7 @@ from strongroom.protocol.canonical import encode, parse_object, record_hash
 from strongroom.protocol.control import ByPeople
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.record_writer import write_negative, write_roster
 from strongroom.protocol.request import INTENT_TYPE, PersonEvidence
 from strongroom.protocol.roster import Role, Roster, parse_roster
 from strongroom.protocol.signer_wire import Ask
@@ -186,7 +187,7 @@ def hash_of(request: bytes) -> str:
 
 def negative(organisation: OrganisationId, action: Action, subject: str, epoch: int = 0) -> bytes:
     expires = Instant(now() + DAY_MS)
-    return Negative(action, expires, epoch, subject, organisation, secrets.token_hex(32)).encode()
+    return write_negative(Negative(action, expires, epoch, subject, organisation, secrets.token_hex(32)))
 
 
 def now() -> Instant:
@@ -212,7 +213,7 @@ def found(
         for each in roster.people
     ))
     raw = encode(policy_document(**{**policy, "organisation": made.new.id}))
-    new = replace(made.new, policy=raw, roster=roster.encode(), opening={simulated.ASSET: H})
+    new = replace(made.new, policy=raw, roster=write_roster(roster), opening={simulated.ASSET: H})
     asyncio.run(add_organisation(ground.dsn("owner"), new, now()))
     let_in(ground.admin_socket, new.policy, new.roster)
     fund_wallet(ground.admin_socket, str(ground.chain.base_url), new.id, H)

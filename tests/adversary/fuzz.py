@@ -51,7 +51,8 @@ from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.destination_record import DestinationRecord, destination_digest
 from strongroom.protocol.identifier import beneficiary_id, payout_id, run_id
 from strongroom.protocol.intent import read_beneficiary
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action, InstructionError
 from strongroom.protocol.request import Evidence, PersonEvidence

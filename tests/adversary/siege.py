@@ -25,6 +25,7 @@ from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action, InstructionError, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.signer.desk import Desk
 from strongroom.signer.guard_link import LinkError
@@ -126,7 +127,7 @@ class RealGuard:
         wanted = standing.freeze_epoch if epoch is None else epoch
         number = self.numbers.to_bytes(32).hex()
         negative = Negative(action, expires, wanted, subject, ORGANISATION, number, **said)
-        record = negative.encode()
+        record = write_negative(negative)
         self.keep(ByPeople(record, tuple(each.asserts(record, negative.type) for each in people)))
 
     def alarm(self, name: str) -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.velocity import BUCKETS_PER_WINDOW, COUNT_MINIMUM, Window, Windows
+from strongroom.domain.velocity_wait import fits_at
 
 steps = st.lists(st.tuples(st.integers(-HOUR_MS, 5 * HOUR_MS), st.integers(0, 10**30)), max_size=40)
 SPANS = st.sampled_from([HOUR_MS, DAY_MS])
@@ -33,19 +34,19 @@ def test_the_sum_is_never_below_the_exact_one_nor_above_that_of_a_bucket_more(
 def test_fits_at_is_the_first_instant_with_room(
     steps: list[tuple[int, int]], span_ms: int, value: int, maximum: int
 ) -> None:
-    window = Window(span_ms)
+    window = Windows()
     now = 10 * DAY_MS
     for step, each in steps:
         now = max(now, now + step)
-        window.add(each, Instant(now))
-    at = window.fits_at(value, maximum, Instant(now))
+        window.add("all", span_ms, each, Instant(now))
+    at = fits_at(window, "all", span_ms, value, maximum, Instant(now))
     if value > maximum:
         assert at is None
         return
     assert at is not None
     if at > now:
-        assert window.used(Instant(at - 1)) + value > maximum
-    assert window.used(at) + value <= maximum
+        assert window.used("all", span_ms, Instant(at - 1)) + value > maximum
+    assert window.used("all", span_ms, at) + value <= maximum
 
 
 def test_memory_has_a_bound_however_much_is_added() -> None:
@@ -60,14 +61,14 @@ def test_windows_are_made_when_counted_and_dropped_when_empty() -> None:
     windows = Windows()
     now = Instant(10 * DAY_MS)
     assert windows.used("all", DAY_MS, now) == 0
-    assert windows.fits_at("all", DAY_MS, 5, 5, now) == now
-    assert windows.fits_at("all", DAY_MS, 6, 5, now) is None
+    assert fits_at(windows, "all", DAY_MS, 5, 5, now) == now
+    assert fits_at(windows, "all", DAY_MS, 6, 5, now) is None
     windows.add("all", DAY_MS, 4, now)
     windows.add("all", DAY_MS, 1, now)
     windows.add("all", HOUR_MS, 2, now)
     assert windows.used("all", DAY_MS, now) == 5
     assert windows.used("all", HOUR_MS, now) == 2
-    later = windows.fits_at("all", DAY_MS, 1, 5, now)
+    later = fits_at(windows, "all", DAY_MS, 1, 5, now)
     assert later is not None
     assert now + DAY_MS <= later <= now + DAY_MS + DAY_MS // BUCKETS_PER_WINDOW
     assert windows.forget_empty(Instant(now + 2 * HOUR_MS)) == 1
@@ -92,12 +93,12 @@ def test_as_many_windows_as_count_stand_there_however_many_that_are() -> None:
 
 
 def test_room_comes_back_as_soon_as_enough_has_left_and_not_when_all_has() -> None:
-    window = Window(DAY_MS)
+    window = Windows()
     for hours in (0, 6, 12):
-        window.add(10, Instant(hours * HOUR_MS))
+        window.add("all", DAY_MS, 10, Instant(hours * HOUR_MS))
     now = Instant(13 * HOUR_MS)
-    first, second = (window.fits_at(value, 30, now) for value in (5, 15))
+    first, second = (fits_at(window, "all", DAY_MS, value, 30, now) for value in (5, 15))
     assert first is not None
     assert second is not None
     assert DAY_MS <= first < second < DAY_MS + 7 * HOUR_MS
-    assert window.fits_at(31, 30, now) is None
+    assert fits_at(window, "all", DAY_MS, 31, 30, now) is None

@@ -23,6 +23,7 @@ from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import FETCH_TYPE, SYNC_TYPE, Lease, Reason, sign_frame
 from strongroom.protocol.journal_chain import EntryError, Head, head_after
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Kills are exceptions here, so nothing is asked of the disk; hundreds of stories would wait for it."""
@@ -162,7 +163,7 @@ def test_what_was_cosigned_stays_and_an_honest_signer_goes_on(steps: list[str]) 
 VALUES = (
     st.none() | st.booleans() | st.integers(-1, 9) | st.text(max_size=4) | st.lists(st.lists(st.text(max_size=3)))
     | st.sampled_from(
-        ["", "e30=", b64(policy()), b64(roster().encode()), ORGANISATION, "policy", "roster", "freeze", "ab" * 32]
+        ["", "e30=", b64(policy()), b64(write_roster(roster())), ORGANISATION, "policy", "roster", "freeze", "ab" * 32]
     )
 )
 NAMES = (

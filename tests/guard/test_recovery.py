@@ -17,6 +17,7 @@ from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease, Reason
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Roster
 
 OTHER_EPOCH = "f" * 64
@@ -73,7 +74,7 @@ class Run:
         made = new_roster(before or roster(), letter)
         self.signer.write(
             Kind.RECOVERED, organisation=made.organisation, epoch=epoch, policy=b64(policy(made.organisation)),
-            roster=b64(made.encode()), people=[[CLEO.id], [DAN.id]],
+            roster=b64(write_roster(made)), people=[[CLEO.id], [DAN.id]],
         )
 
 

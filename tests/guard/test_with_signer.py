@@ -17,6 +17,7 @@ from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople, Control
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.protocol.watch_record import heartbeat_record
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.start import Opening, StartError
@@ -68,7 +69,7 @@ class RealGuard:
         now = Instant(self.world.times.wall_ms)
         record_id = f"{self.parts.log.head.length:064x}"
         negative = Negative(action, Instant(now + 60_000), epoch, target, ORGANISATION, record_id, **said)
-        record = negative.encode()
+        record = write_negative(negative)
         given = ByPeople(record, tuple(each.asserts(record, negative.type) for each in people))
         self.parts.log.keep(Control(now, ORGANISATION, given))
 

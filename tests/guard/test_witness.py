@@ -17,6 +17,7 @@ from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease, Reason
 from strongroom.protocol.journal_chain import EMPTY_HEAD, EntryError, Head, head_after
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import policy_hash
 
@@ -293,7 +294,7 @@ IMPOSSIBLE: dict[str, Write] = {
     "genesis no base64": lambda s: s.write(Kind.GENESIS, genesis="x"),
     "organisation without a policy": lambda s: s.write(Kind.ORGANISATION, policy=b64(b"{}"), roster=b64(b"{}")),
     "policy and roster of two": lambda s: s.write(
-        Kind.ORGANISATION, policy=b64(policy(OTHER)), roster=b64(roster().encode())
+        Kind.ORGANISATION, policy=b64(policy(OTHER)), roster=b64(write_roster(roster()))
     ),
     "a change of nobody": lambda s: s.write(Kind.CHANGE, organisation=OTHER, document="policy", raw=b64(b"x")),
     "an end of no change": lambda s: s.write(
@@ -322,7 +323,7 @@ def change(signer: Signer, document: str, raw: bytes) -> str:
 def test_a_roster_comes_into_force_when_its_change_ends(world: World, guard: OpenGuard, signer: Signer) -> None:
     without_cleo = roster(people=tuple(each for each in PEOPLE if each is not CLEO), groups=())
     without_cleo = replace(without_cleo, people=tuple(replace(each, groups=()) for each in without_cleo.people))
-    digest = change(signer, "roster", without_cleo.encode())
+    digest = change(signer, "roster", write_roster(without_cleo))
     assert signer.sync().is_cosigned
     guard.keep(world.negative(Action.FREEZE, "organisation", CLEO))
     signer.write(Kind.ENDED, organisation=ORGANISATION, change=digest, is_in_force=True)
@@ -349,7 +350,7 @@ def test_members_are_told_of_a_change_once_when_it_is_cosigned(
     world: World, guard: OpenGuard, signer: Signer
 ) -> None:
     notices = world.store / "notices.jsonl"
-    change(signer, "roster", roster(version=2, previous="ab" * 32).encode())
+    change(signer, "roster", write_roster(roster(version=2, previous="ab" * 32)))
     assert not notices.exists()
     assert signer.sync().is_cosigned
     told = notices.read_text()
@@ -366,7 +367,7 @@ def test_members_are_told_of_a_change_once_when_it_is_cosigned(
 
 
 def test_a_veto_that_the_signer_applied_ends_the_change(world: World, guard: OpenGuard, signer: Signer) -> None:
-    digest = change(signer, "roster", roster(version=2, previous="ab" * 32).encode())
+    digest = change(signer, "roster", write_roster(roster(version=2, previous="ab" * 32)))
     assert signer.sync().is_cosigned
     guard.keep(world.negative(Action.VETO, digest, ADA))
     signer.apply_control(signer.sync())

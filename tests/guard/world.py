@@ -34,6 +34,7 @@ from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, dep
 from strongroom.protocol.guard_wire import FetchAnswer, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import Action, Negative, parse_negative
+from strongroom.protocol.record_writer import write_genesis, write_negative, write_roster
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.watch_record import alarm_record, heartbeat_record
@@ -72,7 +73,7 @@ class Signer:
         """Genesis and organisations, as the ceremony writes them."""
         self.write(Kind.GENESIS, genesis=b64(self.world.genesis_record))
         for organisation in organisations or (ORGANISATION,):
-            documents = policy(organisation), roster(organisation).encode()
+            documents = policy(organisation), write_roster(roster(organisation))
             self.write(Kind.ORGANISATION, policy=b64(documents[0]), roster=b64(documents[1]))
 
     def spend(self, operation: str = "pay") -> str:
@@ -139,14 +140,14 @@ class World:
 
     def __post_init__(self) -> None:
         founding = tuple(
-            FoundingOrganisation(each, policy_hash(policy(each)), roster_hash(roster(each).encode()))
+            FoundingOrganisation(each, policy_hash(policy(each)), roster_hash(write_roster(roster(each))))
             for each in self.organisations
         )
         self.genesis = Genesis(
             Mode.SANDBOX, NOW, *(bytes(key.verify_key) for key in (self.watch_key, self.statement_key, self.guard_key)),
             RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})), founding,
         )
-        self.genesis_record = self.genesis.encode()
+        self.genesis_record = write_genesis(self.genesis)
         self.deployment = deployment_id(self.genesis_record)
         self.store.mkdir(parents=True, mode=0o700, exist_ok=True)
         (self.folder / "guard.key").write_text(bytes(self.guard_key).hex())
@@ -182,7 +183,7 @@ class World:
         if record_id is None:
             record_id = f"{next(_numbers):064x}"
         expiry = Instant(self.now + 60_000 if expires is None else expires)
-        record = Negative(action, expiry, freeze_epoch, target, organisation, record_id).encode()
+        record = write_negative(Negative(action, expiry, freeze_epoch, target, organisation, record_id))
         return ByPeople(record, tuple(each.asserts(record, **wrong) for each in people))
 
     def beat(self, at: int | None = None, key: SigningKey | None = None, deployment: str | None = None) -> bytes:

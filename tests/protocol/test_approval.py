@@ -23,12 +23,13 @@ from strongroom.protocol.approval import (
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.negative import NEGATIVE_TYPE
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import CredentialClass
 from strongroom.protocol.standing import open_standing
 from strongroom.protocol.webauthn import RelyingParty, WebauthnError
 
 PARTY = RelyingParty(RELYING_PARTY_ID, {ORIGIN})
-STANDING = open_standing(policy(), roster().encode(), Mode.SANDBOX)
+STANDING = open_standing(policy(), write_roster(roster()), Mode.SANDBOX)
 
 
 def approves(record: bytes) -> PersonAssertion:

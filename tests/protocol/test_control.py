@@ -31,6 +31,7 @@ from strongroom.protocol.entry import Reading
 from strongroom.protocol.genesis import Genesis, Mode
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, Instruction, Negative, apply
+from strongroom.protocol.record_writer import write_negative, write_roster
 from strongroom.protocol.standing import Standing, open_standing
 from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.protocol.webauthn import RelyingParty
@@ -42,7 +43,7 @@ GENESIS = Genesis(
     Mode.SANDBOX, NOW, bytes(WATCH.verify_key), b"s" * 32, b"g" * 32,
     RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})), (),
 )
-RECORD = Negative(Action.FREEZE, Instant(NOW + 1), 0, "organisation", ORGANISATION, "ab" * 32).encode()
+RECORD = write_negative(Negative(Action.FREEZE, Instant(NOW + 1), 0, "organisation", ORGANISATION, "ab" * 32))
 PEOPLE = Control(NOW, ORGANISATION, ByPeople(RECORD, (CLEO.asserts(RECORD),)))
 CLIENT = Control(NOW, ORGANISATION, PAYER.cancels("key-1", DEPLOYMENT))
 ALARM = Control(
@@ -52,7 +53,7 @@ ALARM = Control(
 
 @pytest.fixture
 def standing() -> Standing:
-    return open_standing(policy(), roster().encode(), Mode.SANDBOX)
+    return open_standing(policy(), write_roster(roster()), Mode.SANDBOX)
 
 
 @pytest.mark.parametrize("control", [PEOPLE, CLIENT, ALARM])
@@ -184,7 +185,7 @@ def test_what_nobody_gave_is_refused() -> None:
 
 
 DOCUMENTS = [document_of(write_control(each)) for each in (PEOPLE, CLIENT, ALARM)]
-STANDING = open_standing(policy(), roster().encode(), Mode.SANDBOX)
+STANDING = open_standing(policy(), write_roster(roster()), Mode.SANDBOX)
 VALUES = st.none() | st.integers(-1, 9) | st.text(max_size=6) | st.just("YQ==") | st.lists(st.just("YQ=="), max_size=4)
 
 

@@ -11,13 +11,13 @@ from tests.protocol.vectors import load
 
 from strongroom.protocol.merkle import (
     EMPTY_ROOT,
-    Frontier,
     MerkleError,
     leaf_hash,
     node_hash,
     root_of,
     verify_inclusion,
 )
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import (
     Node,
     consistency_proof,

@@ -19,6 +19,7 @@ from strongroom.protocol.canonical import canonical_digest, encode, record_hash
 from strongroom.protocol.client_request import Ask
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.request import INTENT_TYPE, PersonEvidence, maker_of, read_request, take_evidence
 from strongroom.protocol.roster import Role
 from strongroom.protocol.signature_base import SignatureError, content_digest
@@ -45,7 +46,7 @@ def standing(*roles: Role) -> Standing:
     """ADA has these roles."""
     made = roster()
     people = tuple(replace(each, roles=roles) if each.id == ADA.id else each for each in made.people)
-    return open_standing(policy(), replace(made, people=people).encode(), Mode.SANDBOX)
+    return open_standing(policy(), write_roster(replace(made, people=people)), Mode.SANDBOX)
 
 
 def test_it_is_read_as_a_clients_request_for_the_same() -> None:

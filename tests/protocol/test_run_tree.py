@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from strongroom.domain.ids import parse_run_id
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
-from strongroom.protocol.merkle import Frontier, leaf_hash, verify_inclusion
+from strongroom.protocol.merkle import leaf_hash, verify_inclusion
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.run_tree import (
     ASSETS_PER_RUN_MAXIMUM,

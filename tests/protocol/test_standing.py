@@ -11,30 +11,31 @@ from strongroom.domain.instant import HOUR_MS, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.canonical import CanonicalError
 from strongroom.protocol.genesis import Mode
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.standing import PROPOSER_BARRED_MS, Standing, open_standing, policy_hash
 
 
 @pytest.fixture
 def standing() -> Standing:
-    return open_standing(policy(), roster().encode(), Mode.SANDBOX)
+    return open_standing(policy(), write_roster(roster()), Mode.SANDBOX)
 
 
 def test_a_new_organisation_stands_by_its_documents(standing: Standing) -> None:
     assert standing.organisation == roster().organisation
-    assert (standing.policy_hash, standing.roster_hash) == (policy_hash(policy()), roster_hash(roster().encode()))
+    assert (standing.policy_hash, standing.roster_hash) == (policy_hash(policy()), roster_hash(write_roster(roster())))
     assert (standing.freeze_epoch, standing.frozen, standing.alarms, standing.revoked) == (0, set(), set(), set())
 
 
 def test_documents_that_dont_fit_open_nothing() -> None:
     with pytest.raises(DocumentError, match="same in policy and roster"):
-        open_standing(policy(), roster(OTHER).encode(), Mode.SANDBOX)
+        open_standing(policy(), write_roster(roster(OTHER)), Mode.SANDBOX)
     with pytest.raises(DocumentError, match="sandboxes only"):
-        open_standing(policy(), roster().encode(), Mode.PRODUCTION)
+        open_standing(policy(), write_roster(roster()), Mode.PRODUCTION)
     with pytest.raises(CanonicalError):
-        open_standing(b"x", roster().encode(), Mode.SANDBOX)
+        open_standing(b"x", write_roster(roster()), Mode.SANDBOX)
     with pytest.raises(DocumentError):
-        open_standing(b"{}", roster().encode(), Mode.SANDBOX)
+        open_standing(b"{}", write_roster(roster()), Mode.SANDBOX)
 
 
 def test_people_and_credentials_are_found(standing: Standing) -> None:

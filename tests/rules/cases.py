@@ -49,9 +49,11 @@ from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.genesis import FoundingOrganisation, Mode
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import run_id
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.request import INTENT_TYPE
 from strongroom.protocol.roster import ROSTER_TYPE, Group, Person, Roster, RosterClient, RosterKey, roster_hash
 from strongroom.protocol.run_tree import item_leaf, run_root
@@ -993,7 +995,7 @@ def in_production(*people: Human, terminals: tuple[Human, ...], **changes: Any) 
         strict = World(folder, made_roster=production_roster(*terminals), mode=Mode.PRODUCTION)
         standing = strict.payments.standing
         follows = {"version": 2, "previous": standing.roster_hash}
-        raw = replace(standing.roster, **follows | changes).encode() if changes else encode(
+        raw = write_roster(replace(standing.roster, **follows | changes)) if changes else encode(
             policy_document(version=2, previous=standing.policy_hash))
         record_type = ROSTER_TYPE if changes else POLICY_TYPE
         given = [assertion_document(each.asserts(raw, record_type)) for each in people]
@@ -1014,9 +1016,9 @@ def roster_changed(make: Callable[[Roster], dict[str, Any]]) -> Act:
 
 def propose_roster(world: World, **changes: Any) -> None:
     standing = world.payments.standing
-    new = replace(
+    new = write_roster(replace(
         standing.roster, version=standing.roster.version + 1, previous=standing.roster_hash, **changes
-    ).encode()
+    ))
     given = [assertion_document(each.asserts(new, ROSTER_TYPE)) for each in (CLEO, DAN)]
     world.ask(Ask.CHANGE, document="roster", raw=b64encode(new).decode(), assertions=given)
 
@@ -1110,7 +1112,7 @@ def let_in_with_browsers(world: World) -> None:
 
 
 def let_in(world: World, organisation: OrganisationId, roster: Roster) -> None:
-    documents = {"policy": encode(policy_document(organisation=organisation)), "roster": roster.encode()}
+    documents = {"policy": encode(policy_document(organisation=organisation)), "roster": write_roster(roster)}
     frame = write_ask(Ask.ORGANISATION, {name: b64encode(raw).decode() for name, raw in documents.items()})
     answer = read_answer(world.desk.answer(ADMIN, frame))
     assert isinstance(answer, RefusedAnswer)
@@ -1120,9 +1122,9 @@ def let_in(world: World, organisation: OrganisationId, roster: Roster) -> None:
 def roster_without_tess(world: World, version: int = 2) -> bytes:
     before = world.payments.standing.roster
     people = tuple(each for each in before.people if each.id != TESS.id)
-    return Roster(
+    return write_roster(Roster(
         ORGANISATION, version, world.payments.standing.roster_hash, people, before.groups, before.clients
-    ).encode()
+    ))
 
 
 EACH: dict[str, Any] = {"limits": [limit("K", "client", "all", 100_000)]}

@@ -7,6 +7,7 @@ from tests.signer.world import CLEO, DAN, ORGANISATION, Human, World
 
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Roster
 from strongroom.protocol.signer_wire import RECOVERY_TYPE, Ask
 from strongroom.signer.desk import ADMIN
@@ -17,7 +18,7 @@ def recovering(
     journal: Head | None = None, wrong: dict[str, Any] | None = None,
 ) -> dict[str, JsonValue]:
     """The policy in force and a new roster, wanted by these people, who may have asserted something else."""
-    roster, policy = (made or new_roster(world.payments.standing.roster, "n")).encode(), policy or world.policy
+    roster, policy = write_roster(made or new_roster(world.payments.standing.roster, "n")), policy or world.policy
     record = recovery_record(
         world.book.deployment, ORGANISATION, journal or world.notary.head, policy, roster, wrong
     )

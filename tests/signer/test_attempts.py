@@ -11,13 +11,14 @@ from tests.signer.world import World, policy_document, roster
 from strongroom.domain.ids import PayoutId
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.genesis import Mode
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.standing import open_standing
 from strongroom.signer import attempts
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import Attempt, Payments
 from strongroom.signer.chain_bytes import ChainTransaction, Coin
 
-STANDING = open_standing(encode(policy_document()), roster().encode(), Mode.SANDBOX)
+STANDING = open_standing(encode(policy_document()), write_roster(roster()), Mode.SANDBOX)
 
 
 def signed(*transactions: tuple[str, tuple[str, ...]]) -> Payments:

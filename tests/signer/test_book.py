@@ -37,6 +37,7 @@ from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.guard_wire import Reason
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.book import Book, Payments
@@ -304,7 +305,8 @@ def test_an_entry_that_this_program_doesnt_write_ends_it(world: World, entry: Ca
 
 
 def test_a_journal_without_genesis_has_no_book(world: World) -> None:
-    body = {"policy": b64encode(encode(policy_document())).decode(), "roster": b64encode(roster().encode()).decode()}
+    documents = {"policy": encode(policy_document()), "roster": write_roster(roster())}
+    body = {name: b64encode(raw).decode() for name, raw in documents.items()}
     with pytest.raises(InvariantError, match="can't stand before genesis"):
         Book().apply(write_entry(Kind.ORGANISATION, CLOCK, dict(body)))
     with pytest.raises(InvariantError, match="doesn't begin with genesis"):

@@ -34,6 +34,7 @@ from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.canonical import encode, parse_object
 from strongroom.protocol.entry import Kind, read_entry
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import ROSTER_TYPE, Role, Roster, RosterKey, roster_hash
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
@@ -60,7 +61,7 @@ def promoted_world(folder: Path) -> World:
 def next_roster(world: World, **changes: Any) -> bytes:
     standing = world.payments.standing
     follows = {"version": standing.roster.version + 1, "previous": standing.roster_hash}
-    return replace(standing.roster, **follows | changes).encode()
+    return write_roster(replace(standing.roster, **follows | changes))
 
 
 def next_policy(world: World, **changes: Any) -> bytes:
@@ -370,7 +371,7 @@ NEIGHBOUR = "org_" + "b" * 26
 def let_in(world: World, policy: bytes | None = None, made: bytes | None = None, **more: Any) -> Any:
     documents = {
         "policy": policy or encode(policy_document(organisation=NEIGHBOUR)),
-        "roster": made or replace(roster(), organisation=NEIGHBOUR).encode(),
+        "roster": made or write_roster(replace(roster(), organisation=NEIGHBOUR)),
     }
     body = {name: b64encode(raw).decode() for name, raw in documents.items()} | more
     answer = read_answer(world.desk.answer(ADMIN, write_ask(Ask.ORGANISATION, body)))
@@ -399,14 +400,14 @@ def test_one_that_is_here_changes_by_its_quorum_only(world: World, which: str) -
     let_in(world)
     other = {
         "policy": {"policy": encode(policy_document(organisation=NEIGHBOUR, risk=RISK))},
-        "roster": {"made": replace(roster(), organisation=NEIGHBOUR, clients=()).encode()},
+        "roster": {"made": write_roster(replace(roster(), organisation=NEIGHBOUR, clients=()))},
     }[which]
     with pytest.raises(AskRefused, match=f"change-quorum: {NEIGHBOUR} is here already"):
         let_in(world, **other)
 
 
 @pytest.mark.parametrize(("given", "reason"), [
-    ({"made": roster().encode()}, "organisation: isn't the same in policy and roster"),
+    ({"made": write_roster(roster())}, "organisation: isn't the same in policy and roster"),
     ({"policy": b"{}"}, "type: "),
     ({"policy": b"{"}, "JSON"),
     ({"made": b"{}"}, "type: "),

@@ -14,7 +14,8 @@ from strongroom.domain.instant import Instant
 from strongroom.domain.timestamp import format_instant
 from strongroom.formats import simulated
 from strongroom.protocol.destination_record import destination_digest
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.negative import Action
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.signer.due import Item, due_now

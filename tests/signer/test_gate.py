@@ -14,7 +14,8 @@ from strongroom.domain.instant import DAY_MS, HOUR_MS
 from strongroom.formats import simulated
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.signer.due import Item
 from strongroom.signer.gate import Asked, Operation, decide

@@ -20,6 +20,7 @@ from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, read_entry
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Lease, Reason, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.signer.clock import Start
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.rules import Refused, Rule
@@ -358,9 +359,9 @@ def test_a_shorter_control_log_is_never_agreed_to(world: World) -> None:
 
 def instruction(world: World, organisation: str, *, by: Any = CLEO, at_ms: int = 0) -> bytes:
     at = Instant(world.times.wall_ms + at_ms)
-    record = Negative(
+    record = write_negative(Negative(
         Action.FREEZE, Instant(world.times.wall_ms + 60_000), 0, "organisation", OrganisationId(organisation), "ab" * 32
-    ).encode()
+    ))
     return write_control(
         Control(at, OrganisationId(organisation), ByPeople(record, (by.asserts(record, NEGATIVE_TYPE),)))
     )

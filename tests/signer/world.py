@@ -34,6 +34,7 @@ from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.negative import Action, Negative
+from strongroom.protocol.record_writer import write_genesis, write_negative, write_roster
 from strongroom.protocol.request import INTENT_TYPE, Evidence, PersonEvidence
 from strongroom.protocol.roster import (
     Credential,
@@ -245,7 +246,7 @@ class TestGuard:
         number = len(self.control).to_bytes(32).hex()
         expires = Instant(self.times.wall_ms + 60_000)
         negative = Negative(action, expires, epoch, subject, ORGANISATION, number, **said)
-        record = negative.encode()
+        record = write_negative(negative)
         given = ByPeople(record, tuple(each.asserts(record, negative.type) for each in people))
         self.control.append(write_control(Control(Instant(self.times.wall_ms), ORGANISATION, given)))
 
@@ -265,12 +266,12 @@ class World:
         self.wallet = SimulatedWallet(self.store)
         self.guard = TestGuard(self.keys, self.times, self.store.statement_public_key)
         self.policy = encode(policy or policy_document())
-        self.roster = (made_roster or roster()).encode()
-        self.genesis = Genesis(
+        self.roster = write_roster(made_roster or roster())
+        self.genesis = write_genesis(Genesis(
             mode, Instant(began), bytes(self.keys.checkpoint.verify_key), self.store.statement_public_key,
             bytes(self.keys.guard.verify_key), RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})),
             (FoundingOrganisation(ORGANISATION, policy_hash(self.policy), roster_hash(self.roster)),),
-        ).encode()
+        ))
         self.coins: list[simulated.Input] = []
         folder.chmod(0o700)
         disk = FileDisk(str(folder), create=True)

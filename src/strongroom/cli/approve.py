@@ -28,6 +28,7 @@ from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.negative import Action, Negative
+from strongroom.protocol.record_writer import write_negative
 
 TIMEOUT_S: Final = 10
 RECORD_LIFE_MS: Final = 5 * MINUTE_MS
@@ -191,7 +192,7 @@ def instruct(
     negative = Negative(
         action, expires, epoch, subject, organisation, secrets.token_bytes(32).hex(), tuple(attempts), reason
     )
-    record = negative.encode()
+    record = write_negative(negative)
     say(fields([
         ("to sign", action.value), ("of", subject), ("for", organisation), ("attempts", ", ".join(attempts) or None),
         ("reason", reason or None),

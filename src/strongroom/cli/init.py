@@ -24,6 +24,7 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE, Genesis, Mode, deployment_id, parse_genesis
+from strongroom.protocol.record_writer import write_genesis
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
@@ -126,7 +127,7 @@ def make_genesis(
             _public_key("--statement-key", statement_key), _public_key("--guard-key", guard_key), party,
             (founders.founding,),
         )
-        raw = genesis.encode()
+        raw = write_genesis(genesis)
         parse_genesis(raw)
     except (founding.FoundingError, DocumentError) as fault:
         raise Stop(Exit.FAILED, f"no genesis was made: {fault}") from fault

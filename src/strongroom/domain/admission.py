@@ -21,6 +21,7 @@ from strongroom.domain.money import Amount
 from strongroom.domain.payout import Hold, HoldReason
 from strongroom.domain.policy import Counts, Limit, LimitScope, Policy, Tier
 from strongroom.domain.velocity import Windows
+from strongroom.domain.velocity_wait import fits_at
 
 FUNDS_RETRY_MS: Final = 60_000
 """When it is worth asking again for money that isn't there; nobody knows when it comes."""
@@ -177,7 +178,7 @@ def _tier(
     worth = max(summed, subject.run_total_reference_minor or 0)
     ceiling = tiers[-1].up_to_reference_minor
     if worth > ceiling:
-        retry_at = windows.fits_at(key, DAY_MS, reference_minor, ceiling, now)
+        retry_at = fits_at(windows, key, DAY_MS, reference_minor, ceiling, now)
         return tiers[-1], _Full("the last tier, to one destination in a day", retry_at)
     index = next(index for index, tier in enumerate(tiers) if worth <= tier.up_to_reference_minor)
     if reference_minor > policy.risk_above_reference_minor and is_young(policy, subject.destination, now):
@@ -191,7 +192,7 @@ def _full_limit(
     """The limit that keeps it waiting longest."""
     longest: _Full | None = None
     for limit, key in meets:
-        at = windows.fits_at(key, limit.span_ms, reference_minor, limit.maximum_reference_minor, now)
+        at = fits_at(windows, key, limit.span_ms, reference_minor, limit.maximum_reference_minor, now)
         if at is None:
             return _Full(limit.name, None)
         if at > now and (longest is None or longest.retry_at is None or at > longest.retry_at):

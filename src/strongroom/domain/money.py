@@ -18,7 +18,7 @@ _AMOUNT = re.compile("[1-9][0-9]{0,77}")
 
 
 class MoneyError(ValueError):
-    """The text isn't an amount, or two amounts of different assets met."""
+    """The text isn't an amount, or the number can't be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,6 @@ class Amount:
             raise MoneyError("an amount must be an int")
         if not 1 <= self.minor <= AMOUNT_MAXIMUM:
             raise MoneyError("an amount must be from 1 to 2^256-1 base units")
-
-    def __add__(self, other: "Amount") -> "Amount":
-        self._same_asset(other)
-        return Amount(self.minor + other.minor, self.asset)
-
-    def __lt__(self, other: "Amount") -> bool:
-        self._same_asset(other)
-        return self.minor < other.minor
-
-    def __le__(self, other: "Amount") -> bool:
-        self._same_asset(other)
-        return self.minor <= other.minor
-
-    def _same_asset(self, other: "Amount") -> None:
-        if self.asset != other.asset:
-            raise MoneyError(f"{self.asset} and {other.asset} can't be added or compared")
 
 
 def parse_amount_minor(text: str) -> int:

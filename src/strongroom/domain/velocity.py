@@ -7,7 +7,7 @@ bucket's length, a little more. The same holds when the clock steps back. Losing
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from strongroom.domain.instant import Instant
 
@@ -45,20 +45,9 @@ class Window:
             self._total -= self._buckets.popleft()[1]
         return self._total
 
-    def fits_at(self, value: int, maximum: int, now: Instant) -> Instant | None:
-        """The first instant from `now` on at which `value` more stays within `maximum`; None if never."""
-        if value > maximum:
-            return None
-        over = self.used(now) + value - maximum
-        if over <= 0:
-            return now
-        at = now
-        for number, bucket_sum in self._buckets:
-            if over <= 0:
-                break
-            over -= bucket_sum
-            at = self._leaves_at(number)
-        return at
+    def leaving(self) -> Iterator[tuple[Instant, int]]:
+        """When each bucket leaves, and its sum: the oldest first."""
+        return ((self._leaves_at(number), bucket_sum) for number, bucket_sum in self._buckets)
 
     def _leaves_at(self, number: int) -> Instant:
         return Instant((number + 1) * self._bucket_ms + self._span_ms)
@@ -80,11 +69,9 @@ class Windows:
         window = self._windows.get((key, span_ms))
         return window.used(now) if window is not None else 0
 
-    def fits_at(self, key: Hashable, span_ms: int, value: int, maximum: int, now: Instant) -> Instant | None:
+    def leaving(self, key: Hashable, span_ms: int) -> Iterator[tuple[Instant, int]]:
         window = self._windows.get((key, span_ms))
-        if window is not None:
-            return window.fits_at(value, maximum, now)
-        return now if value <= maximum else None
+        return window.leaving() if window is not None else iter(())
 
     def add(self, key: Hashable, span_ms: int, value: int, at: Instant) -> None:
         window = self._windows.get((key, span_ms))

@@ -3,7 +3,7 @@
 from base64 import b64encode
 
 from strongroom.protocol.canonical import JsonValue
-from strongroom.protocol.merkle import Frontier
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import Node, inclusion_proof
 from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout

@@ -50,13 +50,13 @@ def approval_request(subject: dict[str, JsonValue], terms: dict[str, JsonValue])
 def hear(record: bytes, record_type: str, given: PersonAssertion, standing: Standing, party: RelyingParty) -> Heard:
     """That a person of the roster signed these bytes with a credential of theirs. Raises: WebauthnError.
 
-    Counters aren't kept: each record is used once by its ticket or id, so an old assertion gains nothing.
+    Each record is used once, by its ticket or id, so an old assertion gains nothing.
     """
     credential = standing.credential(given.person, given.credential)
     person = standing.person(given.person)
     if credential is None or person is None:
         raise WebauthnError("credential", f"isn't one of {given.person} in the roster in force")
-    verify_assertion(given.assertion, record_hash(record_type, record), party, credential.public_key, 0)
+    verify_assertion(given.assertion, record_hash(record_type, record), party, credential.public_key)
     return Heard(given.person, credential.id, credential.credential_class, frozenset(person.groups))
 
 

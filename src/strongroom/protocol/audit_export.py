@@ -11,7 +11,8 @@ from typing import Final
 
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, verify_checkpoint
-from strongroom.protocol.merkle import Frontier, leaf_hash, root_of
+from strongroom.protocol.merkle import leaf_hash, root_of
+from strongroom.protocol.merkle_frontier import Frontier
 
 EXPORT_TYPE: Final = "strongroom/audit-export/v1"
 BLOCK_LEVEL: Final = 8

@@ -15,7 +15,8 @@ from typing import Final
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import IdempotencyKey, IdError, MakerKey, parse_idempotency_key
 from strongroom.domain.instant import Instant
-from strongroom.protocol.canonical import CanonicalError, JsonValue, canonical_digest, parse_object
+from strongroom.protocol.canonical import JsonValue, canonical_digest
+from strongroom.protocol.record import parse_fields
 from strongroom.protocol.signature_base import SignatureError, content_digest, holds, read_keyed_base
 
 JSON_TYPE: Final = "application/json"
@@ -81,10 +82,7 @@ class Request:
 
     def fields(self) -> Fields:
         """The body, strictly parsed. Raises: DocumentError."""
-        try:
-            return Fields(parse_object(self.body))
-        except CanonicalError as fault:
-            raise DocumentError(fault.field, fault.reason) from fault
+        return parse_fields(self.body)
 
 
 def read_client_request(evidence: ClientEvidence, deployment: str) -> Request:

@@ -10,7 +10,8 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import Instant
-from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.record import parse_fields
 
 ENTRY_MAXIMUM: Final = 2**20
 
@@ -66,10 +67,7 @@ def write_entry(kind: Kind, clock: Reading, body: dict[str, JsonValue]) -> bytes
 
 def read_entry(raw: bytes) -> tuple[Kind, Reading, Fields]:
     """Raises: DocumentError."""
-    try:
-        fields = Fields(parse_object(raw))
-    except CanonicalError as fault:
-        raise DocumentError(fault.field, fault.reason) from fault
+    fields = parse_fields(raw)
     name = fields.text("type")
     kind = next((each for each in Kind if name == _type(each)), None)
     if kind is None:

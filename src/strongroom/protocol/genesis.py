@@ -12,7 +12,7 @@ from typing import Final
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import OrganisationId, parse_organisation_id
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
-from strongroom.protocol.canonical import JsonValue, encode, record_hash
+from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_hash
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -48,19 +48,6 @@ class Genesis:
     guard_key: bytes
     relying_party: RelyingParty
     organisations: tuple[FoundingOrganisation, ...]
-
-    def encode(self) -> bytes:
-        """The canonical bytes that are hashed. Raises: CanonicalError."""
-        organisations: list[JsonValue] = [
-            {"organisation": each.organisation, "policy": each.policy, "roster": each.roster}
-            for each in self.organisations
-        ]
-        party: JsonValue = {"id": self.relying_party.id, "origins": [*sorted(self.relying_party.origins)]}
-        return encode({
-            "checkpoint_key": self.checkpoint_key.hex(), "created_ms": self.created, "guard_key": self.guard_key.hex(),
-            "mode": self.mode.value, "organisations": organisations, "relying_party": party,
-            "statement_key": self.statement_key.hex(), "type": GENESIS_TYPE,
-        })
 
 
 def deployment_id(raw: bytes) -> str:

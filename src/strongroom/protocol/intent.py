@@ -27,9 +27,9 @@ from strongroom.domain.ids import (
 )
 from strongroom.domain.instant import Instant, parse_instant
 from strongroom.domain.money import Amount, AssetId
-from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.destination_record import BankAccountRecord, DestinationRecord, destination_digest
 from strongroom.protocol.identifier import payout_id
+from strongroom.protocol.record import parse_fields
 from strongroom.protocol.run_tree import RUN_ITEM_TYPE, Seal, SealError, parse_seal
 
 _SEPA: Final = "sepa"
@@ -64,10 +64,7 @@ def read_payout(fields: Fields, organisation: OrganisationId, client: Maker, key
 
 def read_run_item(leaf: bytes, organisation: OrganisationId, client: Maker) -> PayoutIntent:
     """Of a leaf of a run's tree (`run_tree.item_leaf`). Raises: DocumentError."""
-    try:
-        fields = Fields(parse_object(leaf))
-    except CanonicalError as fault:
-        raise DocumentError(fault.field, fault.reason) from fault
+    fields = parse_fields(leaf)
     fields.exactly("type", RUN_ITEM_TYPE)
     key = fields.parsed("idempotency_key", parse_idempotency_key)
     run, index = fields.parsed("run", parse_run_id), fields.integer("index", 0, RUN_ITEMS_MAXIMUM - 1)

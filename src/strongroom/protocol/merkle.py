@@ -1,6 +1,6 @@
-"""The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1): hashing, a frontier that only grows, and what a proof proves.
+"""The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1): hashing, and what a proof proves.
 
-Verification trusts its root and nothing else. `merkle_proof` makes proofs.
+Verification trusts its root and nothing else. `merkle_frontier` keeps a tree that grows, `merkle_proof` makes proofs.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from typing import Final
 EMPTY_ROOT: Final = hashlib.sha256().digest()
 PROOF_MAXIMUM: Final = 64
 HASH_LENGTH: Final = 32
+
 
 class MerkleError(ValueError):
     """An index or size outside of the tree, or a proof that doesn't prove."""
@@ -23,48 +24,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-class Frontier:
-    """A tree that is appended to, as the roots of its complete subtrees, largest first."""
-
-    __slots__ = ("_roots", "size")
-
-    def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
-        """`roots` are those of `merkle_proof.frontier_nodes(size)`. Raises: MerkleError."""
-        if size < 0 or len(roots) != size.bit_count():
-            raise MerkleError(f"a tree of {size} leaves has {max(size, 0).bit_count()} complete subtrees")
-        self.size = size
-        self._roots = list(roots)
-
-    def append(self, leaf_hashes: Iterable[bytes]) -> list[tuple[int, int, bytes]]:
-        """Add leaves; every subtree that became complete, as (level, position, hash), children first."""
-        completed: list[tuple[int, int, bytes]] = []
-        roots, size, sha256 = self._roots, self.size, hashlib.sha256
-        for added in leaf_hashes:
-            digest, level, position = added, 0, size
-            completed.append((0, position, digest))
-            while position & 1:
-                digest = sha256(b"\1" + roots.pop() + digest).digest()
-                level += 1
-                position >>= 1
-                completed.append((level, position, digest))
-            roots.append(digest)
-            size += 1
-        self.size = size
-        return completed
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        """What a frontier of this size is made from again."""
-        return tuple(self._roots)
-
-    def root(self) -> bytes:
-        return fold(self._roots)
-
-
 def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
-    frontier = Frontier()
-    frontier.append(leaf_hashes)
-    return frontier.root()
+    """From the left: two complete subtrees of one size that stand side by side become one."""
+    roots: list[bytes] = []
+    for count, digest in enumerate(leaf_hashes, start=1):
+        roots.append(digest)
+        for _ in range((count & -count).bit_length() - 1):
+            roots[-2:] = [node_hash(*roots[-2:])]
+    return fold(roots)
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

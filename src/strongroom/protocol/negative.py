@@ -17,7 +17,6 @@ from strongroom.domain.ids import KeyId, OrganisationId, PersonId, parse_idempot
 from strongroom.domain.instant import DAY_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.permissions import Permission
 from strongroom.protocol.approval import PersonAssertion, hear
-from strongroom.protocol.canonical import JsonValue, encode
 from strongroom.protocol.client_request import Ask, ClientEvidence, read_client_request
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.identifier import payout_id, run_id
@@ -101,15 +100,6 @@ class Negative:
     @property
     def type(self) -> str:
         return RELEASE_TYPE if self.action is Action.RELEASE else NEGATIVE_TYPE
-
-    def encode(self) -> bytes:
-        said: dict[str, JsonValue] = {
-            "expires_ms": self.expires, "object": self.object, "organisation": self.organisation,
-            "record_id": self.record_id, "type": self.type,
-        }
-        if self.action is Action.RELEASE:
-            return encode({**said, "attempts": [*self.attempts], "reason": self.reason})
-        return encode({**said, "action": self.action.value, "freeze_epoch": self.freeze_epoch})
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,14 @@ def read_record(raw: bytes, record_type: str) -> Fields:
     return fields
 
 
+def parse_fields(raw: bytes) -> Fields:
+    """The fields of any object, canonical or not. Raises: DocumentError."""
+    try:
+        return Fields(parse_object(raw))
+    except CanonicalError as fault:
+        raise DocumentError(fault.field, fault.reason) from fault
+
+
 def take_version(fields: Fields) -> tuple[int, str | None]:
     """`version`, from 1, and `previous`: the hash of the version before in hex, null for the first and only there."""
     version = fields.integer("version", 1, VERSION_MAXIMUM)

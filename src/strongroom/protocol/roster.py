@@ -22,7 +22,7 @@ from strongroom.domain.ids import (
     parse_person_id,
 )
 from strongroom.domain.permissions import Permission, ScopeError, SignIn, parse_scopes
-from strongroom.protocol.canonical import JsonValue, encode, record_hash
+from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_version
 from strongroom.protocol.webauthn import WebauthnError, check_credential_key
@@ -109,15 +109,6 @@ class Roster:
     people: tuple[Person, ...]
     groups: tuple[Group, ...]
     clients: tuple[RosterClient, ...]
-
-    def encode(self) -> bytes:
-        """The canonical bytes that are hashed. Raises: CanonicalError for a name without a UTF-8 form."""
-        groups: list[JsonValue] = [{"name": group.name, "threshold": group.threshold} for group in self.groups]
-        return encode({
-            "clients": [*map(_client_record, self.clients)], "groups": groups, "organisation": self.organisation,
-            "people": [*map(_person_record, self.people)], "previous": self.previous, "type": ROSTER_TYPE,
-            "version": self.version,
-        })
 
 
 def roster_hash(raw: bytes) -> str:
@@ -225,21 +216,3 @@ def _check_references(roster: Roster) -> None:
     custodians = {person for client in roster.clients for person in client.custodians}
     if not custodians <= {person.id for person in roster.people}:
         raise DocumentError("clients.custodians", "one isn't among the people")
-
-
-def _person_record(person: Person) -> dict[str, JsonValue]:
-    credentials: list[JsonValue] = [
-        {"class": each.credential_class.value, "id": each.id.hex(), "public_key": each.public_key.hex()}
-        for each in person.credentials
-    ]
-    return {
-        "credentials": credentials, "groups": [*person.groups], "id": person.id, "name": person.name,
-        "roles": [*map(str, person.roles)],
-    }
-
-
-def _client_record(client: RosterClient) -> dict[str, JsonValue]:
-    keys: list[JsonValue] = [
-        {"id": key.id, "public_key": key.public_key.hex(), "scopes": [*map(str, key.scopes)]} for key in client.keys
-    ]
-    return {"custodians": [*client.custodians], "id": client.id, "keys": keys}

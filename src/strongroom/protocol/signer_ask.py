@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from strongroom.domain.document import DocumentError, Fields
-from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.record import parse_fields
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer, type_of
 
 
@@ -13,10 +13,7 @@ def write_ask(ask: Ask, body: Mapping[str, JsonValue]) -> bytes:
 
 def read_answer(raw: bytes) -> JsonValue | RefusedAnswer:
     """Raises: DocumentError."""
-    try:
-        fields = Fields(parse_object(raw))
-    except CanonicalError as fault:
-        raise DocumentError(fault.field, fault.reason) from fault
+    fields = parse_fields(raw)
     if not fields.has("refused"):
         return fields.take("answer")  # type: ignore[return-value]  # what a strict parser gave is a JsonValue
     inner = fields.inner("refused")

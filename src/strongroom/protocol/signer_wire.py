@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
-from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.record import parse_fields
 
 FRAME_MAXIMUM: Final = 24 * 2**20
 """A run of 16 MiB in one call comes in base64."""
@@ -50,10 +51,7 @@ class RefusedAnswer:
 
 def read_ask(raw: bytes) -> tuple[Ask, Fields]:
     """Raises: DocumentError."""
-    try:
-        fields = Fields(parse_object(raw))
-    except CanonicalError as fault:
-        raise DocumentError(fault.field, fault.reason) from fault
+    fields = parse_fields(raw)
     name = fields.text("type")
     ask = next((each for each in Ask if name == type_of(each)), None)
     if ask is None:

@@ -59,30 +59,19 @@ class Assertion:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Asserted:
-    """An assertion that holds.
-
-    `sign_count` is what to remember; `has_gone_back` that it isn't above the last one, as with a copied
-    authenticator: for the caller to refuse or alarm. Passkeys that are synced always count 0.
-    """
-
-    sign_count: int
-    has_gone_back: bool
-    is_backed_up: bool
-
-
 def verify_assertion(
-    assertion: Assertion, challenge: bytes, relying_party: RelyingParty, public_key: bytes, last_sign_count: int
-) -> Asserted:
-    """That `public_key` (COSE) signed `challenge`, the 32-byte hash of what was shown. Raises: WebauthnError."""
+    assertion: Assertion, challenge: bytes, relying_party: RelyingParty, public_key: bytes
+) -> None:
+    """That `public_key` (COSE) signed `challenge`, the 32-byte hash of what was shown. Raises: WebauthnError.
+
+    The counter isn't looked at: synced passkeys always count 0, and what is asserted here is used once.
+    """
     if len(challenge) != CHALLENGE_LENGTH:
         raise WebauthnError("challenge", f"must be {CHALLENGE_LENGTH} bytes")
     _check_client_data(_read_client_data(assertion.client_data), challenge, relying_party.origins)
-    asserted = _check_authenticator_data(assertion.authenticator_data, relying_party.id, last_sign_count)
+    _check_authenticator_data(assertion.authenticator_data, relying_party.id)
     signed = assertion.authenticator_data + hashlib.sha256(assertion.client_data).digest()
     verify_credential_signature(public_key, signed, assertion.signature)
-    return asserted
 
 
 def verify_credential_signature(public_key: bytes, signed: bytes, signature: bytes) -> None:
@@ -141,8 +130,8 @@ def _check_client_data(client_data: dict[str, JsonValue], challenge: bytes, orig
         raise WebauthnError("client_data.tokenBinding", "isn't supported")
 
 
-def _check_authenticator_data(raw: bytes, relying_party_id: str, last_sign_count: int) -> Asserted:
-    """§7.2 steps 15 to 19 and 22: 32 bytes of hash, one of flags, four of counter, and no more."""
+def _check_authenticator_data(raw: bytes, relying_party_id: str) -> None:
+    """§7.2 steps 15 to 19: 32 bytes of hash, one of flags, four of counter, and no more."""
     if len(raw) != _AUTHENTICATOR_DATA_LENGTH:
         raise WebauthnError("authenticator_data", f"must be {_AUTHENTICATOR_DATA_LENGTH} bytes")
     if raw[:32] != hashlib.sha256(relying_party_id.encode()).digest():
@@ -154,6 +143,3 @@ def _check_authenticator_data(raw: bytes, relying_party_id: str, last_sign_count
         raise WebauthnError("authenticator_data.flags", "announce data that an assertion doesn't have")
     if flags & _BACKED_UP and not flags & _BACKUP_ELIGIBLE:
         raise WebauthnError("authenticator_data.flags", "a credential that can't be backed up says that it is")
-    sign_count = int.from_bytes(raw[33:])
-    has_gone_back = (sign_count > 0 or last_sign_count > 0) and sign_count <= last_sign_count
-    return Asserted(sign_count, has_gone_back, bool(flags & _BACKED_UP))

@@ -24,6 +24,7 @@ from strongroom.domain.permissions import Permission
 from strongroom.domain.policy import POLICY_TYPE
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Credential, CredentialClass, Group, Person, Role, Roster, RosterClient, RosterKey
 from strongroom.store.organisations import NewClient, NewKey, NewOrganisation
 
@@ -107,7 +108,7 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
         id=organisation,
         name=name,
         policy=encode(policy_document(organisation, assets)),
-        roster=roster.encode(),
+        roster=write_roster(roster),
         clients=clients,
         opening={asset: _OPENING[symbol] for symbol, asset in assets.items()},
     )

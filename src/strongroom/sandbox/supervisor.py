@@ -29,6 +29,7 @@ from strongroom.domain.policy import POLICY_TYPE
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, deployment_id
+from strongroom.protocol.record_writer import write_genesis
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.webauthn import RelyingParty
@@ -191,9 +192,7 @@ class Supervisor:
             roster_hash(made.new.roster),
         )
         station = RelyingParty("localhost", frozenset({f"http://station.localhost:{self.ports.station}"}))
-        genesis = Genesis(
-            Mode.SANDBOX, now, key, statement_key, guard_key, station, (founding,)
-        ).encode()
+        genesis = write_genesis(Genesis(Mode.SANDBOX, now, key, statement_key, guard_key, station, (founding,)))
         trusted.begin_journal(self.data, genesis)
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {

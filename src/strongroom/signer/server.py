@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 FRAME_MAXIMUM: Final = 8 * 2**20
-ADMIN_FRAME_MAXIMUM: Final = 2**20
 CONNECTIONS_MAXIMUM: Final = 8
 """Of each channel; one more is closed at once."""
 FRAME_TIMEOUT_MS: Final = 5_000

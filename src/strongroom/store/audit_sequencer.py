@@ -16,7 +16,8 @@ import asyncpg
 
 from strongroom.domain.instant import Instant
 from strongroom.domain.invariant import InvariantError
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import Node, frontier_nodes, root_at
 from strongroom.store.audit import read_nodes
 

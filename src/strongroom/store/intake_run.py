@@ -18,7 +18,8 @@ from strongroom.domain.payout import CANCELLABLE, PayoutRequest, State
 from strongroom.domain.policy import Policy
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.identifier import payout_id, run_id
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.run_tree import Seal, SealError, check_seal
 from strongroom.store import payouts, replay, runs
 from strongroom.store.intake_payout import (

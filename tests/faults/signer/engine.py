@@ -24,9 +24,11 @@ from strongroom.formats import simulated
 from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.identifier import payout_id, run_id
-from strongroom.protocol.merkle import Frontier, leaf_hash
+from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import inclusion_proof
 from strongroom.protocol.negative import Action
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.run_tree import item_leaf, run_root
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.standing import policy_hash
@@ -290,7 +292,7 @@ class Engine(Shop):
     def let_in(self) -> None:
         name = OrganisationId("org_" + "".join(self.chance.choice("abcdefghijklmnop") for _ in range(26)))
         people = replace(roster(), organisation=name)
-        documents = {"policy": encode(policy(organisation=name)), "roster": people.encode()}
+        documents = {"policy": encode(policy(organisation=name)), "roster": write_roster(people)}
         self.ask(Ask.ORGANISATION, ADMIN, **{key: b64encode(raw).decode() for key, raw in documents.items()})
 
     def pay_while_guard_ends(self) -> None:

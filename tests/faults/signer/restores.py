@@ -23,6 +23,7 @@ from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Roster
 from strongroom.protocol.signer_wire import RECOVERY_TYPE, Ask
 from strongroom.protocol.standing import policy_hash
@@ -232,8 +233,8 @@ def recovering(shop: Restored, made: Roster, *people: Human) -> dict[str, JsonVa
     digest = status["organisations"][ORGANISATION]["policy"]
     policy = next(each for each in shop.policies if policy_hash(each) == digest)
     kept = Head(status["journal_length"], bytes.fromhex(status["journal_head"]))
-    record = recovery_record(status["deployment"], ORGANISATION, kept, policy, made.encode())
-    return recovery_ask(record, policy, made.encode(), [each.asserts(record, RECOVERY_TYPE) for each in people])
+    record = recovery_record(status["deployment"], ORGANISATION, kept, policy, write_roster(made))
+    return recovery_ask(record, policy, write_roster(made), [each.asserts(record, RECOVERY_TYPE) for each in people])
 
 
 def begin_recovery(shop: Restored, epoch: str) -> None:

@@ -35,6 +35,7 @@ from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.control import HEARTBEAT_TYPE, ByPeople
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.protocol.watch_record import heartbeat_record
@@ -381,7 +382,7 @@ class Shop(World):
         """Acknowledged by guard, or given again until it says that it has it. Raises: EndedError."""
         number = f"{next(self.numbers):064x}"
         expires = Instant(self.times.wall_ms + 600_000)
-        record = Negative(action, expires, epoch, subject, ORGANISATION, number).encode()
+        record = write_negative(Negative(action, expires, epoch, subject, ORGANISATION, number))
         given = ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people))
         document = {"organisation": ORGANISATION, **given_document(given)}
         status, answer = self.call("/v1/negatives", document)
