@@ -118,7 +118,9 @@ def ceremony(tmp_path: Path) -> Ceremony:
 class Running:
     """Guard, link and the signer, as `serve` starts them."""
 
-    def __init__(self, ceremony: Ceremony, genesis_hash: str, ports: PortBlock) -> None:
+    def __init__(
+        self, ceremony: Ceremony, genesis_hash: str, ports: PortBlock, nodes: dict[str, Any] | None = None
+    ) -> None:
         self.folder = ceremony.folder
         self.signer_port, self.officers_port = ports.take(), ports.take()
         (self.folder / "guard").mkdir(mode=0o700)
@@ -128,6 +130,7 @@ class Running:
             "folder": str(self.folder / "guard"), "marker_file": str(self.folder / "marker"),
             "key_file": str(self.folder / "guard.key"), "genesis_hash": genesis_hash,
             "signer_listen": f"127.0.0.1:{self.signer_port}", "officers_listen": f"127.0.0.1:{self.officers_port}",
+            "nodes": nodes or {},
         })
         self.serve("link", {
             "guard_host": "127.0.0.1", "guard_port": self.signer_port, "signer_socket": str(self.folder / "link.sock"),

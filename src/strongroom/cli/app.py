@@ -47,7 +47,7 @@ _COMMANDS: Final = (
     ("approve", "approve:approve", _PAYING, "See what waits for people, and approve it"),
     ("freeze", "approve:freeze", _PAYING, "Stop payments at once; one officer is enough"),
     ("unfreeze", "approve:unfreeze", _PAYING, "Let them go on; needs a quorum"),
-    ("wallet", "wallet:app", _PAYING, "Rotate the keys that change goes to"),
+    ("wallet", "wallet:app", _PAYING, "Where a wallet is funded; rotate its keys"),
     ("policy", "policy:app", _CHECKING, "Check, compare and try policies, before anybody signs"),
     ("audit", "audit:app", _CHECKING, "Export the audit log; verify one offline"),
     ("bench", "bench:bench", _CHECKING, "Measure against the bare database"),

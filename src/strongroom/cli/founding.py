@@ -16,12 +16,12 @@ from strongroom.advice.quorums import approvers, are_enough, roster_warnings
 from strongroom.advice.sums import people_text, span_text, sum_text
 from strongroom.advice.warnings import warnings
 from strongroom.domain.document import DocumentError
-from strongroom.domain.permissions import MOVES_MONEY
+from strongroom.domain.permissions import MOVES_MONEY, NAMES_DESTINATIONS, Permission
 from strongroom.domain.policy import Policy, Tier
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import CanonicalError, encode, parse_object
 from strongroom.protocol.genesis import FoundingOrganisation, Mode
-from strongroom.protocol.roster import CredentialClass, Person, Roster, parse_roster, roster_hash
+from strongroom.protocol.roster import CredentialClass, Person, Roster, RosterClient, parse_roster, roster_hash
 from strongroom.protocol.standing import policy_hash
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -150,6 +150,14 @@ def approver_sentences(founders: Founders) -> list[str]:
         names = ", ".join(f"{each.name} ({', '.join(each.groups) or 'no group'})" for each in able)
         said.append(f"{client.id}: {names or 'nobody'}{_short(founders.policy.tiers, able)}")
     return said
+
+
+def client_name(client: RosterClient) -> str:
+    """What commands call it, by what its keys may do."""
+    scopes: set[Permission] = {scope for key in client.keys for scope in key.scopes}
+    if scopes & MOVES_MONEY:
+        return "payouts"
+    return "beneficiaries" if scopes & NAMES_DESTINATIONS else "reader"
 
 
 def delay_sentence(founders: Founders) -> str:

@@ -185,6 +185,10 @@ def let_organisation_in(
 
 
 app.command(
+    "strongroom.cli.database:found_database", name="database", sort_key=9,
+    help="Write the deployment and its organisation into PostgreSQL, as its owner",
+)
+app.command(
     "strongroom.cli.profiling:make_profile", name="profile", sort_key=10,
     help="Make the profile with which people and programs reach a deployment",
 )

@@ -10,15 +10,14 @@ from cyclopts import Parameter
 from nacl.signing import SigningKey
 
 from strongroom.cli.files import refuse_existing, write_new
-from strongroom.cli.founding import FoundingError, canonical
+from strongroom.cli.founding import FoundingError, canonical, client_name
 from strongroom.cli.output import Exit, Stop, say
 from strongroom.cli.profile import PROFILE_TYPE, read_profile
 from strongroom.domain.document import DocumentError
-from strongroom.domain.permissions import MOVES_MONEY, NAMES_DESTINATIONS, Permission
 from strongroom.domain.policy import parse_policy
 from strongroom.protocol.canonical import parse_object
 from strongroom.protocol.genesis import Genesis, deployment_id, parse_genesis
-from strongroom.protocol.roster import Person, Roster, RosterKey, parse_roster, roster_hash
+from strongroom.protocol.roster import Person, Roster, parse_roster, roster_hash
 
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
@@ -100,7 +99,7 @@ def _clients(roster: Roster, files: Sequence[Path]) -> Iterator[tuple[str, dict[
         if public not in known:
             raise FoundingError(f"--client-key: the key in {file} is no client's of this roster")
         client, key = known[public]
-        name = _name(key)
+        name = client_name(client)
         if name in seen:
             raise FoundingError(f"--client-key: {file} is the second that is called {name}")
         seen.add(name)
@@ -108,13 +107,6 @@ def _clients(roster: Roster, files: Sequence[Path]) -> Iterator[tuple[str, dict[
             "client_id": client.id, "key_id": key.id, "private_key_file": str(file.absolute()),
             "scopes": [*key.scopes],
         }
-
-
-def _name(key: RosterKey) -> str:
-    scopes: set[Permission] = set(key.scopes)
-    if scopes & MOVES_MONEY:
-        return "payouts"
-    return "beneficiaries" if scopes & NAMES_DESTINATIONS else "reader"
 
 
 def _people(people: Sequence[Person]) -> Iterator[dict[str, Any]]:

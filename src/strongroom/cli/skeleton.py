@@ -52,7 +52,11 @@ def _roster(organisation: str, team: int) -> dict[str, Any]:
         }
         for number, (roles, groups) in enumerate(_ROLES[team], start=1)
     ]
-    pays = [Permission.PAYOUTS_CREATE, Permission.PAYOUTS_CANCEL, Permission.PAYOUTS_READ]
+    reads = [
+        Permission.APPROVALS_READ, Permission.BALANCES_READ, Permission.BENEFICIARIES_READ, Permission.LIMITS_READ,
+        Permission.PAYOUTS_PREVIEW, Permission.PAYOUTS_READ,
+    ]
+    pays = [Permission.PAYOUTS_CREATE, Permission.PAYOUTS_CANCEL, *reads]
     declares = [Permission.BENEFICIARIES_CREATE, Permission.BENEFICIARIES_READ]
     return {
         "clients": [

@@ -1,4 +1,4 @@
-"""The hot wallets of a sandbox's organisation: rotate the keys that change goes to.
+"""An organisation's hot wallets: where they are funded, and the keys that change goes to.
 
 Asks on the signer's admin socket, which takes only the admin's user: in a sandbox, whoever started it.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from strongroom.cli.output import Exit, Stop, fields, show
 from strongroom.cli.session import Data, Json, document, speaking
@@ -16,14 +16,38 @@ from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask
 from strongroom.sandbox.trusted import SignerRefusedError, TrustedError, ask_signer
 
-app = cyclopts.App(name="wallet", help="Hot wallets: rotate their keys.")
+app = cyclopts.App(name="wallet", help="Hot wallets: where to fund them; rotate their keys.")
+
+Network = Annotated[str, Parameter("--network", help="The wallet's network")]
+
+
+@app.command
+@speaking
+def address(
+    *, network: Network = simulated.NETWORK,
+    count: Annotated[int, Parameter("--count", help="How many", validator=validators.Number(gte=1, lte=1_000))] = 1,
+    data: Data = None, as_json: Json = False,
+) -> int:
+    """Print addresses at which the wallet is funded, as the signer says them; from the first on, the same each time."""
+    profile = document(data)
+    body: dict[str, JsonValue] = {
+        "count": count, "first": 0, "generation": 0, "network": network, "organisation": profile["organisation"],
+    }
+    try:
+        found = ask_signer(Path(profile["admin_socket"]), Ask.ADDRESSES, body)["addresses"]
+    except SignerRefusedError as fault:
+        raise Stop(Exit.REFUSED, str(fault)) from fault
+    except TrustedError as fault:
+        raise Stop(Exit.UNREACHABLE, str(fault)) from fault
+    show({"addresses": found, "network": network}, as_json, "\n".join(found))
+    return Exit.DONE
 
 
 @app.command
 @speaking
 def rotate(
     *,
-    network: Annotated[str, Parameter("--network", help="The wallet's network")] = simulated.NETWORK,
+    network: Network = simulated.NETWORK,
     generation: Annotated[
         int | None, Parameter("--generation", help="The one to begin, to ask again after no answer; else the next")
     ] = None,

@@ -1,6 +1,6 @@
 """Organisations, their clients, keys and policies: written by the owner, read by every process.
 
-Writing is for the one who sets a deployment up (today the sandbox); no process's role may.
+Writing is for the one who sets a deployment up; no process's role may.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,8 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class NewOrganisation:
-    """`policy` and `roster` are verbatim documents; `opening` base units for each asset of the policy."""
+    """`policy` and `roster` are verbatim documents; `opening` base units for each asset of the policy, booked under
+    the name `opening_entry`."""
 
     id: OrganisationId
     name: str
@@ -45,6 +46,7 @@ class NewOrganisation:
     roster: bytes
     clients: Sequence[NewClient]
     opening: Mapping[str, int]
+    opening_entry: str = "sandbox opening"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ async def create_organisation(owner: asyncpg.Connection, new: NewOrganisation, a
         for client in new.clients:
             await _create_client(owner, new.id, client, at)
         for asset in policy.assets:
-            await _open_wallet(owner, new.id, asset, new.opening.get(asset, 0), at)
+            await _open_wallet(owner, new, asset, at)
         await owner.fetchval(
             "SELECT strongroom.audit_append($1)",
             f'{{"at":{at},"organisation":"{new.id}","type":"strongroom/event/organisation-created/v1"}}',
@@ -179,19 +181,18 @@ async def _create_client(
         )
 
 
-async def _open_wallet(
-    owner: asyncpg.Connection, organisation: OrganisationId, asset: str, opening_minor: int, at: Instant
-) -> None:
+async def _open_wallet(owner: asyncpg.Connection, new: NewOrganisation, asset: str, at: Instant) -> None:
     accounts = {
         account: await owner.fetchval(
             "INSERT INTO strongroom.ledger_accounts (organisation, account, asset) VALUES ($1, $2, $3) RETURNING id",
-            organisation, account.value, asset,
+            new.id, account.value, asset,
         )
         for account in Account
     }
+    opening_minor = new.opening.get(asset, 0)
     if opening_minor:
         await owner.execute(
             "INSERT INTO strongroom.ledger_postings (kind, debit_account, credit_account, amount, entry, created_at) "
-            "VALUES ('posted', $1, $2, $3::text::numeric, 'sandbox opening', $4)",
-            accounts[Account.WALLET_HOT], accounts[Account.COMPANY_FUNDING], str(opening_minor), at,
+            "VALUES ('posted', $1, $2, $3::text::numeric, $4, $5)",
+            accounts[Account.WALLET_HOT], accounts[Account.COMPANY_FUNDING], str(opening_minor), new.opening_entry, at,
         )
