@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from tests.cli.command import eventually
-from tests.cli.deployment import OPENING, Deployment, deployment, rows
+from tests.cli.deployment import OPENING, TREASURY, Deployment, deployment, rows
 from tests.signer.world import payee
 
 from strongroom.cli.output import Exit
 
 AMOUNT = 700_000
+NETWORK = "sim:sandbox"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_a_payout_of_its_own_client_settles(own: Deployment) -> None:
     own.start_product()
     own.fund()
     declared = own(
-        "beneficiary", "create", "--name", "Rosa Example", "--network", "sim:sandbox", "--address", payee("rosa"),
+        "beneficiary", "create", "--name", "Rosa Example", "--network", NETWORK, "--address", payee("rosa"),
         "--external-id", "rosa", "--json",
     )
     assert declared.code == 0, declared.err
@@ -80,3 +81,42 @@ def test_a_payout_of_its_own_client_settles(own: Deployment) -> None:
     ledger = rows(own, "SELECT debits_posted - credits_posted AS has FROM strongroom.ledger_accounts "
                        "WHERE account = 'wallet:hot'")
     assert OPENING - AMOUNT - 100_000 < int(ledger[0]["has"]) < OPENING - AMOUNT
+
+
+def test_while_all_is_frozen_an_officers_word_and_a_command_empty_the_wallet(own: Deployment) -> None:
+    sweep = ("sweep", NETWORK, "--engine-config", own.file("engine.json"), "--json")
+    frozen = own("freeze", "--as", "ada")
+    assert frozen.code == 0, frozen.err
+    refused = own(*sweep)
+    assert (refused.code, "not-frozen" in refused.err, "allow-recovery sim:sandbox" in refused.err) == (
+        Exit.REFUSED, True, True), refused
+    assert in_treasury(own) == 0
+
+    allowed = own("allow-recovery", NETWORK, "--as", "ben")
+    assert allowed.code == 0, allowed.err
+    swept = own(*sweep)
+    assert swept.code == 0, swept.err
+    done = swept.json()
+    assert (done["treasury"], done["is_sent"]) == (TREASURY, True)
+
+    def is_settled() -> bool:
+        own.chain.mine(1)
+        found = rows(own, "SELECT state FROM strongroom.attempts WHERE operation = 'sweep' AND state <> 'dropped'")
+        return [row[0] for row in found] == ["settled"]
+
+    eventually("the sweep is settled", is_settled, 40, [own.running.said("engine")])
+    assert in_treasury(own) == int(done["amount"]) > OPENING - AMOUNT - 200_000
+    ledger = rows(own, "SELECT debits_posted - credits_posted FROM strongroom.ledger_accounts WHERE account = "
+                       "'wallet:hot'")
+    assert int(ledger[0][0]) == 0
+    assert rows(own, "SELECT name FROM strongroom.alarms") == []
+
+    for address in own("wallet", "address").out.split():  # something is there to be swept again
+        own.chain.fund(address, 1_000_000)
+    own.chain.mine(3)
+    second = own(*sweep)
+    assert (second.code, "not-frozen" in second.err) == (Exit.REFUSED, True), second
+
+
+def in_treasury(own: Deployment) -> int:
+    return sum(int(coin["amount"]) for coin in own.chain.call("POST", "/coins", {"addresses": [TREASURY]})["coins"])

@@ -47,6 +47,8 @@ _COMMANDS: Final = (
     ("approve", "approve:approve", _PAYING, "See what waits for people, and approve it"),
     ("freeze", "approve:freeze", _PAYING, "Stop payments at once; one officer is enough"),
     ("unfreeze", "approve:unfreeze", _PAYING, "Let them go on; needs a quorum"),
+    ("allow-recovery", "approve:allow_recovery", _PAYING, "Allow one sweep while all is frozen"),
+    ("sweep", "sweep:sweep_wallet", _PAYING, "Empty a hot wallet to the policy's treasury"),
     ("wallet", "wallet:app", _PAYING, "Where a wallet is funded; rotate its keys"),
     ("policy", "policy:app", _CHECKING, "Check, compare and try policies, before anybody signs"),
     ("audit", "audit:app", _CHECKING, "Export the audit log; verify one offline"),

@@ -32,6 +32,8 @@ from strongroom.protocol.record_writer import write_negative
 
 TIMEOUT_S: Final = 10
 RECORD_LIFE_MS: Final = 5 * MINUTE_MS
+WORD_LIFE_MS: Final = 30 * MINUTE_MS
+"""Of an officer's word: somebody else, on another machine, uses it."""
 
 As = Annotated[
     list[str] | None, Parameter("--as", negative="", help="Who signs: a login of the profile; more than one if needed")
@@ -127,9 +129,36 @@ def unfreeze(
 ) -> int:
     """Let payments go on; needs the quorum of the group that governs: --as one --as another."""
     sandbox = document(data)
-    standing = get(sandbox, f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
-    epoch = standing.get("freeze_epoch", 0)
+    epoch = _freeze_epoch(sandbox)
     return instruct(sandbox, Action.UNFREEZE, scope, signers_of(sandbox, people, security_key), epoch, as_json)
+
+
+@speaking
+def allow_recovery(
+    network: Annotated[str, Parameter(help="Such as sim:sandbox")],
+    /,
+    *,
+    people: As = None,
+    security_key: OnKey = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Let one sweep or cancel on a network be signed while it is frozen; one officer is enough.
+
+    It is used up by one chain transaction, ends after half an hour, and with every
+    freeze or unfreeze. The money goes to the policy's treasury or stays at home.
+    """
+    sandbox = document(data)
+    signers = signers_of(sandbox, people, security_key)
+    return instruct(
+        sandbox, Action.RECOVER, f"network:{network}", signers, _freeze_epoch(sandbox), as_json, life_ms=WORD_LIFE_MS
+    )
+
+
+def _freeze_epoch(sandbox: dict[str, Any]) -> int:
+    standing = get(sandbox, f"{sandbox['guard_url']}/v1/status")["organisations"].get(sandbox["organisation"], {})
+    epoch: int = standing.get("freeze_epoch", 0)
+    return epoch
 
 
 def signers_of(sandbox: dict[str, Any], people: Sequence[str] | None, security_key: bool) -> list[Signer]:
@@ -184,10 +213,10 @@ def _shown(shown: dict[str, Any]) -> str:
 
 def instruct(
     sandbox: dict[str, Any], action: Action, subject: str, signers: Sequence[Signer], epoch: int, as_json: bool, *,
-    attempts: Sequence[str] = (), reason: str = "",
+    attempts: Sequence[str] = (), reason: str = "", life_ms: int = RECORD_LIFE_MS,
 ) -> int:
     """Sign an instruction and give it to guard. A release names all attempts, and says why."""
-    expires = Instant(time.time_ns() // 1_000_000 + RECORD_LIFE_MS)
+    expires = Instant(time.time_ns() // 1_000_000 + life_ms)
     organisation = OrganisationId(sandbox["organisation"])
     negative = Negative(
         action, expires, epoch, subject, organisation, secrets.token_bytes(32).hex(), tuple(attempts), reason

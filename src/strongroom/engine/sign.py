@@ -47,20 +47,26 @@ async def sign(bench: Bench) -> bool:
     """Ask for every planned attempt. Whether one was signed or dropped."""
     done = False
     for attempt in await store.attempts_in(bench.connection, "planned", bench.clock()):
-        payouts = await store.payouts_of(bench.connection, attempt)
-        requests = await _requests(bench, payouts)
-        question = await _question(bench, attempt, payouts, requests)
-        was_asked = await store.asking(bench.connection, attempt.chain_transaction)
-        answer = await bench.signer.ask(Ask.SIGN, question)
-        if not isinstance(answer, RefusedAnswer):
-            await _keep(bench, attempt, b64decode(Fields(answer).text("signed", 2**24)))
-        elif was_asked and answer.rule not in _PROVES:
-            await _wait(bench, attempt, answer)
-            continue
-        else:
-            await _drop(bench, attempt, payouts, requests, answer)
-        done = True
+        has_moved, _ = await sign_one(bench, attempt)
+        done |= has_moved
     return done
+
+
+async def sign_one(bench: Bench, attempt: StoredAttempt) -> tuple[bool, RefusedAnswer | None]:
+    """Ask for a planned attempt. Whether it was signed or dropped, and the refusal if there was one."""
+    payouts = await store.payouts_of(bench.connection, attempt)
+    requests = await _requests(bench, payouts)
+    question = await _question(bench, attempt, payouts, requests)
+    was_asked = await store.asking(bench.connection, attempt.chain_transaction)
+    answer = await bench.signer.ask(Ask.SIGN, question)
+    if not isinstance(answer, RefusedAnswer):
+        await _keep(bench, attempt, b64decode(Fields(answer).text("signed", 2**24)))
+        return True, None
+    if was_asked and answer.rule not in _PROVES:
+        await _wait(bench, attempt, answer)
+        return False, answer
+    await _drop(bench, attempt, payouts, requests, answer)
+    return True, answer
 
 
 async def broadcast(bench: Bench) -> bool:
