@@ -23,7 +23,7 @@ from strongroom.signer.rules import Rule
 APPROVALS, REGISTER, REQUESTS, DESK = (
     f"signer/{name}.py" for name in ("approvals", "register", "requests", "desk")
 )
-CHANGES, ATTEMPTS, CHAIN = "signer/changes.py", "signer/attempts.py", "signer/chain_bytes.py"
+CHANGES, ATTEMPTS, COINS = "signer/changes.py", "signer/attempts.py", "formats/simulated_coins.py"
 CLIENT, REQUEST = "protocol/client_request.py", "protocol/request.py"
 
 
@@ -275,7 +275,7 @@ BUGS = (
     bug("sweeps share the budget for fees", Rule.LIMIT_FEES, BOOK, "SWEEP_FEES if is_sweep else FEES,", "FEES,"),
     bug("only payments' fees count", Rule.LIMIT_FEES, GATE, "    return fee_minor\n",
         "    return fee_minor if paid else 0\n"),
-    bug("bytes that follow are let by", Rule.BYTES_READ, CHAIN, "transaction = simulated.parse_unsigned(raw)",
+    bug("bytes that follow are let by", Rule.BYTES_READ, COINS, "transaction = simulated.parse_unsigned(raw)",
         "transaction = simulated.parse_unsigned(raw[: simulated.signed_size(raw[2], raw[4]) - raw[2] * 98])"),
     bug("inputs aren't checked", Rule.BYTES_INPUTS, GATE,
         "if coin.address != address_of(asked.organisation, asked.network, *path):", "if False:"),

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from strongroom.formats import simulated
+from strongroom.formats.coins import ChainTransaction, Coin
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import Attempt, Payments
-from strongroom.signer.chain_bytes import ChainTransaction, Coin
 
 OUTPUTS = 2
 

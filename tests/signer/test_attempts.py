@@ -9,6 +9,7 @@ from tests.rules.cases import small
 from tests.signer.world import World, policy_document, roster
 
 from strongroom.domain.ids import PayoutId
+from strongroom.formats.coins import ChainTransaction, Coin
 from strongroom.protocol.canonical import encode
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.record_writer import write_roster
@@ -16,7 +17,6 @@ from strongroom.protocol.standing import open_standing
 from strongroom.signer import attempts
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import Attempt, Payments
-from strongroom.signer.chain_bytes import ChainTransaction, Coin
 
 STANDING = open_standing(encode(policy_document()), write_roster(roster()), Mode.SANDBOX)
 

@@ -3,8 +3,9 @@
 import pytest
 
 from strongroom.formats import simulated
+from strongroom.formats.coins import Coin
 from strongroom.protocol.genesis import Mode
-from strongroom.signer.chain_bytes import Coin, read_transaction
+from strongroom.signer.chain_bytes import read_transaction
 from strongroom.signer.rules import Refused, Rule
 
 OURS, THEIRS = (simulated.simulated_address(bytes([2]) + bytes(31) + bytes([place])) for place in (1, 2))

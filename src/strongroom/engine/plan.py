@@ -17,7 +17,8 @@ from strongroom.domain.payout import HoldReason, State
 from strongroom.engine.bench import LATER_MS, Bench
 from strongroom.engine.triage import FUNDS_WAIT_MS, end, hold
 from strongroom.engine.wallets import Wallet, coins_of, wallet_of
-from strongroom.formats import simulated
+from strongroom.formats import coins
+from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
 from strongroom.rails.port import Coin, RailError
 from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout, NoFundsError, PlannedBeforeError, Reason, StoredAttempt
@@ -63,21 +64,22 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
         return False
     reserved = await store.reserved_coins(bench.connection, organisation)
     free = [coin for coin in found if coin.outpoint not in reserved]
-    fitting = _fitting(wanted, free, rate)
+    fitting = _fitting(COIN_FORMATS[network], wallet.change, wanted, free, rate)
     if fitting is None:
         return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
     return await _write_down(bench, organisation, network, *fitting, wallet, wanted[-1])
 
 
 def _fitting(
-    payouts: Sequence[DuePayout], coins: Sequence[Coin], rate: int
+    form: CoinFormat, change: str, payouts: Sequence[DuePayout], coins: Sequence[Coin], rate: int
 ) -> tuple[list[DuePayout], list[Coin], int] | None:
     """The oldest payouts, as many as the coins are enough for, with coins and fee. None if not even for one."""
     has = sum(coin.amount_minor for coin in coins)
     sums = accumulate(payout.amount for payout in payouts)
     count = sum(each <= has for each in sums)
     while count:
-        chosen = choose(coins, sum(payout.amount for payout in payouts[:count]), count, rate)
+        addresses = [*(payout.address for payout in payouts[:count]), change]
+        chosen = choose(form, coins, sum(payout.amount for payout in payouts[:count]), addresses, rate)
         if chosen is not None:
             return list(payouts[:count]), *chosen
         count -= 1
@@ -89,11 +91,11 @@ async def _write_down(
     wallet: Wallet, youngest: DuePayout,
 ) -> bool:
     """Whether anything moved. Where the fee doesn't fit, the youngest that is ready lets go of its money for it."""
-    outpoints = [coin.outpoint for coin in coins]
+    outpoints, asset = [coin.outpoint for coin in coins], COIN_FORMATS[network].asset
     for more in range(OTHER_BYTES_MAXIMUM):  # a unit more for the fee makes other bytes
         attempt, paid = _build(organisation, network, payouts, coins, fee + more, wallet)
         try:
-            await store.keep_plan(bench.connection, attempt, simulated.ASSET, paid, outpoints, bench.clock())
+            await store.keep_plan(bench.connection, attempt, asset, paid, outpoints, bench.clock())
         except PlannedBeforeError:
             continue
         except NoFundsError:
@@ -114,43 +116,41 @@ async def _no_funds(bench: Bench, payout: DuePayout, detail: str) -> bool:
 
 
 def choose(
-    coins: Sequence[Coin], total: int, outputs: int, rate_per_1000: int
+    form: CoinFormat, coins: Sequence[Coin], total: int, addresses: Sequence[str], rate_per_1000: int
 ) -> tuple[list[Coin], int] | None:
-    """Coins for `total` and a fee at this rate, the largest first and those in blocks before others; the fee.
+    """Coins for `total` to these addresses and a fee at this rate, the largest first, those in blocks before others.
 
     None if all of them aren't enough, or there are too many.
     """
     chosen: list[Coin] = []
+    sizes = form.signed_sizes(addresses)
     for coin in sorted(coins, key=lambda each: (each.height is None, -each.amount_minor)):
         chosen.append(coin)
-        size = simulated.signed_size(len(chosen), outputs + 1)
-        fee = -(-rate_per_1000 * size // 1_000)
+        fee = -(-rate_per_1000 * sizes(len(chosen)) // 1_000)
         if sum(each.amount_minor for each in chosen) >= total + fee:
             return chosen, fee
-        if len(chosen) == simulated.INPUTS_MAXIMUM:
+        if len(chosen) == form.inputs_maximum:
             return None
     return None
 
 
 def _build(
-    organisation: OrganisationId, network: str, payouts: Sequence[DuePayout], coins: Sequence[Coin], fee: int,
+    organisation: OrganisationId, network: str, payouts: Sequence[DuePayout], chosen: Sequence[Coin], fee: int,
     wallet: Wallet,
 ) -> tuple[StoredAttempt, int]:
     """The unsigned bytes: payouts in their order, then change, unless it were dust, which is left to the fee."""
-    change = sum(coin.amount_minor for coin in coins) - sum(payout.amount for payout in payouts) - fee
-    outputs = [simulated.Output(payout.amount, payout.address) for payout in payouts]
-    if change >= simulated.DUST_MINOR:
-        outputs.append(simulated.Output(change, wallet.change))
+    form = COIN_FORMATS[network]
+    change = sum(coin.amount_minor for coin in chosen) - sum(payout.amount for payout in payouts) - fee
+    outputs = [(payout.address, payout.amount) for payout in payouts]
+    if change >= form.dust_minor:
+        outputs.append((wallet.change, change))
     else:
         fee += change
-    inputs = [
-        simulated.Input(bytes.fromhex(coin.chain_transaction), coin.index, coin.amount_minor, coin.address)
-        for coin in coins
-    ]
-    unsigned = simulated.encode_unsigned(simulated.Transaction(tuple(inputs), tuple(outputs)))
-    paths = [wallet.paths[coin.address] for coin in coins]
+    spent = [coins.Coin(coin.outpoint, coin.amount_minor, coin.address) for coin in chosen]
+    unsigned = form.write_unsigned(spent, outputs)
+    paths = [wallet.paths[coin.address] for coin in chosen]
     attempt = StoredAttempt(
-        simulated.transaction_id(unsigned).hex(), organisation, network, "pay", "planned", unsigned, None,
+        form.read_unsigned(unsigned).identifier, organisation, network, "pay", "planned", unsigned, None,
         json.dumps(paths), tuple(payout.id for payout in payouts),
     )
     return attempt, fee

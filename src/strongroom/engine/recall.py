@@ -13,7 +13,8 @@ from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.wallets import Wallet, wallet_of
-from strongroom.formats import simulated
+from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coins import CoinsError
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import RailError
 from strongroom.store import engine as store
@@ -64,9 +65,9 @@ async def _plan_cancel(bench: Bench, attempt: StoredAttempt) -> bool:
         return False
     try:
         cancel, fee = build_cancel(attempt, wallet, await rail.fee_rate())
-        outpoints = [f"{each.txid.hex()}:{each.index}" for each in simulated.parse_unsigned(cancel.unsigned).inputs]
-        await store.keep_plan(bench.connection, cancel, simulated.ASSET, fee, outpoints, now)
-    except (RailError, NoFundsError, PlannedBeforeError, simulated.SimulatedError) as fault:
+        spends = COIN_FORMATS[attempt.network].read_unsigned(cancel.unsigned).spends
+        await store.keep_plan(bench.connection, cancel, COIN_FORMATS[attempt.network].asset, fee, spends, now)
+    except (RailError, NoFundsError, PlannedBeforeError, CoinsError) as fault:
         LOG.warning("%s can't be called back now: %s", attempt.chain_transaction, fault)
         return False
     LOG.info("%s is called back by %s", attempt.chain_transaction, cancel.chain_transaction)
@@ -74,17 +75,17 @@ async def _plan_cancel(bench: Bench, attempt: StoredAttempt) -> bool:
 
 
 def build_cancel(attempt: StoredAttempt, wallet: Wallet, rate_per_1000: int) -> tuple[StoredAttempt, int]:
-    """The same coins to the next change, for a fee that replaces the attempt's. Raises: SimulatedError."""
-    before = simulated.parse_unsigned(attempt.unsigned)
-    size = simulated.signed_size(len(before.inputs), 1)
-    fee = max(-(-rate_per_1000 * size // 1_000), -(-simulated.fee(before) * REPLACES_PERCENT // 100))
-    rest = sum(each.amount for each in before.inputs) - fee
-    if rest < simulated.DUST_MINOR:
-        raise simulated.SimulatedError("its coins aren't enough for a fee that replaces it")
-    output = simulated.Output(rest, wallet.change)
-    unsigned = simulated.encode_unsigned(simulated.Transaction(before.inputs, (output,)))
+    """The same coins to the next change, for a fee that replaces the attempt's. Raises: CoinsError."""
+    form = COIN_FORMATS[attempt.network]
+    before = form.read_unsigned(attempt.unsigned)
+    size = form.signed_sizes([wallet.change])(len(before.inputs))
+    fee = max(-(-rate_per_1000 * size // 1_000), -(-before.fee * REPLACES_PERCENT // 100))
+    rest = sum(coin.amount for coin in before.inputs) - fee
+    if rest < form.dust_minor:
+        raise CoinsError("its coins aren't enough for a fee that replaces it")
+    unsigned = form.write_unsigned(before.inputs, [(wallet.change, rest)])
     cancel = StoredAttempt(
-        simulated.transaction_id(unsigned).hex(), attempt.organisation, attempt.network, "cancel", "planned", unsigned,
+        form.read_unsigned(unsigned).identifier, attempt.organisation, attempt.network, "cancel", "planned", unsigned,
         None, attempt.paths, (),
     )
     return cancel, fee

@@ -18,7 +18,8 @@ from strongroom.domain.payout import State
 from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
-from strongroom.formats import simulated
+from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coins import CoinsError
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import Accepted, Rejected, Unknown
@@ -136,10 +137,10 @@ async def _question(
 async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
     """Raises: InvariantError if these aren't the bytes that were asked for, signed."""
     try:
-        unsigned = simulated.encode_unsigned(simulated.parse_signed(signed)[0])
-    except simulated.SimulatedError as fault:
+        is_signed = COIN_FORMATS[attempt.network].is_signed_form(signed, attempt.unsigned)
+    except CoinsError as fault:
         raise InvariantError(f"what the signer gave for {attempt.chain_transaction} can't be read: {fault}") from fault
-    if unsigned != attempt.unsigned:
+    if not is_signed:
         raise InvariantError(f"the signer signed something else than {attempt.chain_transaction}")
     now = bench.clock()
     async with bench.connection.transaction():

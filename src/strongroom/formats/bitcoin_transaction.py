@@ -12,6 +12,8 @@ from typing import Final
 
 from coincurve import PublicKeyXOnly
 
+from strongroom.formats.coins import CoinsError
+
 AMOUNT_MAXIMUM: Final = 21_000_000 * 100_000_000
 WEIGHT_MAXIMUM: Final = 4_000_000
 """Of a block, so of a transaction too."""
@@ -23,7 +25,7 @@ _KEY_SPEND_WEIGHT: Final = 1 + 1 + KEY_SIGNATURE_LENGTH
 _MARKER: Final = b"\x00\x01"
 
 
-class BitcoinError(ValueError):
+class BitcoinError(CoinsError):
     """No Bitcoin transaction, or none of the form that is asked for; the message says why."""
 
 

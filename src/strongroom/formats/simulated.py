@@ -19,6 +19,7 @@ from typing import Final
 from coincurve import PublicKey
 
 from strongroom.formats.address_error import AddressError, AddressFault
+from strongroom.formats.coins import CoinsError
 
 NETWORK: Final = "sim:sandbox"
 ASSET: Final = "sim:sandbox/coin:1"
@@ -37,7 +38,7 @@ _WITNESS = struct.Struct(">B33s64s")
 _ADDRESS = re.compile("sim1[a-z2-7]{40}")
 
 
-class SimulatedError(ValueError):
+class SimulatedError(CoinsError):
     """No transaction of the simulated rail, or a signature that doesn't hold; the message says why."""
 
 

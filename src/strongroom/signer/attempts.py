@@ -7,9 +7,9 @@ both. A rebuild that happens to pick other coins excludes nothing; that is the c
 from collections.abc import Iterable
 from typing import Final
 
+from strongroom.formats.coins import ChainTransaction
 from strongroom.protocol.guard_wire import Attestation
 from strongroom.signer.book import Attempt, Payments
-from strongroom.signer.chain_bytes import ChainTransaction
 
 ANCESTORS_MAXIMUM: Final = 1_000
 """How far back it is looked; what lies further doesn't count as excluding, which refuses."""

@@ -15,13 +15,14 @@ from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.ids import OrganisationId, is_person
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
+from strongroom.formats.coins import ChainTransaction
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import FEES, SWEEP_FEES, Book, Paid, Payments, sums_of
-from strongroom.signer.chain_bytes import ChainTransaction, read_transaction
+from strongroom.signer.chain_bytes import read_transaction
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
 

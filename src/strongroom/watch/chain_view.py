@@ -4,13 +4,13 @@ Believes one node that its blocks are those of the chain (the rail checks that e
 our record for whose an address is. Kept in memory, and read again from the first block after a start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.domain.ids import OrganisationId
+from strongroom.formats.coin_formats import CoinFormat, Moved
 from strongroom.rails.port import Block, Rail
-from strongroom.watch.chain_bytes import Moved, Reader
 
 BLOCKS_MAXIMUM: Final = 500
 """Read in one step."""
@@ -35,7 +35,7 @@ class Holding:
 
 
 class ChainView:
-    def __init__(self, rail: Rail, reader: Reader) -> None:
+    def __init__(self, rail: Rail, reader: CoinFormat) -> None:
         self._rail = rail
         self.reader = reader
         self._owners: Mapping[str, OrganisationId] = {}
@@ -49,7 +49,7 @@ class ChainView:
         return (len(self._blocks) - 1, self._blocks[-1].block_hash) if self._blocks else (-1, "")
 
     async def advance(self, owners: Mapping[str, OrganisationId]) -> bool:
-        """Read on to the tip. Whether it was reached. Raises: RailError, ChainBytesError."""
+        """Read on to the tip. Whether it was reached. Raises: RailError, CoinsError."""
         if owners != self._owners:
             self._owners, self._blocks, self._ours = dict(owners), [], set()
         tip = await self._rail.tip()
@@ -74,9 +74,9 @@ class ChainView:
                 self._count(found, coins, height, moved)
         return found
 
-    def outflow(self, moved: Moved, owner: OrganisationId, spent: int) -> int:
-        """What leaves a wallet with a chain transaction that spends so much of it."""
-        return spent - sum(amount for address, amount in moved.pays if self._owners.get(address) == owner)
+    def outflow(self, pays: Iterable[tuple[str, int]], owner: OrganisationId, spent: int) -> int:
+        """What leaves a wallet with a chain transaction that spends so much of it and pays these."""
+        return spent - sum(amount for address, amount in pays if self._owners.get(address) == owner)
 
     def _count(
         self, found: dict[OrganisationId, Holding], coins: dict[str, tuple[OrganisationId, int]], height: int,
@@ -88,7 +88,7 @@ class ChainView:
             if coin is not None:
                 spent[coin[0]] = spent.get(coin[0], 0) + coin[1]
         for owner, amount in spent.items():
-            outflow = self.outflow(moved, owner, amount)
+            outflow = self.outflow(moved.pays, owner, amount)
             found[owner].spends[moved.identifier] = outflow
             found[owner].balance -= outflow
         for index, (address, amount) in enumerate(moved.pays):
@@ -113,7 +113,7 @@ class ChainView:
     def _read(self, block: Block) -> _Read:
         ours: list[Moved] = []
         for transaction in block.transactions:
-            moved = self.reader.signed(transaction.raw)
+            moved = self.reader.read_signed(transaction.raw)
             if any(each.partition(":")[0] in self._ours for each in moved.spends) or any(
                 address in self._owners for address, _ in moved.pays
             ):

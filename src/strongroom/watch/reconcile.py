@@ -16,13 +16,14 @@ from typing import Final
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.policy import Policy
+from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coins import CoinsError
 from strongroom.rails.port import Rail, RailError
 from strongroom.store import reconciliations as store
 from strongroom.store.organisations import read_policies
 from strongroom.store.reconciliations import Found, Recorded
 from strongroom.store.session import Connection
 from strongroom.watch.alarms import Alarms
-from strongroom.watch.chain_bytes import READERS, ChainBytesError
 from strongroom.watch.chain_view import ChainView, Holding
 
 LOG = logging.getLogger("strongroom.watch")
@@ -32,7 +33,8 @@ SETTLED: Final = "settled"
 class Reconciler:
     def __init__(self, rails: Mapping[str, Rail], alarms: Alarms) -> None:
         self._views = {
-            network: ChainView(rail, READERS[network]) for network, rail in rails.items() if network in READERS
+            network: ChainView(rail, COIN_FORMATS[network])
+            for network, rail in rails.items() if network in COIN_FORMATS
         }
         self._alarms = alarms
         self._last: dict[tuple[OrganisationId, str], Found] = {}
@@ -55,7 +57,7 @@ class Reconciler:
             before = view.tip
             try:
                 is_at_tip = await view.advance(self._owners[network])
-            except (RailError, ChainBytesError) as fault:
+            except (RailError, CoinsError) as fault:
                 LOG.warning("%s can't be reconciled now: %s", network, fault)
                 is_seeing = False
                 continue
@@ -112,8 +114,8 @@ class Reconciler:
         )
         back = 0
         for raw in recorded.absent.values():
-            moved = view.reader.unsigned(raw)
-            back += view.outflow(moved, organisation, view.reader.spent(raw))
+            absent = view.reader.read_unsigned(raw)
+            back += view.outflow(absent.outputs, organisation, sum(coin.amount for coin in absent.inputs))
         return recorded.posted - left + back
 
     async def _keep(self, connection: Connection, found: Found, now: Instant) -> None:

@@ -1,0 +1,41 @@
+"""Chains of coins as all of us read them: what a transaction spends and pays, whichever chain it is of.
+
+Amounts are in base units, outpoints are `TRANSACTION:INDEX`, addresses in the one spelling of their chain.
+"""
+
+from dataclasses import dataclass
+
+
+class CoinsError(ValueError):
+    """Bytes that are no transaction of this chain, or of another form; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """What an input spends. The signature commits to amount and address."""
+
+    outpoint: str
+    amount: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTransaction:
+    """`identifier` names it on its chain; `size` is what fees are counted by, signatures included; smaller outputs
+    than `dust_minor` aren't relayed. Amounts are of `asset`."""
+
+    identifier: str
+    network: str
+    asset: str
+    inputs: tuple[Coin, ...]
+    outputs: tuple[tuple[str, int], ...]
+    size: int
+    dust_minor: int
+
+    @property
+    def spends(self) -> list[str]:
+        return [coin.outpoint for coin in self.inputs]
+
+    @property
+    def fee(self) -> int:
+        return sum(coin.amount for coin in self.inputs) - sum(amount for _, amount in self.outputs)
