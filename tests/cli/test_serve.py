@@ -45,9 +45,10 @@ def test_each_becomes_itself_and_says_what_its_configuration_lacks(name: str, tm
     assert "nonsense" in done.err or "missing" in done.err
 
 
-def test_only_guard_reconciles(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "api", "--config", "x", "--reconcile"]) == 2
-    assert "--reconcile" in capsys.readouterr().err
+@pytest.mark.parametrize("option", [["--reconcile"], ["--recover", "e" * 64]])
+def test_only_guard_reconciles(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "api", "--config", "x", *option]) == 2
+    assert option[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spelling", [["--config", "FILE"], ["--config=FILE"]])

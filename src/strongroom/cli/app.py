@@ -40,6 +40,7 @@ _COMMANDS: Final = (
     ("doctor", "sandbox:doctor", _RUNNING, "What a sandbox needs, and whether it is here"),
     ("sandbox", "sandbox:app", _RUNNING, "More of it: a fresh organisation"),
     ("init", "init:app", _OWN, "Found it: keys, genesis, journal, organisations"),
+    ("recover", "recover:app", _OWN, "Go on when signer and guard have lost some"),
     ("serve", "serve:serve", _OWN, "Run one process of the product"),
     ("beneficiary", "beneficiary:app", _PAYING, "Declare who is paid where"),
     ("payout", "payout:app", _PAYING, "Ask for payouts and look at them"),

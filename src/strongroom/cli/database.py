@@ -57,7 +57,7 @@ def found_database(
 
     With the owner's connection string, from a file. Asked again it changes nothing.
     """
-    url = _line(owner)
+    url = read_owner(owner)
     try:
         record = canonical(genesis)
         new = _organisation(parse_genesis(record), canonical(policy), canonical(roster), name, opening or ())
@@ -141,8 +141,8 @@ def _passwords(file: Path) -> dict[str, str]:
     return found
 
 
-def _line(file: Path) -> str:
-    """A secret's file holds it in its first line. Raises: Stop."""
+def read_owner(file: Path) -> str:
+    """The owner's connection string, from a file's first line. Raises: Stop."""
     try:
         with file.open() as handle:
             found = handle.read(URL_MAXIMUM).partition("\n")[0].strip()

@@ -26,6 +26,9 @@ def serve(
     reconcile: Annotated[
         bool, Parameter("--reconcile", negative="", help="guard only, after a restore: take the signer's journal, end")
     ] = False,
+    recover: Annotated[
+        str, Parameter("--recover", help="guard only, when the signer has lost some too: 64 new hex digits")
+    ] = "",
 ) -> NoReturn:
     """Become one process of the product, in the foreground. What it says goes to standard error.
 
@@ -35,22 +38,25 @@ def serve(
         raise Stop(Exit.FAILED, f"{process} isn't built yet; this version has {', '.join(BUILT)}")
     if process not in BUILT:
         raise Stop(Exit.USAGE, f"there is no process {process!r}; there are {', '.join(BUILT)}")
-    if reconcile and process != "guard":
-        raise Stop(Exit.USAGE, f"--reconcile is for guard, and {process} has no copy of a journal to take")
+    if (reconcile or recover) and process != "guard":
+        option = "--reconcile" if reconcile else "--recover"
+        raise Stop(Exit.USAGE, f"{option} is for guard, and {process} has no copy of a journal to take")
     if not config.is_file():
         raise Stop(Exit.NOT_FOUND, f"--config: there is no file {config}")
     try:
-        command, environment = _command(process, config.absolute(), reconcile)
+        command, environment = _command(process, config.absolute(), reconcile, recover)
     except NoEnvironmentError as fault:
         raise Stop(Exit.FAILED, str(fault)) from fault
     sys.stdout.flush()
     os.execve(command[0], command, environment)  # noqa: S606 no shell is wanted
 
 
-def _command(process: str, config: Path, reconcile: bool) -> tuple[list[str], Mapping[str, str]]:
+def _command(
+    process: str, config: Path, reconcile: bool, recover: str
+) -> tuple[list[str], Mapping[str, str]]:
     """What to become, and with which variables: signer and guard get none of ours. Raises: NoEnvironmentError."""
     module = f"strongroom.{process}.main"
-    more = ["--reconcile"] if reconcile else []
+    more = [*(["--reconcile"] if reconcile else []), *(["--recover", recover] if recover else [])]
     match process:
         case "signer":
             return core_command(module, str(config)), VARIABLES

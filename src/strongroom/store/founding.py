@@ -1,9 +1,18 @@
 """Writes a deployment and its organisations into the database, each once, by the owner; other documents are refused."""
 
+from collections.abc import Sequence
+
 import asyncpg
 
+from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
-from strongroom.store.organisations import NewOrganisation, create_organisation, record_deployment
+from strongroom.store.organisations import (
+    NewClient,
+    NewOrganisation,
+    create_client,
+    create_organisation,
+    record_deployment,
+)
 
 LOCK = 7163829171
 """One founder at a time."""
@@ -31,6 +40,53 @@ async def found(owner_dsn: str, deployment: str, genesis: bytes, new: NewOrganis
             return True
     finally:
         await owner.close()
+
+
+async def book_recovery(
+    owner_dsn: str, deployment: str, organisation: OrganisationId, version: int, roster: bytes,
+    clients: Sequence[NewClient], at: Instant,
+) -> bool:
+    """The roster that a recovery put into force, and its clients; no key of before signs in any more. Whether it was
+    new. Raises: OtherDocumentsError."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            await _check_place(owner, deployment, organisation)
+            stored = await owner.fetchrow(
+                "SELECT version, document FROM strongroom.rosters WHERE organisation = $1 AND version >= $2 "
+                "ORDER BY version LIMIT 1", organisation, version,
+            )
+            if stored is not None:
+                if (stored["version"], stored["document"]) != (version, roster):
+                    raise OtherDocumentsError(f"{organisation} is there with another roster {stored['version']}")
+                return False
+            await owner.execute("INSERT INTO strongroom.rosters VALUES ($1, $2, $3, $4)", organisation, version,
+                                roster, at)
+            await owner.execute(
+                "INSERT INTO strongroom.key_revocations SELECT k.key_id, $2 FROM strongroom.client_keys k "
+                "JOIN strongroom.clients c ON c.id = k.client WHERE c.organisation = $1 ON CONFLICT DO NOTHING",
+                organisation, at,
+            )
+            for client in clients:
+                await create_client(owner, organisation, client, at)
+            await owner.fetchval(
+                "SELECT strongroom.audit_append($1)",
+                f'{{"at":{at},"organisation":"{organisation}","type":"strongroom/event/organisation-recovered/v1",'
+                f'"version":{version}}}',
+            )
+            return True
+    finally:
+        await owner.close()
+
+
+async def _check_place(owner: asyncpg.Connection, deployment: str, organisation: OrganisationId) -> None:
+    """Raises: OtherDocumentsError."""
+    here = await owner.fetchval("SELECT deployment FROM strongroom.deployment")
+    if here != deployment:
+        raise OtherDocumentsError(f"this database is of the deployment {here}")
+    if not await owner.fetchval("SELECT EXISTS (SELECT FROM strongroom.organisations WHERE id = $1)", organisation):
+        raise OtherDocumentsError(f"this database knows no organisation {organisation}")
 
 
 async def _check_same(owner: asyncpg.Connection, new: NewOrganisation) -> None:

@@ -105,7 +105,7 @@ async def create_organisation(owner: asyncpg.Connection, new: NewOrganisation, a
         await owner.execute("INSERT INTO strongroom.policies VALUES ($1, 1, $2, $3)", new.id, new.policy, at)
         await owner.execute("INSERT INTO strongroom.rosters VALUES ($1, 1, $2, $3)", new.id, new.roster, at)
         for client in new.clients:
-            await _create_client(owner, new.id, client, at)
+            await create_client(owner, new.id, client, at)
         for asset in policy.assets:
             await _open_wallet(owner, new, asset, at)
         await owner.fetchval(
@@ -161,9 +161,10 @@ def _key(row: asyncpg.Record, sign_in: SignIn) -> ClientKey:
     )
 
 
-async def _create_client(
+async def create_client(
     owner: asyncpg.Connection, organisation: OrganisationId, client: NewClient, at: Instant
 ) -> None:
+    """With its keys. Raises: ScopeError for a forbidden set of scopes."""
     await owner.execute(
         "INSERT INTO strongroom.clients VALUES ($1, $2, $3, $4)", client.id, organisation, client.name, at
     )

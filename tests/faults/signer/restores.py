@@ -7,28 +7,32 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from nacl.signing import SigningKey
+from tests.cli.command import command
 from tests.faults.signer.engine import Engine
 from tests.faults.signer.ground import Ground
 from tests.faults.signer.recount import BrokenError, Chain
 from tests.faults.signer.shop import EndedError, Payout
-from tests.protocol.recovering import new_client, recovery_ask, recovery_record
+from tests.protocol.passkey import ORIGIN, RELYING_PARTY_ID
+from tests.protocol.recovering import new_client
 from tests.signer.world import ORGANISATION, AskRefused, Human, payee
 
+from strongroom.cli.output import Exit
 from strongroom.domain.document import Fields
-from strongroom.domain.ids import IdempotencyKey
+from strongroom.domain.ids import ClientId, IdempotencyKey, KeyId
 from strongroom.formats import simulated
-from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.destination_record import DestinationRecord
+from strongroom.protocol.genesis import Mode
 from strongroom.protocol.identifier import beneficiary_id, payout_id
 from strongroom.protocol.intent import read_beneficiary
-from strongroom.protocol.journal_chain import Head
-from strongroom.protocol.record_writer import write_roster
-from strongroom.protocol.roster import Roster
-from strongroom.protocol.signer_wire import RECOVERY_TYPE, Ask
+from strongroom.protocol.roster import parse_roster
+from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.standing import policy_hash
 from strongroom.signer.desk import ENGINE
 
+Caller = tuple[ClientId, KeyId, SigningKey]
 ACTS = ("ask", "pay", "pay", "pay", "declare", "bump", "run", "request", "cancel", "freeze", "pay again")
 
 
@@ -227,14 +231,57 @@ def paid_again(shop: Restored, lost: Lost) -> bytes:
     return list(shop.signatures.values())[-1][1]
 
 
-def recovering(shop: Restored, made: Roster, *people: Human) -> dict[str, JsonValue]:
-    """What the signer is given: the policy in force goes on."""
-    status = shop.ask(Ask.STATUS)
-    digest = status["organisations"][ORGANISATION]["policy"]
-    policy = next(each for each in shop.policies if policy_hash(each) == digest)
-    kept = Head(status["journal_length"], bytes.fromhex(status["journal_head"]))
-    record = recovery_record(status["deployment"], ORGANISATION, kept, policy, write_roster(made))
-    return recovery_ask(record, policy, write_roster(made), [each.asserts(record, RECOVERY_TYPE) for each in people])
+def recovers_by_commands(shop: Restored, epoch: str, *people: Human) -> list[Caller]:
+    """As the operators do it, with a file that goes round; the new clients, in the order of those of before."""
+    status = shop.ask(Ask.STATUS)["organisations"][ORGANISATION]
+    policy = next(each for each in shop.policies if policy_hash(each) == status["policy"])
+    before = parse_roster(shop.roster, Mode.SANDBOX)
+    keys = [new_client("n", place)[2] for place in range(len(before.clients))]
+    paths = {name: str(shop.place / f"{name}.json") for name in ("policy", "roster", "papers", "new", "profile")}
+    Path(paths["policy"]).write_bytes(policy)
+    Path(paths["roster"]).write_bytes(shop.roster)
+    _write_profile(shop, Path(paths["profile"]), people)
+    socket = ("--admin-socket", str(shop.place / "admin.sock"))
+    new_keys = [f"{each.id}={bytes(key.verify_key).hex()}" for each, key in zip(before.clients, keys, strict=True)]
+    _done(
+        "begin", *socket, "--epoch", epoch, "--policy", paths["policy"], "--roster", paths["roster"], "--out",
+        paths["papers"], "--new-roster", paths["new"], *(part for each in new_keys for part in ("--new-key", each)),
+    )
+    first, *others = people
+    _done("sign", paths["papers"], "--profile", paths["profile"], "--as", _login(first))
+    refused = command("recover", "send", paths["papers"], *socket)
+    if (refused.code, "aren't a quorum" in refused.err) != (Exit.REFUSED, True):
+        raise BrokenError(f"one person was enough: {refused}")
+    logins = [part for each in (first, *others) for part in ("--as", _login(each))]
+    _done("sign", paths["papers"], "--profile", paths["profile"], *logins)
+    _done("send", paths["papers"], *socket)
+    made = parse_roster(Path(paths["new"]).read_bytes(), Mode.SANDBOX)
+    return [(each.id, each.keys[0].id, key) for each, key in zip(made.clients, keys, strict=True)]
+
+
+def _write_profile(shop: Restored, file: Path, people: Sequence[Human]) -> None:
+    rows = []
+    for human in people:
+        secret = shop.place / f"{_login(human)}.passkey"
+        seed = int.from_bytes(human.id.encode()) % 10**30 + 7
+        credential = human.person().credentials[0].id.hex()
+        secret.write_text(json.dumps({"credential_id": credential, "p256_private": f"{seed:064x}"}))
+        rows.append({"id": human.id, "name": human.name, "login": _login(human), "software_key_file": str(secret)})
+    party = {"id": RELYING_PARTY_ID, "origin": ORIGIN}
+    deployment = shop.ask(Ask.STATUS)["deployment"]
+    file.write_text(json.dumps(
+        {"deployment": deployment, "organisation": ORGANISATION, "people": rows, "relying_party": party}
+    ))
+
+
+def _login(human: Human) -> str:
+    return human.name[0].lower()
+
+
+def _done(*arguments: str) -> None:
+    done = command("recover", *arguments)
+    if done.code:
+        raise BrokenError(f"{arguments[0]}: {done.err}")
 
 
 def begin_recovery(shop: Restored, epoch: str) -> None:
@@ -283,9 +330,9 @@ def refusals_of_all(
     return rules
 
 
-def declared(shop: Restored, letter: str) -> DestinationRecord:
+def declared(shop: Restored, caller: Caller) -> DestinationRecord:
     """By the new client."""
-    client, key_id, signing_key = new_client(letter, 1)
+    client, key_id, signing_key = caller
     key = f"new-{next(shop.numbers)}"
     body = {"name": "Payee", "destination": {"network": simulated.NETWORK, "address": payee(key)}}
     evidence = shop.request("/v1/beneficiaries", body, key, signing_key, key_id)
@@ -294,9 +341,9 @@ def declared(shop: Restored, letter: str) -> DestinationRecord:
     return read_beneficiary(Fields(body), ORGANISATION, name)
 
 
-def asked_by(shop: Restored, record: DestinationRecord, letter: str) -> Payout:
+def asked_by(shop: Restored, record: DestinationRecord, caller: Caller) -> Payout:
     """A payout of the new client's."""
-    client, key_id, signing_key = new_client(letter, 0)
+    client, key_id, signing_key = caller
     key = f"new-{next(shop.numbers)}"
     body = shop.payout_body(record, 1_000)
     shop.take(Ask.INTENTS, [shop.request("/v1/payouts", body, key, signing_key, key_id)])

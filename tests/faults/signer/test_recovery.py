@@ -4,21 +4,13 @@ The attacker has every request that was ever signed; wants one to be paid twice;
 what an operator could do before there was a recovery: have a guard without a disk take the restored signer's journal.
 """
 
-
-from typing import Any
-
 import pytest
 from tests.faults.signer import restores
 from tests.faults.signer.ground import SEED, ground
-from tests.protocol.recovering import EPOCH, new_roster
-from tests.signer.world import CLEO, COOLING_MS, DAN, ORGANISATION, AskRefused
+from tests.protocol.recovering import EPOCH
+from tests.signer.world import CLEO, COOLING_MS, DAN, AskRefused
 
 from strongroom.formats import simulated
-from strongroom.protocol.genesis import Mode
-from strongroom.protocol.roster import parse_roster
-from strongroom.protocol.signer_ask import read_answer, write_ask
-from strongroom.protocol.signer_wire import Ask
-from strongroom.signer.desk import ADMIN
 
 
 @pytest.mark.faults
@@ -47,20 +39,15 @@ def test_after_a_recovery_nothing_is_paid_twice_and_new_clients_are_paid_for(wit
         asked, orders = list(shop.acknowledged.values()), [frame for frame, _ in shop.signatures.values()]
         before = (shop.place / "signing").read_bytes()
         restores.begin_recovery(shop, EPOCH)
-        roster = new_roster(parse_roster(shop.roster, Mode.SANDBOX), "n")
-        given = restores.recovering(shop, roster, CLEO, DAN)
-        # Guard may have ended by itself when this is answered, which `ask` takes for a fault.
-        frame = write_ask(Ask.RECOVER, {"organisation": ORGANISATION, **given})
-        answer: Any = read_answer(shop.exchange(ADMIN, frame))
+        clients = restores.recovers_by_commands(shop, EPOCH, CLEO, DAN)
         restores.end_recovery(shop)
         refusals = restores.refusals_of_all(shop, lost, [each for each in asked if each is not None], orders)
         assert (shop.place / "signing").read_bytes() == before
         assert refusals <= {"intent-signed", "intent-scope", "limit-window", "guard-agrees", "change-quorum"}
-        assert answer["spent_until_ms"] > shop.times.wall_ms
         shop.pass_by(1_000)
-        record = restores.declared(shop, "n")
+        record = restores.declared(shop, clients[1])
         shop.pass_by(COOLING_MS)
-        payout = restores.asked_by(shop, record, "n")
+        payout = restores.asked_by(shop, record, clients[0])
         with pytest.raises(AskRefused, match=r"limit-window: .* budgets count as spent"):
             restores.pay_for(shop, payout)
         shop.pass_by(86_400_000)
