@@ -24,6 +24,11 @@ from strongroom.protocol.roster import Credential, CredentialClass
 MODEL = b"a virtual key..."
 VERIFIED_AND_MADE = 0x45
 MAKER_SEED, STRANGER_SEED, BATCH_SEED = 601, 602, 603
+_MAKER = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Maker of Keys")])
+_BATCH = x509.Name([x509.NameAttribute(oid, text) for oid, text in (
+    (NameOID.COUNTRY_NAME, "SE"), (NameOID.ORGANIZATION_NAME, "Maker"), (NameOID.COMMON_NAME, "Batch 1"),
+    (NameOID.ORGANIZATIONAL_UNIT_NAME, "Authenticator Attestation"),
+)])
 PARTY, ORIGIN = "example.org", "https://station.example.org"
 
 
@@ -48,27 +53,30 @@ def statement(vouches: str, key: EllipticCurvePrivateKey, signed: bytes) -> Mapp
     """A packed attestation (W3C WebAuthn §8.2): by a key of the maker's, of a stranger's, or by `key` for `itself`."""
     if vouches == "itself":
         return {"alg": -7, "sig": key.sign(signed, ECDSA(SHA256()))}
-    path = [certificates(vouches)[1].public_bytes(Encoding.DER)]
-    return {"alg": -7, "sig": private_key(BATCH_SEED).sign(signed, ECDSA(SHA256())), "x5c": path}
+    path, seed = [certificates(vouches)[1]], BATCH_SEED
+    if vouches == "batch":  # whoever got a key out of one device makes certificates with it
+        path, seed = [_certificate(path[0].subject, _BATCH, STRANGER_SEED, BATCH_SEED), *path], STRANGER_SEED
+    sealed = private_key(seed).sign(signed, ECDSA(SHA256()))
+    return {"alg": -7, "sig": sealed, "x5c": [each.public_bytes(Encoding.DER) for each in path]}
 
 
 @cache
 def certificates(vouches: str) -> tuple[x509.Certificate, x509.Certificate]:
     """Root, and the certificate of a batch of keys. A stranger's root has the maker's name."""
-    root_key = private_key(MAKER_SEED if vouches == "maker" else STRANGER_SEED)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Maker of Keys")])
-    batch = x509.Name([x509.NameAttribute(oid, text) for oid, text in (
-        (NameOID.COUNTRY_NAME, "SE"), (NameOID.ORGANIZATION_NAME, "Maker"), (NameOID.COMMON_NAME, "Batch 1"),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, "Authenticator Attestation"),
-    )])
-    root, leaf = (
-        x509.CertificateBuilder().issuer_name(name).subject_name(subject).public_key(key.public_key())
+    root = STRANGER_SEED if vouches == "stranger" else MAKER_SEED
+    return _certificate(_MAKER, _MAKER, root, root, is_root=True), _certificate(_MAKER, _BATCH, BATCH_SEED, root)
+
+
+def _certificate(
+    issuer: x509.Name, subject: x509.Name, seed: int, issuer_seed: int, *, is_root: bool = False
+) -> x509.Certificate:
+    return (
+        x509.CertificateBuilder().issuer_name(issuer).subject_name(subject).public_key(private_key(seed).public_key())
         .serial_number(1).not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime(2050, 1, 1, tzinfo=UTC))
-        .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True).sign(root_key, SHA256())
-        for subject, key, is_root in ((name, root_key, True), (batch, private_key(BATCH_SEED), False))
+        .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
+        .sign(private_key(issuer_seed), SHA256())
     )
-    return root, leaf
 
 
 def write_makers(folder: Path) -> Path:

@@ -102,6 +102,7 @@ def test_what_a_maker_vouches_for_is_taken() -> None:
     ({"vouches": "itself"}, "none of the makers"),
     ({"vouches": "nobody"}, "doesn't hold"),
     ({"vouches": "stranger"}, "none of the makers"),
+    ({"vouches": "batch"}, "none of the makers"),
     ({"flags": 0x41}, "without verifying its owner"),
     ({"flags": 0x44}, "without verifying its owner"),
     ({"flags": 0x4D}, "can be copied"),

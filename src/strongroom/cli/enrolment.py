@@ -172,6 +172,17 @@ class _OfMakers(AttestationVerifier):
         self._makers = {each.subject: each.public_bytes(Encoding.DER) for each in makers}
 
     def ca_lookup(self, attestation_result: AttestationResult, auth_data: AuthenticatorData) -> bytes | None:
-        """The maker that issued the last certificate of the path. A key that vouches for itself has no path."""
-        path = attestation_result.trust_path
-        return self._makers.get(x509.load_der_x509_certificate(path[-1]).issuer) if path else None
+        """The maker that issued the last certificate of the path, if those between may issue any. There is no path
+        where a key vouches for itself."""
+        path = [x509.load_der_x509_certificate(each) for each in attestation_result.trust_path]
+        if not path or not all(map(_may_issue, path[1:])):
+            return None
+        return self._makers.get(path[-1].issuer)
+
+
+def _may_issue(certificate: x509.Certificate) -> bool:
+    """A batch's certificate, whose key is in a device, vouches for no other certificate."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
