@@ -5,16 +5,20 @@ the bound. `make test` tries all but a long one, and one control; `make faults` 
 """
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.adversary import outside, records
-from tests.adversary.firm import found
+from tests.adversary.alarmed import is_whole, lies, thefts
+from tests.adversary.build import Patch
+from tests.adversary.firm import Firm, found
 from tests.adversary.ground import Ground, ground
-from tests.adversary.plunder import attacked, policy
+from tests.adversary.plunder import Control, attacked, policy
 from tests.adversary.records import TWICE
 from tests.faults.signer.ground import IS_FULL
+from tests.faults.spread import said
 
 pytestmark = pytest.mark.faults
 
@@ -74,3 +78,43 @@ def verified(deployment: Ground, folder: Path) -> int | None:
     said = json.loads(done.stdout)
     assert said["verified"] == (done.returncode == 0), done.stdout
     return None if said["verified"] else int(said["leaf"])
+
+
+COUNT = 60 if IS_FULL else 5
+BOUND_S = 1.0
+SLOW = Control(("watch",), (
+    Patch("watch/main.py", "FOLLOW_S: Final = 0.25\n", "FOLLOW_S: Final = 3\n"),
+))
+NOT_TOLD = Control(("watch",), (
+    Patch("watch/reconcile.py", " or written != self._written\n", "\n"),
+    Patch("watch/reconcile.py", "LOOK_S: Final = 2\n", "LOOK_S: Final = 4\n"),
+))
+SEEN = {"a theft": (thefts, SLOW), "a ledger that lies": (lies, NOT_TOLD)}
+
+
+def whole(deployment: Ground) -> Firm:
+    firm = found(deployment, policy())
+    firm.promise("rosa", TWICE)
+    firm.rest()
+    deployment.eventually(lambda: is_whole(firm), "the ledger is what stands on the chain")
+    return firm
+
+
+@pytest.mark.parametrize("what", SEEN)
+def test_what_watch_can_see_is_an_alarm_at_guard_within_a_second(deployment: Ground, what: str) -> None:
+    took = SEEN[what][0](whole(deployment), COUNT, random.Random(COUNT))
+    deployment.calm()
+    print(said(f"{what}, until its alarm stood at guard", took))
+    assert len(took) == COUNT
+    assert max(took) <= BOUND_S
+
+
+@pytest.mark.parametrize("what", SEEN if IS_FULL else ["a ledger that lies"])
+def test_control_a_watch_that_looks_seldom_is_later(deployment: Ground, what: str) -> None:
+    act, control = SEEN[what]
+    firm = whole(deployment)
+    with deployment.patched(control.processes, control.patches):
+        took = act(firm, 3, random.Random(3))
+        deployment.calm()
+    print(said(f"{what}, by a slow watch", took))
+    assert max(took) > BOUND_S

@@ -47,12 +47,15 @@ def eventually(is_so: Any) -> bool:
 class Process:
     """One of ours, by its own pid; what it logs goes to a file."""
 
-    def __init__(self, module: str, config: Path, *arguments: str) -> None:
+    def __init__(
+        self, module: str, config: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log_file = config.with_suffix(".log")
         self.started = len(self.log) if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "--config", str(config), *arguments], stdout=log, stderr=log
+                [sys.executable, "-m", module, "--config", str(config), *arguments], stdout=log, stderr=log,
+                env=environment,
             )
 
     @property

@@ -60,6 +60,11 @@ def receive(stream: socket.socket) -> bytes:
 class LockedWorld(World):
     """As its parent, but the signer is a process of its own; what it knows is read from its journal."""
 
+    interpreter: tuple[str, ...] = (sys.executable, "-I")
+
+    def environment(self) -> dict[str, str]:
+        return unmeasured()
+
     def found(self) -> None:
         """From here on the journal is the process's."""
         self.journal.close()
@@ -79,13 +84,16 @@ class LockedWorld(World):
             **{name: listener.fileno() for name, listener in self.listeners.items()},
         }))
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "strongroom.signer.main", str(config)], stderr=subprocess.PIPE,
+            [*self.interpreter, "-m", "strongroom.signer.main", str(config)], stderr=subprocess.PIPE,
             pass_fds=(reading, *(listener.fileno() for listener in self.listeners.values())), cwd="/",
-            env=unmeasured(),
+            env=self.environment(),
         )
         os.close(reading)
-        threading.Thread(target=self._relay, daemon=True).start()
+        self.connect_guard()
         self.streams = {name: self._connect(name) for name in (ENGINE, ADMIN)}
+
+    def connect_guard(self) -> None:
+        threading.Thread(target=self._relay, daemon=True).start()
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)

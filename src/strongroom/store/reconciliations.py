@@ -39,6 +39,15 @@ class Found:
     is_whole: bool
 
 
+async def last_written(connection: Session) -> str:
+    """The end of PostgreSQL's own log, which every change of a row moves on, whoever made it and with which triggers.
+
+    Changes of what nobody commits, and housekeeping, move it as well.
+    """
+    found: str = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+    return found
+
+
 async def wallet_addresses(connection: Session, network: str) -> dict[str, OrganisationId]:
     """Whose each published address is. One that two claim is nobody's: its coins would count twice."""
     rows = await connection.fetch(

@@ -36,7 +36,7 @@ from strongroom.watch.reconcile import Reconciler
 
 LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
-FOLLOW_S: Final = 0.5
+FOLLOW_S: Final = 0.25
 HEARTBEAT_S: Final = 5
 BLIND_MAXIMUM_S: Final = 15
 

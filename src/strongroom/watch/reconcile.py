@@ -9,12 +9,13 @@ A surplus goes to suspense once it is final. A deficit or an unknown spend is an
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from strongroom.domain.ids import OrganisationId
-from strongroom.domain.instant import SECOND_MS, Instant
+from strongroom.domain.instant import Instant
 from strongroom.domain.policy import Policy
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
@@ -28,6 +29,8 @@ from strongroom.watch.chain_view import ChainView, Holding
 
 LOG = logging.getLogger("strongroom.watch")
 SETTLED: Final = "settled"
+LOOK_S: Final = 2
+"""Files of PostgreSQL that somebody changes under it are written in no log of its."""
 
 
 class Reconciler:
@@ -40,17 +43,21 @@ class Reconciler:
         self._last: dict[tuple[OrganisationId, str], Found] = {}
         self._policies: Mapping[OrganisationId, Policy] = {}
         self._owners: dict[str, dict[str, OrganisationId]] = {}
-        self._read_at: Instant | None = None
+        self._read_s = -float(LOOK_S)
+        self._written = ""
 
     async def step(self, connection: Connection, now: Instant) -> bool:
-        """Every wallet on every chain that was read to its tip: after each block, and once a second.
+        """Every wallet on every chain that was read to its tip: after each block, as soon as anything was written to
+        PostgreSQL, by whomever, and every few seconds whatever it says of itself.
 
         Whether every chain could be read. Raises what PostgreSQL raises.
         """
         is_seeing = True
-        is_time = self._read_at is None or now - self._read_at >= SECOND_MS
-        if is_time:
-            self._policies, self._read_at = await read_policies(connection), now
+        written = await store.last_written(connection)
+        if is_due := time.monotonic() - self._read_s >= LOOK_S:
+            self._policies, self._read_s = await read_policies(connection), time.monotonic()
+        is_time = is_due or written != self._written
+        self._written = written
         for network, view in self._views.items():
             if is_time:
                 self._owners[network] = await store.wallet_addresses(connection, network)
