@@ -110,6 +110,22 @@ def test_the_clock_goes_on_after_the_newest_entry(rolled: Rolled) -> None:
     assert clock.read().wall == times.wall_ms
 
 
+def test_guards_time_is_that_after_the_journal_was_brought_forward(rolled: Rolled) -> None:
+    """Bringing it forward takes a while, and the time from before it would be a life that begins too early."""
+    before = rolled.world.times.wall_ms
+
+    def takes_its_time(answer: Any) -> Any:
+        if isinstance(answer, FetchAnswer):
+            rolled.world.times.wall_ms += 60_000
+        return answer
+
+    rolled.copy.meddle = takes_its_time
+    rolled.copy.per_fetch = 1
+    opening = rolled.opening()
+    assert opening.settle() == rolled.world.times.wall_ms == before + 60_000 * len(rolled.copy.fetches)
+    assert opening.journal.length == len(rolled.copy.entries)
+
+
 def test_one_that_lost_nothing_fetches_nothing(rolled: Rolled) -> None:
     opening = rolled.opening()
     rolled.copy.entries = list(opening.journal.entries())

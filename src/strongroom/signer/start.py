@@ -45,7 +45,7 @@ class Opening:
             self.journal.settle(answer.journal.length, answer.journal.head)
         except BehindError:
             self._bring_forward(answer.journal)
-            self.journal.settle(answer.journal.length, answer.journal.head)
+            return self.settle()  # which took its time, and guard's is asked for anew
         except ForkError as fault:
             raise StartError(str(fault)) from fault
         return answer.now
