@@ -200,7 +200,8 @@ class Ground:
 
         def is_calm() -> bool:
             self.resolve()
-            return bool(self.status()["lease"] == "all")
+            stands = self.status()
+            return stands["lease"] == "all" and not any(each["alarms"] for each in stands["organisations"].values())
 
         self.eventually(is_calm, "guard's lease is whole")
 

@@ -80,7 +80,7 @@ def test_each_kind_of_instruction_is_effective_with_the_engine_dropping_everythi
         assert guard.give(given)[0] == 202
     answer = signer.sync()
     assert time.monotonic() - began < 1
-    assert (len(answer.control_entries), answer.lease) == (4, Lease.RECOVER)
+    assert (len(answer.control_entries), answer.lease) == (4, Lease.ALL)
     signer.spend()
     assert signer.sync().reason is Reason.CONTROL
 

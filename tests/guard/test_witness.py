@@ -202,6 +202,25 @@ def test_without_watch_only_what_saves_money_is_spent(
     assert (kept(world) == size) is not is_cosigned
 
 
+@pytest.mark.parametrize(("operation", "is_cosigned"), [("pay", False), ("unheard of", False), ("sweep", True)])
+def test_an_alarm_holds_back_what_its_own_organisation_pays(tmp_path: Path, operation: str, is_cosigned: bool) -> None:
+    """The attacker makes watch alarm in its own organisation, and wants others' payments held up; the bound is none."""
+    world = World(tmp_path, organisations=(ORGANISATION, OTHER))
+    guard = world.open()
+    signer = Signer(world, guard.witness.answer)
+    signer.found(ORGANISATION, OTHER)
+    assert signer.sync().is_cosigned
+    guard.leases.beat(world.beat(), world.now)
+    guard.keep(world.alarm("deficit"))
+    signer.apply_control(signer.sync())
+    signer.write(Kind.SPEND, organisation=OTHER, transaction="aa" * 32, operation="pay")
+    assert signer.sync().is_cosigned
+    signer.spend(operation)
+    answer = signer.sync()
+    assert (answer.is_cosigned, answer.lease) == (is_cosigned, Lease.ALL)
+    assert answer.reason is (Reason.COSIGNED if is_cosigned else Reason.ALARM)
+
+
 def test_a_spend_that_an_ended_signer_left_holds_nothing_back(
     world: World, guard: OpenGuard, signer: Signer
 ) -> None:

@@ -98,6 +98,25 @@ def pay_large(world: World, *people: Human) -> None:
 # Guard, freezes, and what is asked.
 
 
+def alarmed(what: str = "pay", *, elsewhere: bool = False) -> Act:
+    """Watch has raised an alarm, in this organisation or in another one."""
+
+    def act(world: World) -> None:
+        payout, coin, organisation = small(world), world.coin(50_000), ORGANISATION
+        if elsewhere:
+            organisation = OrganisationId("org_" + "z" * 26)
+            let_in(world, organisation, replace(world.payments.standing.roster, organisation=organisation))
+        if what == "cancel":
+            world.sign([payout], coins=[coin], raw=world.transaction([world.output(payout)], coins=[coin])[0])
+        world.book.organisations[organisation].standing.alarms.add("deficit")
+        if what == "cancel":
+            world.sign([], operation="cancel", raw=world.transaction([], coins=[coin])[0])
+        else:
+            world.sign([payout])
+
+    return act
+
+
 def lease_is(lease: Lease, operation: str = "pay") -> Act:
     def act(world: World) -> None:
         payout = small(world)
@@ -1142,10 +1161,15 @@ POOR: dict[str, Any] = {
 # tag: (cases that are taken, cases that are refused by it). A case is (name, act), or with changes of the policy.
 RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     Rule.LEASE_FRESH: (
-        [("lease for all", lease_is(Lease.ALL)), ("a cancel while recovering", lease_is(Lease.RECOVER, "cancel"))],
+        [
+            ("lease for all", lease_is(Lease.ALL)), ("a cancel while recovering", lease_is(Lease.RECOVER, "cancel")),
+            ("a cancel while watch alarms", alarmed("cancel")),
+            ("a payment while watch alarms elsewhere", alarmed(elsewhere=True)),
+        ],
         [
             ("no lease", lease_is(Lease.NONE)),
             ("a payment while recovering", lease_is(Lease.RECOVER)),
+            ("a payment while watch alarms", alarmed()),
             ("a cancel without a lease", lease_is(Lease.NONE, "cancel")),
         ],
     ),

@@ -1,4 +1,4 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent or has raised an alarm."""
+"""What guard lets the signer sign: all, or only what saves money while watch is silent. Alarms are an organisation's."""
 
 from collections.abc import Callable
 from typing import Final
@@ -38,5 +38,4 @@ class Leases:
     def lease(self) -> Lease:
         silence_ms = self.silence_ms()
         is_watched = silence_ms is not None and silence_ms < SILENCE_MAXIMUM_MS
-        has_alarm = any(standing.alarms for standing in self._log.current.values())
-        return Lease.ALL if is_watched and not has_alarm else Lease.RECOVER
+        return Lease.ALL if is_watched else Lease.RECOVER

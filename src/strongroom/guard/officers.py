@@ -142,8 +142,7 @@ class Officers:
         organisations: dict[str, JsonValue] = {
             name: {
                 "alarms": sorted(standing.alarms), "freeze_epoch": standing.freeze_epoch,
-                "frozen": sorted(standing.frozen),
-                "pending_changes": list(standing.pending),
+                "frozen": sorted(standing.frozen), "pending_changes": list(standing.pending),
             }
             for name, standing in self._log.current.items()
         }

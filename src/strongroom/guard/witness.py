@@ -168,24 +168,27 @@ class Witness:
         return sync.entries[len(sync.entries) - (sync.journal.length - self._journal.length) :]
 
     def _weigh_spends(self, sync: Sync) -> Reason | None:
-        """Spends that weren't given up again need the whole control log, and a lease for what they do.
+        """Spends that weren't given up again need the whole control log, and a lease for what they do, of an organisation
+        without an alarm if they pay.
 
         What a signer left when it ended needs none: it is signed again under a lease only, and nothing waits for it.
         """
-        spends: dict[str, str] = {}
+        spends: dict[str, tuple[str, str]] = {}
         left: set[str] = set()
         for raw in sync.entries:
             kind, _, fields = read_entry(raw)
             if kind is Kind.SPEND:
-                spends[fields.text("transaction")] = fields.text("operation")
+                spends[fields.text("transaction")] = fields.text("operation"), fields.text("organisation")
             elif kind is Kind.ABANDONED:
                 spends.pop(fields.text("transaction"), None)
             elif kind is Kind.RESUMED:
                 left.update(spends)
         if spends and sync.control != self._log.head:
             return Reason.CONTROL
-        waiting = {operation for transaction, operation in spends.items() if transaction not in left}
-        if self.lease() is not Lease.ALL and not wire.RECOVERS.issuperset(waiting):
+        waiting = [said for transaction, said in spends.items() if transaction not in left]
+        paying = {organisation for operation, organisation in waiting if operation not in wire.RECOVERS}
+        alarmed = {name for name, standing in self._log.current.items() if standing.alarms}
+        if paying and (self.lease() is not Lease.ALL or not alarmed.isdisjoint(paying)):
             return Reason.ALARM
         return None
 

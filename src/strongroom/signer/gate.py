@@ -100,11 +100,12 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: A
 
 
 def _enter(book: Book, asked: Asked, lease: Lease, clock: Reading) -> tuple[Payments, WalletRule]:
-    if lease is Lease.NONE or (lease is Lease.RECOVER and asked.operation not in RECOVERS):
-        refuse(Rule.LEASE_FRESH, f"guard's lease is {lease.value}")
     payments = book.organisations.get(asked.organisation)
     if payments is None:
         refuse(Rule.ORGANISATION_KNOWN, f"{asked.organisation} isn't known")
+    alarms = payments.standing.alarms
+    if lease is Lease.NONE or ((alarms or lease is Lease.RECOVER) and asked.operation not in RECOVERS):
+        refuse(Rule.LEASE_FRESH, f"guard's lease is {lease.value}; alarms: {', '.join(sorted(alarms)) or 'none'}")
     lost = payments.lost
     if lost is not None and clock.at_least - lost.at_least < DAY_MS and asked.operation not in RECOVERS:
         refuse(Rule.LIMIT_WINDOW, "some of the journal was lost: all budgets count as spent for a day")
