@@ -42,6 +42,7 @@ from strongroom.protocol.control import ALARM_TYPE, HEARTBEAT_TYPE, ByPeople
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
+from strongroom.protocol.record_writer import write_negative
 from strongroom.protocol.roster import RosterClient, RosterKey
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.watch_record import alarm_record, heartbeat_record
@@ -174,7 +175,7 @@ class Trio(LockedWorld):
     def negative(self, action: Action, subject: str, *people: Human, epoch: int = 0) -> dict[str, Any]:
         """The document of an instruction, not given yet."""
         expires = Instant(self.times.wall_ms + 600_000)
-        record = Negative(action, expires, epoch, subject, ORGANISATION, f"{next(self.numbers):064x}").encode()
+        record = write_negative(Negative(action, expires, epoch, subject, ORGANISATION, f"{next(self.numbers):064x}"))
         return given_document(ByPeople(record, tuple(each.asserts(record, NEGATIVE_TYPE) for each in people)))
 
     def instruct(self, action: Action, subject: str, *people: Human, epoch: int = 0) -> None:

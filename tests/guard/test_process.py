@@ -305,6 +305,24 @@ def test_more_requests_in_a_second_than_allowed_are_refused(world: World) -> Non
         assert eventually(lambda: guard.call("GET", "/v1/status")[0] == 200)
 
 
+def test_who_asks_too_much_from_watchs_address_keeps_no_word_of_watchs_out(world: World) -> None:
+    """The attacker shares watch's address and nothing else, and wants guard to hear no heartbeat and no alarm."""
+    with GuardProcess(world, requests_per_second=2) as guard:
+        guard.ready()
+        with Wire.to(guard.signer_port) as wire:
+            signer = Signer(world, wire.exchange)
+            signer.found()
+            assert signer.sync().is_cosigned
+        for number in range(10):
+            statuses = [guard.call("GET", "/v1/status")[0] for _ in range(4)]
+            statuses += [guard.call("POST", "/v1/heartbeat", {"frame": b64(bytes(200))})[0] for _ in range(2)]
+            assert guard.beat() == "all"
+            assert guard.give(world.alarm(f"deficit.{number}"))[0] == 202
+            assert guard.give(world.negative(Action.FREEZE, "organisation", CLEO))[0] == 429
+        assert set(statuses) <= {200, 429, 422}
+    assert "Traceback" not in guard.log
+
+
 def test_two_guards_on_one_store_are_one_too_many(world: World, guard: GuardProcess) -> None:
     with GuardProcess(world) as second:
         assert second.wait() == 1

@@ -200,10 +200,17 @@ class World:
 
     @staticmethod
     def instruction(raw: bytes) -> dict[str, JsonValue]:
-        """What a signer journals of an entry by people that it applied."""
+        """What a signer journals of an entry by people or watch that it applied."""
         control = read_control(raw)
+        if isinstance(control.given, ByWatch):
+            record = control.given.frame[64:]
+            return {
+                "action": "alarm", "expires_ms": 0, "object": json.loads(record)["name"],
+                "organisation": control.organisation, "people": [],
+                "record_id": record_hash(ALARM_TYPE, record).hex(),
+            }
         if not isinstance(control.given, ByPeople):
-            raise AssertionError("this signer journals only what people said")
+            raise AssertionError("this signer journals only what people and watch said")
         negative = parse_negative(control.given.record)
         return {
             "action": negative.action.value, "expires_ms": negative.expires, "object": negative.object,

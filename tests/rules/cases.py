@@ -105,7 +105,7 @@ def alarmed(what: str = "pay", *, elsewhere: bool = False) -> Act:
         payout, coin, organisation = small(world), world.coin(50_000), ORGANISATION
         if elsewhere:
             organisation = OrganisationId("org_" + "z" * 26)
-            let_in(world, organisation, replace(world.payments.standing.roster, organisation=organisation))
+            asked_in(world, organisation, replace(world.payments.standing.roster, organisation=organisation))
         if what == "cancel":
             world.sign([payout], coins=[coin], raw=world.transaction([world.output(payout)], coins=[coin])[0])
         world.book.organisations[organisation].standing.alarms.add("deficit")
@@ -1131,11 +1131,16 @@ def let_in_with_browsers(world: World) -> None:
 
 
 def let_in(world: World, organisation: OrganisationId, roster: Roster) -> None:
-    documents = {"policy": encode(policy_document(organisation=organisation)), "roster": write_roster(roster)}
-    frame = write_ask(Ask.ORGANISATION, {name: b64encode(raw).decode() for name, raw in documents.items()})
-    answer = read_answer(world.desk.answer(ADMIN, frame))
+    answer = asked_in(world, organisation, roster)
     assert isinstance(answer, RefusedAnswer)
     raise AskRefused(answer.rule, answer.reason)
+
+
+def asked_in(world: World, organisation: OrganisationId, roster: Roster) -> JsonValue | RefusedAnswer:
+    """What the signer's admin hears who lets an organisation in."""
+    documents = {"policy": encode(policy_document(organisation=organisation)), "roster": write_roster(roster)}
+    frame = write_ask(Ask.ORGANISATION, {name: b64encode(raw).decode() for name, raw in documents.items()})
+    return read_answer(world.desk.answer(ADMIN, frame))
 
 
 def roster_without_tess(world: World, version: int = 2) -> bytes:

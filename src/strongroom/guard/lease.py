@@ -1,4 +1,4 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent. Alarms are an organisation's."""
+"""What guard lets the signer sign: all, or only what saves money while watch is silent. An alarm isn't looked at here."""
 
 from collections.abc import Callable
 from typing import Final

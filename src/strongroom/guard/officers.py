@@ -29,6 +29,12 @@ BODY_MAXIMUM: Final = 64 * 2**10
 HEAD_MAXIMUM: Final = 16 * 2**10
 TIMEOUT_S: Final = 10
 ADDRESSES_MAXIMUM: Final = 4_096
+HURRIED_S: Final = 1
+"""For a request above the limit."""
+WATCHES: Final = ("/v1/heartbeat", "/v1/alarms")
+"""Never throttled by what else comes from watch's address: to see that one of these isn't watch's costs little more
+than to refuse it unread.
+"""
 _LINE: Final = re.compile(r"(GET|POST) (/[!-~]*) HTTP/1\.[01]")
 _LENGTH: Final = re.compile("[0-9]{1,9}")
 _Answer = Mapping[str, JsonValue]
@@ -73,20 +79,18 @@ class Officers:
         self, witness: Witness, log: ControlLog, leases: Leases, eyes: Eyes, limiter: Limiter,
         clock: Callable[[], Instant],
     ) -> None:
-        self._witness = witness
-        self._log = log
-        self._leases = leases
-        self._eyes = eyes
-        self._limiter = limiter
-        self._clock = clock
+        self._witness, self._log, self._leases = witness, log, leases
+        self._eyes, self._limiter, self._clock = eyes, limiter, clock
 
     async def serve(self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection. Raises: OSError if it breaks; JournalError if the disk does."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                if not self._limiter.allows(peer):
+            is_allowed = self._limiter.allows(peer)
+            async with asyncio.timeout(TIMEOUT_S if is_allowed else HURRIED_S):
+                method, path, body = await _read_request(reader)
+                if not is_allowed and path not in WATCHES:
                     raise ProblemError(429, "too many requests from this address in this second")
-                status, document = await self._answer(*await _read_request(reader))
+                status, document = await self._answer(method, path, body)
         except TimeoutError:
             status, document = 408, ProblemError(408, f"the request took longer than {TIMEOUT_S} s").document
         except ProblemError as problem:

@@ -168,8 +168,8 @@ class Witness:
         return sync.entries[len(sync.entries) - (sync.journal.length - self._journal.length) :]
 
     def _weigh_spends(self, sync: Sync) -> Reason | None:
-        """Spends that weren't given up again need the whole control log, and a lease for what they do, of an organisation
-        without an alarm if they pay.
+        """Spends that weren't given up again need the whole control log, and a lease for what they do; those that pay,
+        that watch alarms nothing of their organisation.
 
         What a signer left when it ended needs none: it is signed again under a lease only, and nothing waits for it.
         """
