@@ -70,7 +70,11 @@ def test_nothing_that_must_not_be_is_seen(folder: Path, seed: int) -> None:
 def test_control_with_a_rule_taken_out_it_is_seen(folder: Path, what: str) -> None:
     patch, complaint = CONTROLS[what]
     source = patched(folder / "build", patch)
-    with pytest.raises(subprocess.CalledProcessError) as ended:
-        run(source, "tests.adversary.fuzz", "20261124", str(CONTROL_STEPS))
-    assert "BrokenError" in ended.value.stderr
-    assert complaint in ended.value.stderr
+    for seed in SEEDS[:2]:  # the one or the other plays into it
+        try:
+            run(source, "tests.adversary.fuzz", str(seed), str(CONTROL_STEPS))
+        except subprocess.CalledProcessError as ended:
+            assert "BrokenError" in ended.stderr
+            assert complaint in ended.stderr
+            return
+    pytest.fail(f"nobody saw it in {CONTROL_STEPS} steps")

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import Database
 from tests.engine.road import Road, open_road
 from tests.rails.chain import Chain
-from tests.signer.world import ADA, CLEO, ORGANISATION, OTTO
+from tests.signer.world import ADA, BEN, CLEO, ORGANISATION, OTTO
 
 from strongroom.engine.intake import _in_batches
 from strongroom.protocol.destination_record import destination_digest
@@ -60,5 +60,36 @@ def test_an_item_that_needs_people_when_its_run_doesnt_is_approved_and_paid(
             await road.go()
             assert await state(road) == "settled"
             assert road.received() == {"run.0": [20_000, 20_000]}
+
+    asyncio.run(go())
+
+
+def test_an_item_that_needs_two_people_when_its_run_needs_one_says_so_and_is_paid_when_both_answered(
+    tmp_path: Path, database: Database, chain: Chain
+) -> None:
+    """The first of them is enough for the run's total, and not for so much to a young destination."""
+
+    async def stands(road: Road) -> tuple[str, str, str]:
+        (row,) = await road.fetch(
+            "SELECT state, status_code, status_detail FROM strongroom.payouts WHERE id = $1", road.payouts["run.0"]
+        )
+        return str(row["state"]), str(row["status_code"]), str(row["status_detail"])
+
+    async def go() -> None:
+        async with open_road(tmp_path, database, chain) as road:
+            await road.begin_run("run", 1, 200_000)
+            await road.seal_run("run")
+            await road.go()
+            await road.approve("run", ADA)
+            await road.go()
+            state, code, detail = await stands(road)
+            assert (state, code) == ("awaiting_approval", "approval-enough")
+            assert "2" in detail
+            await road.approve("run", BEN)
+            await road.go()
+            chain.mine(3)
+            await road.go()
+            assert (await stands(road))[0] == "settled"
+            assert road.received() == {"run.0": [200_000]}
 
     asyncio.run(go())

@@ -12,6 +12,7 @@ from typing import Final
 from strongroom.domain.ids import PayoutId
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.payout import State
+from strongroom.engine.aside import CONFLICT
 from strongroom.engine.bench import Bench, later_ms, reason_of
 from strongroom.engine.guard_client import SightError
 from strongroom.engine.signer_client import statement
@@ -74,6 +75,11 @@ async def _void(bench: Bench, attempt: StoredAttempt, payout: PayoutId, frame: b
     now, state = bench.clock(), await freeing.state_of(bench.connection, payout)
     if state is State.FAILED:
         return True
+    if state not in (State.SIGNED, State.BROADCAST):
+        said = f"the record says {state}, and {other} excludes what pays it"
+        LOG.error("alarm: %s: somebody changed it: %s", payout, said)
+        await store.note(bench.connection, [payout], Reason(CONFLICT, "engine", said), now)
+        return False
     attestations: list[JsonValue] = [[b64encode(frame).decode()]]
     body: dict[str, JsonValue] = {
         "attestations": attestations, "object": payout, "organisation": attempt.organisation,

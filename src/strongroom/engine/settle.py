@@ -8,9 +8,11 @@ import logging
 
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import State
+from strongroom.engine.aside import move_along
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.sign import RESEND_MAXIMUM_MS, send
 from strongroom.store import engine as store
+from strongroom.store import freeing
 from strongroom.store.engine import EXCLUDED, Reason, ReportedAttempt, StoredAttempt
 
 LOG = logging.getLogger("strongroom.engine")
@@ -23,7 +25,9 @@ async def settle(bench: Bench) -> bool:
     if not finalities:
         return False
     moved = False
-    for reported in await store.reported_attempts(bench.connection, bench.clock(), min(finalities), max(finalities)):
+    found = await store.reported_attempts(bench.connection, bench.clock(), min(finalities), max(finalities))
+    odd = await freeing.odd_attempts(bench.connection, bench.clock())
+    for reported in {each.attempt.chain_transaction: each for each in (*odd, *found)}.values():
         attempt = reported.attempt
         policy = policies.get(attempt.organisation)
         wallet = None if policy is None else policy.wallets.get(attempt.network)
@@ -33,6 +37,8 @@ async def settle(bench: Bench) -> bool:
         if after is not None:
             await _move(bench, attempt, after)
             moved = True
+        elif attempt.note.startswith(freeing.ODD):
+            await _look_again(bench, attempt)
         await _look_into(bench, reported)
         if reported.status == "unseen" and attempt.state == State.BROADCAST:
             await _send_again(bench, attempt)
@@ -59,7 +65,15 @@ async def _move(bench: Bench, attempt: StoredAttempt, after: State) -> None:
         LOG.error("alarm: %s: %s was %s and a reorg took it back", attempt.network, attempt.chain_transaction, before)
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, after.value, now)
-        await store.move(bench.connection, attempt.payouts, before, after, now, reason=reason)
+        await move_along(bench, attempt, before, after, now, reason)
+
+
+async def _look_again(bench: Bench, attempt: StoredAttempt) -> None:
+    """Whether what was put aside was put right, and can follow."""
+    state, now = State(attempt.state), bench.clock()
+    async with bench.connection.transaction():
+        await store.try_later(bench.connection, attempt.chain_transaction, now, "")
+        await move_along(bench, attempt, state, state, now)
 
 
 async def _look_into(bench: Bench, reported: ReportedAttempt) -> None:

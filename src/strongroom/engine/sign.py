@@ -11,16 +11,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
-from strongroom.domain.document import Fields
+from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import State
+from strongroom.engine.aside import move_along
 from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
-from strongroom.protocol.canonical import JsonValue
+from strongroom.protocol.approval import take_assertions
+from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import Accepted, Rejected, Unknown
 from strongroom.store import engine as store
@@ -78,7 +80,7 @@ async def broadcast(bench: Bench) -> bool:
             now = bench.clock()
             async with bench.connection.transaction():
                 await store.keep_attempt(bench.connection, attempt.chain_transaction, "broadcast", now)
-                await store.move(bench.connection, attempt.payouts, State.SIGNED, State.BROADCAST, now)
+                await move_along(bench, attempt, State.SIGNED, State.BROADCAST, now)
             sent = True
     return sent
 
@@ -121,7 +123,7 @@ async def _question(
     items: list[JsonValue] = [await proofs.item(payout) for payout in payouts]
     approvals: list[JsonValue] = []
     for subject, request in requests.items():
-        given: list[JsonValue] = [json.loads(each) for each in request.assertions]
+        given = _readable(request)
         raw = b64encode(request.request).decode()
         approvals.append({"assertions": given, "request": raw, "subject": subject})
     paths: list[JsonValue] = [
@@ -132,6 +134,20 @@ async def _question(
         "organisation": attempt.organisation, "paths": paths,
         "transaction": b64encode(attempt.unsigned).decode(),
     }
+
+
+def _readable(request: StoredRequest) -> list[JsonValue]:
+    """What people said, as far as the signer can read it: a row that it can't would sink all that is signed with it."""
+    given: list[JsonValue] = []
+    for each in request.assertions:
+        try:
+            document = parse_object(each.encode())
+            take_assertions(Fields({"assertions": [document]}), "assertions")
+        except (CanonicalError, DocumentError) as fault:
+            LOG.error("alarm: an approval of %s in the record is none: %s", request.subject, fault)
+            continue
+        given.append(document)
+    return given
 
 
 async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
@@ -145,7 +161,7 @@ async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "signed", now, signed)
-        await store.move(bench.connection, attempt.payouts, State.PLANNED, State.SIGNED, now)
+        await move_along(bench, attempt, State.PLANNED, State.SIGNED, now)
 
 
 async def _wait(bench: Bench, attempt: StoredAttempt, refused: RefusedAnswer) -> None:
@@ -171,9 +187,8 @@ async def _drop(
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "dropped", now)
-        await store.move(
-            bench.connection, attempt.payouts, State.PLANNED, State.READY, now, reason=reason_of(refused)
-        )
+        moved = await move_along(bench, attempt, State.PLANNED, State.READY, now, reason_of(refused))
+        named = [payout for payout in named if payout.id in moved]
         for payout in named:
             await _put_back(bench, payout, asked_in_vain or refused, now)
         if refused.rule in _MORE:

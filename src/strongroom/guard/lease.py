@@ -1,4 +1,4 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent. An alarm isn't looked at here."""
+"""What guard lets the signer sign: all, or only what saves money while watch is silent. Alarms are looked at elsewhere."""
 
 from collections.abc import Callable
 from typing import Final

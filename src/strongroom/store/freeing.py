@@ -1,5 +1,6 @@
 """What the engine reads to call back and to free what was signed; it writes by `engine`'s own functions."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from strongroom.domain.ids import PayoutId
@@ -13,6 +14,12 @@ WHERE a.state IN ('signed', 'broadcast') AND r.status = 'conflicted' AND a.due_a
 """
 _SENT: Final = ATTEMPTS + """
 WHERE a.state = 'broadcast' AND a.operation = 'pay' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
+"""
+ODD: Final = "put aside: "
+"""How the note of an attempt begins of whose payouts the record says what can't be."""
+_ODD: Final = REPORTED + """
+WHERE a.state IN ('broadcast', 'confirmed', 'settled') AND starts_with(a.note, $1) AND a.due_at <= $2
+ORDER BY a.created_at LIMIT $3
 """
 _COINS: Final = """
 SELECT c.chain_transaction, c.outpoint FROM strongroom.attempt_coins c
@@ -43,6 +50,19 @@ async def recallable_attempts(connection: Session, now: Instant) -> list[StoredA
 def _meets(chain_transaction: str, mine: set[str], spends: set[str]) -> bool:
     """Whether another spends one of the coins that this one spends, or that it makes."""
     return bool(mine & spends) or any(each.startswith(chain_transaction) for each in spends)
+
+
+async def odd_attempts(connection: Session, now: Instant) -> list[ReportedAttempt]:
+    """Those on their way or settled of which a payout was put aside, and that are due to be looked at again."""
+    rows = await connection.fetch(_ODD, ODD, now, ROWS_MAXIMUM)
+    return [
+        ReportedAttempt(attempt_of(row), row["status"], row["depth"] or 0, row["conflicts_with"] or "") for row in rows
+    ]
+
+
+async def states_of(connection: Session, payouts: Sequence[PayoutId]) -> dict[PayoutId, State]:
+    rows = await connection.fetch("SELECT id, state FROM strongroom.payouts WHERE id = ANY ($1)", list(payouts))
+    return {PayoutId(row["id"]): State(row["state"]) for row in rows}
 
 
 async def state_of(connection: Session, payout: PayoutId) -> State:
