@@ -1,4 +1,4 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent. Alarms are looked at elsewhere."""
+"""What guard lets the signer sign: all, or only what saves money while watch is silent. Alarms stand elsewhere."""
 
 from collections.abc import Callable
 from typing import Final
