@@ -33,6 +33,8 @@ FAULTS = [
     ("no-egress", "console/fault.py", "import strongroom.rails"),
     ("watch", "watch/fault.py", "import strongroom.signer"),
     ("watch", "watch/fault.py", "import strongroom.engine"),
+    ("notify", "notify/fault.py", "import strongroom.guard"),
+    ("notify", "notify/fault.py", "import nacl"),
     ("sdk", "sdk/fault.py", "import strongroom.domain.money"),
     ("rails", "rails/bitcoin/fault.py", "import strongroom.rails.simulated"),
     ("rails", "rails/evm.py", "import strongroom.rails.registry"),

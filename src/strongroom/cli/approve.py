@@ -119,6 +119,21 @@ def freeze(
 
 
 @speaking
+def veto(
+    change: Annotated[str, Parameter(help="The hash of a pending change, as the notice of it says")],
+    /,
+    *,
+    people: As = None,
+    security_key: OnKey = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """End a pending change of roster or policy, through guard; one member is enough."""
+    sandbox = document(data)
+    return instruct(sandbox, Action.VETO, change, signers_of(sandbox, people, security_key), 0, as_json)
+
+
+@speaking
 def unfreeze(
     *,
     scope: Scope = "organisation",

@@ -19,16 +19,16 @@ def tell_members(file: Path, standings: Standings) -> None:
     lines = [
         encode(
             {
-                "change": change, "document": pending.document, "name": person.name, "organisation": organisation,
-                "person": person.id, "since_ms": pending.since,
+                "change": change, "delay_ms": standing.policy.governance.delay_ms, "document": pending.document,
+                "name": person.name, "organisation": organisation, "person": person.id, "since_ms": pending.since,
+                "people": [each.name for each in standing.roster.people if each.id in pending.people],
             }
         )
         for organisation, standing in standings.organisations.items()
         for change, pending in standing.pending.items()
         for person in standing.roster.people
     ]
-    new = [line for line in lines if line not in told]
-    if new:
+    if new := [line for line in lines if line not in told]:
         torn = b"" if before.endswith(b"\n") or not before else b"\n"
         with disk_work("notices"), file.open("ab") as handle:
             handle.write(torn + b"".join(line + b"\n" for line in new))
