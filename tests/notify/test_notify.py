@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ class Ground:
         """Each message that the server took, by its id."""
         return Counter(str(each["Message-ID"]) for each in self.server.taken)
 
+    def took(self, count: int) -> bool:
+        return len(self.server.taken) >= count
+
+    def says(self, name: str) -> object:
+        return self.state().get(name)
+
     def state(self) -> dict[str, Any]:
         file = self.folder / "state" / "state.json"
         found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -118,7 +125,7 @@ def test_killed_again_and_again_it_forgets_nobody_and_a_second_message_has_the_s
         with ground.begin() as process:
             before = len(ground.server.taken)
             wanted = chance.randint(1, 2)
-            eventually(lambda before=before, wanted=wanted: len(ground.server.taken) >= before + wanted)  # type: ignore[misc]
+            eventually(partial(ground.took, before + wanted))
             process.kill()
     ground.write(*lines)
     every = ground.notices.read_bytes().splitlines()
@@ -146,7 +153,7 @@ def test_nothing_is_sent_to_a_server_whose_certificate_isnt_verified_nor_without
         ground = Ground(folder, implicit=implicit, offers_tls=offers)
         ground.write(ground.notice("ab" * 32, PEOPLE[0].id))
         with ground.begin(smtp={**ground.config["smtp"], **changes}) as process:
-            assert eventually(lambda ground=ground: ground.state().get("fault"))  # type: ignore[misc]
+            assert eventually(partial(ground.says, "fault"))
             assert process.process.poll() is None
         assert (ground.server.taken, ground.state()["waiting"]) == ([], 1)
         assert b"MAIL" not in b"".join(ground.server.plain).upper()
