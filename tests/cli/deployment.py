@@ -25,9 +25,10 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.store.postgres import Cluster
 
-OPENING = 5_000_000_000
+OPENING = 500_000_000_000
 TREASURY = payee("the treasury")
 FINALITY = 2
+CLIENTS = ("payouts", "beneficiaries", "reader")
 
 
 class Deployment:
@@ -57,7 +58,7 @@ class Deployment:
         self.ceremony.make_keys()
         self.good("init", "draft", "--team", "3", "--policy", self.file("policy.json"), "--roster",
                   self.file("roster.json"))
-        publics = [self.good("init", "key", "--out", self.file(f"{name}.key")) for name in ("payouts", "beneficiaries")]
+        publics = [self.good("init", "key", "--out", self.file(f"{name}.key")) for name in CLIENTS]
         policy, roster = (json.loads((self.folder / f"{name}.json").read_text()) for name in ("policy", "roster"))
         for client, public in zip(roster["clients"], publics, strict=True):
             client["custodians"] = []
@@ -84,7 +85,7 @@ class Deployment:
         genesis = httpx.get(f"{self.chain.url}/identity", trust_env=False).json()["genesis"]
         self.nodes = {simulated.NETWORK: {"genesis": genesis, "url": self.chain.url}}
         self.running = Running(self.ceremony, record_hash(GENESIS_TYPE, raw).hex(), self.ports, self.nodes)
-        eventually("the signer is ready", lambda: "ready at" in self.running.said("signer"), 30)
+        eventually("the signer is ready", lambda: "ready at" in self.running.said("signer"), 60)
         self.good("init", "organisation", "--admin-socket", self.file("admin.sock"), *self.documents)
 
     @property
@@ -118,16 +119,23 @@ class Deployment:
             "listen": api, "authority": api, "database_url": self.role_url["strongroom_api"], "deployment": deployment,
             "metrics_listen": metrics,
         })
+        self.urls = ("--api-url", f"http://{api}", "--guard-url", guard)
+        self.make_profile("profile", "payouts", "beneficiaries")
+        self.make_profile("approver", "reader")
+        eventually("the API is ready", lambda: _is_ready(f"http://{api}/readyz"), 60)
+
+    def make_profile(self, name: str, *clients: str) -> None:
+        """With these clients' keys; people have the software keys that a sandbox's genesis allows."""
+        file = self.folder / f"{name}.json"
+        keys = [part for each in clients for part in ("--client-key", self.file(f"{each}.key"))]
         self.good(
-            "init", "profile", "--genesis", self.file("genesis.json"), *self.documents, "--api-url", f"http://{api}",
-            "--guard-url", guard, "--admin-socket", self.file("admin.sock"), "--client-key", self.file("payouts.key"),
-            "--client-key", self.file("beneficiaries.key"), "--out", self.file("profile.json"),
+            "init", "profile", "--genesis", self.file("genesis.json"), *self.documents, *self.urls, *keys,
+            "--admin-socket", self.file("admin.sock"), "--out", str(file),
         )
-        profile = json.loads((self.folder / "profile.json").read_text())
+        profile = json.loads(file.read_text())
         for number, person in enumerate(profile["people"]):
             person["software_key_file"] = f"{number}.passkey"
-        (self.folder / "profile.json").write_text(json.dumps(profile))
-        eventually("the API is ready", lambda: _is_ready(f"http://{api}/readyz"), 30)
+        file.write_text(json.dumps(profile))
 
     def fund(self) -> None:
         done = self("wallet", "address", "--count", "2")
@@ -176,10 +184,10 @@ def deployment(folder: Path, cluster: Cluster) -> Iterator[Deployment]:
             asyncio.run(_execute(cluster, f"DROP DATABASE own_{ports.base} WITH (FORCE)"))
 
 
-def rows(made: Deployment, sql: str) -> list[Any]:
+def rows(made: Deployment, sql: str, *arguments: object) -> list[Any]:
     """Behind the API, as the owner sees it."""
     owner = Owner(made.owner_url)
     try:
-        return owner.fetch(sql)
+        return owner.fetch(sql, *arguments)
     finally:
         owner.close()

@@ -4,30 +4,37 @@ Then what its people do when all must stop: freeze, and empty the hot wallet by 
 real ones; the chain is the simulated one, so that genesis says `sandbox`."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.command import eventually
+from tests.cli.command import command, eventually
 from tests.cli.deployment import OPENING, TREASURY, Deployment, deployment, rows
 from tests.signer.world import payee
 
 from strongroom.cli.output import Exit
 
 AMOUNT = 700_000
+LARGE = 30_000_000_000
+"""300 USD to somebody whom nobody has paid before: two people of two groups."""
 NETWORK = "sim:sandbox"
 
 
-@pytest.fixture(scope="module")
-def own(postgres_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployment(tmp_path_factory.mktemp("own"), postgres_cluster) as made:
-        made.found()
-        made.start_core()
-        yield made
+def test_a_deployment_of_ones_own_is_founded_pays_and_is_emptied_while_frozen(
+    postgres_cluster: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One story, as each step needs those before it."""
+    with deployment(tmp_path_factory.mktemp("own"), postgres_cluster) as own:
+        own.found()
+        own.start_core()
+        check_that_the_database_takes_what_genesis_names_once_and_nothing_else(own, tmp_path_factory.mktemp("other"))
+        check_that_a_payout_of_its_own_client_settles(own)
+        check_that_people_with_a_profile_that_only_reads_approve_what_needs_them(own)
+        check_that_a_key_that_others_can_read_signs_nothing(own)
+        check_that_while_all_is_frozen_an_officers_word_and_a_command_empty_the_wallet(own)
 
 
-def test_the_database_takes_what_genesis_names_once_and_nothing_else(own: Deployment, tmp_path: Path) -> None:
+def check_that_the_database_takes_what_genesis_names_once_and_nothing_else(own: Deployment, tmp_path: Path) -> None:
     for name in ("policy", "roster"):
         other = json.loads((own.folder / f"{name}.json").read_text())
         other |= {"fee_budget_reference_minor": "1"} if name == "policy" else {"people": other["people"][::-1]}
@@ -57,7 +64,7 @@ def test_the_database_takes_what_genesis_names_once_and_nothing_else(own: Deploy
     assert json.loads(secret)["strongroom_api"] not in done.out + done.err + again.out
 
 
-def test_a_payout_of_its_own_client_settles(own: Deployment) -> None:
+def check_that_a_payout_of_its_own_client_settles(own: Deployment) -> None:
     own.start_product()
     own.fund()
     declared = own(
@@ -71,19 +78,46 @@ def test_a_payout_of_its_own_client_settles(own: Deployment) -> None:
     )
     assert asked.code == 0, asked.err
     payout = asked.json()["id"]
-
-    def is_settled() -> bool:
-        own.chain.mine(1)
-        found = own("payout", "show", payout, "--json").json()
-        return bool(found["state"] == "settled")
-
-    eventually("the payout is settled", is_settled, 40, [own.running.said("engine")])
+    eventually("the payout is settled", lambda: is_settled(own, payout), 40, [own.running.said("engine")])
+    assert own("payout", "show", payout, "--json").json()["state"] == "settled"
     ledger = rows(own, "SELECT debits_posted - credits_posted AS has FROM strongroom.ledger_accounts "
                        "WHERE account = 'wallet:hot'")
     assert OPENING - AMOUNT - 100_000 < int(ledger[0]["has"]) < OPENING - AMOUNT
 
 
-def test_while_all_is_frozen_an_officers_word_and_a_command_empty_the_wallet(own: Deployment) -> None:
+def is_settled(own: Deployment, payout: str) -> bool:
+    own.chain.mine(1)
+    return rows(own, "SELECT 1 FROM strongroom.payouts WHERE id = $1 AND state = 'settled'", payout) != []
+
+
+def check_that_people_with_a_profile_that_only_reads_approve_what_needs_them(own: Deployment) -> None:
+    rosa = own("beneficiary", "list", "--json").json()[0]["id"]
+    asked = own(
+        "payout", "create", "--beneficiary", rosa, "--asset", "SIM", "--amount", str(LARGE), "--external-id", "debt 2",
+        "--json",
+    )
+    assert asked.code == 0, asked.err
+    payout, profile = asked.json()["id"], ("--profile", own.file("approver.json"))
+    wanted = "SELECT 1 FROM strongroom.approval_requests WHERE subject = $1"
+    eventually("it waits for people", lambda: rows(own, wanted, payout), 40)
+    assert payout in command("approve", *profile).out
+    unable = command("payout", "create", "--beneficiary", rosa, "--asset", "SIM", "--amount", "1000", "--external-id",
+                     "debt 3", *profile)
+    assert (unable.code, "no client 'payouts' that signs; there are reader" in unable.err) == (Exit.USAGE, True), unable
+    approved = command("approve", payout, "--as", "ada", "--as", "ben", *profile)
+    assert approved.code == 0, approved.err
+    assert payee("rosa") in approved.err
+    eventually("the payout is settled", lambda: is_settled(own, payout), 40, [own.running.said("engine")])
+
+
+def check_that_a_key_that_others_can_read_signs_nothing(own: Deployment) -> None:
+    (own.folder / "reader.key").chmod(0o640)
+    done = command("approve", "--profile", own.file("approver.json"))
+    (own.folder / "reader.key").chmod(0o600)
+    assert (done.code, "can be read by others: chmod 600" in done.err) == (Exit.REFUSED, True), done
+
+
+def check_that_while_all_is_frozen_an_officers_word_and_a_command_empty_the_wallet(own: Deployment) -> None:
     sweep = ("sweep", NETWORK, "--engine-config", own.file("engine.json"), "--json")
     frozen = own("freeze", "--as", "ada")
     assert frozen.code == 0, frozen.err
@@ -99,13 +133,13 @@ def test_while_all_is_frozen_an_officers_word_and_a_command_empty_the_wallet(own
     done = swept.json()
     assert (done["treasury"], done["is_sent"]) == (TREASURY, True)
 
-    def is_settled() -> bool:
+    def is_swept() -> bool:
         own.chain.mine(1)
         found = rows(own, "SELECT state FROM strongroom.attempts WHERE operation = 'sweep' AND state <> 'dropped'")
         return [row[0] for row in found] == ["settled"]
 
-    eventually("the sweep is settled", is_settled, 40, [own.running.said("engine")])
-    assert in_treasury(own) == int(done["amount"]) > OPENING - AMOUNT - 200_000
+    eventually("the sweep is settled", is_swept, 40, [own.running.said("engine")])
+    assert in_treasury(own) == int(done["amount"]) > OPENING - AMOUNT - LARGE - 200_000
     ledger = rows(own, "SELECT debits_posted - credits_posted FROM strongroom.ledger_accounts WHERE account = "
                        "'wallet:hot'")
     assert int(ledger[0][0]) == 0

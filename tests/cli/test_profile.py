@@ -3,6 +3,7 @@
 import copy
 import http.server
 import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.cli.maker import private_key
 from strongroom.cli.approve import get
 from strongroom.cli.output import Exit, Stop
 from strongroom.cli.profile import read_profile
+from strongroom.cli.profiling import make_profile
 
 WHOLE: dict[str, Any] = {
     "type": "strongroom/profile/v1", "api_url": "https://api.example.org", "guard_url": "https://guard.example.org:8423",
@@ -193,24 +195,24 @@ def test_no_profile_is_made_of_what_doesnt_belong_together(sandbox: Sandbox, tmp
     keys = sandbox.data / "keys" / known["organisation"]
     roster = json.loads((keys / "roster.json").read_text())
     other = tmp_path / "roster.json"
-    other.write_text(json.dumps({**roster, "people": roster["people"][:-1]}))
+    other.write_text(json.dumps({**roster, "people": roster["people"][::-1]}))
     stranger = tmp_path / "stranger.key"
     stranger.write_text("7" * 64)
 
-    def make(**changes: str) -> Any:
-        options = {
-            "genesis": str(sandbox.data / "genesis.json"), "roster": str(keys / "roster.json"),
-            "policy": str(keys / "policy.json"), "api-url": known["api_url"], "guard-url": known["guard_url"],
-            "client-key": str(keys / "payouts.key"), "out": str(tmp_path / "made.json"),
-        } | {name.replace("_", "-"): value for name, value in changes.items()}
-        return command("init", "profile", *(each for name, value in options.items() for each in (f"--{name}", value)))
-
-    for changes, said in (
-        ({"roster": str(other)}, "groups"),
-        ({"client_key": str(stranger)}, "is no client's of this roster"),
-        ({"client_key": str(tmp_path / "none")}, "can't be read as a key"),
+    whole: dict[str, Any] = {
+        "genesis": sandbox.data / "genesis.json", "roster": keys / "roster.json", "policy": keys / "policy.json",
+        "api_url": known["api_url"], "guard_url": known["guard_url"], "client_key": [keys / "payouts.key"],
+        "out": tmp_path / "made.json",
+    }
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"roster": other}, "isn't the roster that genesis names"),
+        ({"client_key": [stranger]}, "is no client's of this roster"),
+        ({"client_key": [tmp_path / "none"]}, "can't be read as a key"),
+        ({"client_key": [keys / "payouts.key"] * 2}, "is the second that is called payouts"),
         ({"api_url": "http://api.example.org"}, "api_url: must be https"),
-        ({"genesis": str(keys / "policy.json")}, "type"),
-    ):
-        done = make(**changes)
-        assert (done.code, said in done.err, (tmp_path / "made.json").exists()) == (Exit.FAILED, True, False), done
+        ({"genesis": keys / "policy.json"}, "type"),
+    )
+    for changes, said in wrong:
+        with pytest.raises(Stop, match=re.escape(said)) as stop:
+            make_profile(**{**whole, **changes})
+        assert (stop.value.code, (tmp_path / "made.json").exists()) == (Exit.FAILED, False)

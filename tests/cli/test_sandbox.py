@@ -8,6 +8,12 @@ from tests.cli.command import PROGRAM, Running, command, environment, free_base
 from tests.cli.conftest import Sandbox
 
 
+def test_a_sandbox_has_no_treasury_to_sweep_to_and_the_command_says_so(sandbox: Sandbox) -> None:
+    """As root it has become the engine's user by then, and asked the database as the engine."""
+    done = sandbox("sweep", "sim:sandbox")
+    assert (done.code, "the policy has no treasury on sim:sandbox" in done.err) == (1, True), done
+
+
 def test_status_and_doctor_say_what_is_true(sandbox: Sandbox) -> None:
     status = sandbox("status")
     assert status.code == 0

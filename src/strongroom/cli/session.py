@@ -85,6 +85,8 @@ def private_key(sandbox: dict[str, Any], name: str) -> dict[str, Any]:
         raise Stop(Exit.USAGE, f"--client: there is no client {name!r} that signs; there are {signing or 'none'}")
     file = Path(known["private_key_file"])
     try:
+        if "ready" not in sandbox and file.stat().st_mode & 0o077:
+            raise Stop(Exit.REFUSED, f"the key of {name} in {file} can be read by others: chmod 600 {file}")
         return {**known, "private_key": bytes.fromhex(file.read_text().strip())}
     except (OSError, ValueError) as fault:
         raise Stop(Exit.FAILED, f"the key of {name} in {file} can't be read: {fault}") from fault

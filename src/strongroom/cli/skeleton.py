@@ -1,6 +1,7 @@
 """A first policy and roster to fill in, for a team of 3, 6 or 12: a proposal to argue about, never used as it is.
 
-What only the team knows says FILL IN and is refused until somebody did. In each, any one person may be away and the
+What only the team knows says FILL IN and is refused until somebody did. Three clients: one pays, one declares, and one
+only reads, for people who approve. In each, any one person may be away and the
 largest payout can still be approved, and nobody alone can approve it or change anything.
 """
 
@@ -64,7 +65,7 @@ def _roster(organisation: str, team: int) -> dict[str, Any]:
                 "custodians": [f"{FILL_IN}: the ids of people who can reach this key, or none"], "id": _fresh("cl_"),
                 "keys": [{"id": _fresh("ak_"), "public_key": f"{FILL_IN}: hex of an Ed25519 key", "scopes": scopes}],
             }
-            for scopes in (pays, declares)
+            for scopes in (pays, declares, reads)
         ],
         "groups": [
             {"name": "treasury", "threshold": 1}, {"name": "operations", "threshold": 1},

@@ -79,6 +79,7 @@ def _engine(file: Path) -> Config:
             os.setgroups([])
             os.setgid(owner.st_gid)
             os.setuid(owner.st_uid)
+            os.environ["HOME"] = "/nonexistent"  # root's own, in which the database's driver looks, isn't ours any more
         return read_config(file)
     except OSError as fault:
         raise Stop(Exit.NOT_FOUND, f"--engine-config: {file}: {fault.strerror}") from fault
