@@ -43,9 +43,13 @@ class Asked:
     kind: str
     answer: dict[str, Any] | None = None
     tries: int = 0
-    replays: int = 0
-    was_lost: bool = False
-    """It was recorded, and its answer never came."""
+    news: int = 0
+    """Answers that don't say that they are a replay: at most one, which may come after a replay, or never."""
+
+    @property
+    def was_lost(self) -> bool:
+        """It was recorded, and the first answer never came."""
+        return self.answer is not None and self.news == 0
 
 
 @dataclass
@@ -126,15 +130,12 @@ class Load:
             raise BrokenPromiseError(f"{asked.key} has id {body['id']}, and must have {asked.expected_id}")
         if asked.tries == 1 and replayed:
             raise BrokenPromiseError(f"{asked.key} was sent once, and the answer is a replay")
-        if asked.answer is None:
-            asked.answer, asked.was_lost = body, replayed
-        elif asked.answer != body:
+        if asked.answer not in (None, body):
             raise BrokenPromiseError(f"{asked.key}: first {asked.answer}, then {body}")
-        elif not replayed and asked.replays == 0 and asked.tries < 3:
-            return  # two at once: one of both is the first
-        elif not replayed:
+        asked.answer = body
+        asked.news += not replayed
+        if asked.news > 1:
             raise BrokenPromiseError(f"{asked.key} was answered as new a second time")
-        asked.replays += replayed
 
     async def _settle(self, asked: Asked, slots: asyncio.Semaphore) -> None:
         async with slots:
@@ -173,7 +174,7 @@ class Load:
     async def _pay_twice_at_once(self) -> None:
         asked = self._asked("payout", self.memory.clients.payer, "/v1/payouts", self._payout())
         self.memory.asked.append(asked)
-        asked.tries += 1
+        asked.tries += 1  # either may be the second
         await asyncio.gather(self.send(asked), self.send(asked))
 
     async def _open_run(self) -> None:
@@ -192,7 +193,6 @@ class Load:
         answered = [each for each in self.memory.asked[-50:] if each.answer is not None and each.tries]
         if answered:
             asked = self.chance.choice(answered)
-            asked.tries += 2
             await self.send(asked)
 
     async def _look(self) -> None:
