@@ -116,9 +116,10 @@ def test_files_with_secrets_are_their_owners_alone(sandbox: Box) -> None:
         if stat.S_ISDIR(mode):  # others may at most pass through to what is theirs
             assert mode & 0o066 == 0, f"{name} is {mode:o}"
         elif stat.S_ISREG(mode):
-            assert mode & 0o077 == 0, f"{name} is {mode:o}"
+            shared = 0o040 if path.name == "notices.jsonl" else 0  # what guard writes for notify, by two names
+            assert mode & 0o077 & ~shared == 0, f"{name} is {mode:o}"
             modes[name] = stat.S_IMODE(mode)
-    passed_through = {".", "postgres", "run"}
+    passed_through = {".", "notices", "postgres", "run"}
     for path in sandbox.data.iterdir():
         if path.is_dir() and path.name not in passed_through:
             assert stat.S_IMODE(path.stat().st_mode) == 0o700, path.name
@@ -198,3 +199,23 @@ def test_what_is_killed_comes_back_and_works(sandbox: Box) -> None:
     while bitcoin_call(document, "gettransaction", sent, wallet="miner")["confirmations"] < 1:
         assert time.monotonic() < deadline  # a block a second is mined while something waits
         time.sleep(0.2)
+
+
+def test_a_member_is_told_of_a_pending_change_by_a_message_in_a_folder(sandbox: Box) -> None:
+    """As guard writes it, which has its own tests: what is shown is that notify's user may read it."""
+    person = sandbox.document()["people"][0]
+    line = {
+        "change": "ab" * 32, "delay_ms": 86_400_000, "document": "policy", "name": person["name"],
+        "organisation": sandbox.document()["organisation"], "people": ["Cleo Example"], "person": person["id"],
+        "since_ms": 1_800_000_000_000,
+    }
+    with (sandbox.data / "guard" / "store" / "notices.jsonl").open("a") as handle:
+        handle.write(json.dumps(line) + "\n")
+    new, ends = sandbox.data / "notify" / "mail" / "new", time.monotonic() + 20
+    while not (new.is_dir() and list(new.iterdir())):
+        assert time.monotonic() < ends, (sandbox.data / "notify.log").read_text()
+        time.sleep(0.05)
+    (message,) = new.iterdir()
+    assert f"strongroom veto {'ab' * 32}" in message.read_text()
+    if IS_ROOT:
+        assert message.stat().st_uid != (sandbox.data / "guard" / "store" / "notices.jsonl").stat().st_uid

@@ -234,6 +234,8 @@ class Supervisor:
             "signer_socket": str(self.sockets.path("link")),
         })
         trusted.ask_signer(self.sockets.path("admin"), Ask.STATUS, {})
+        self._product("notify", trusted.NOTIFY, trusted.notify_config(self.data, self._deployment()))
+        self.say(f"members are told of pending changes by messages in {self.data / 'notify' / 'mail' / 'new'}")
 
     def _let_in(self, made: Made) -> None:
         admin = self.sockets.path("admin")

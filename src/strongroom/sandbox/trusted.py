@@ -30,7 +30,7 @@ from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_c
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of
 
-SIGNER, GUARD, LINK, ENGINE, SIMULATED = 4, 5, 6, 7, 8
+SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY = 4, 5, 6, 7, 8, 9
 """Places in the list of users."""
 SOCKET_PATH_MAXIMUM: Final = 100
 ASK_TIMEOUT_S: Final = 30
@@ -136,6 +136,28 @@ def guard_config(
         "folder": str(store), "marker_file": str(folder / "marker"), "key_file": str(folder / "guard.key"),
         "genesis_hash": record_hash(GENESIS_TYPE, genesis).hex(), "signer_listen": f"127.0.0.1:{signer_port}",
         "nodes": nodes, "officers_listen": f"127.0.0.1:{officers_port}",
+    }
+
+
+def notify_config(data: Path, deployment: Mapping[str, Any]) -> dict[str, object]:
+    """Messages go into a folder. Guard's notices have a second name where notify's user can reach them, and can only
+    read; guard's own folder stays closed.
+    """
+    written, shared = data / "guard" / "store" / "notices.jsonl", data / "notices"
+    written.touch(mode=0o600)
+    guard, reader = user_of(GUARD), user_of(NOTIFY)
+    if guard is not None and reader is not None:
+        os.chown(written, guard, reader)
+        written.chmod(0o640)
+    shared.mkdir(mode=0o711, exist_ok=True)
+    shared.chmod(0o711)
+    (shared / written.name).unlink(missing_ok=True)
+    (shared / written.name).hardlink_to(written)
+    return {
+        "deployment": deployment["deployment"], "folder": str(data / "notify"),
+        "maildir": str(data / "notify" / "mail"),
+        "members": {each["id"]: f"{each['login']}@sandbox.example" for each in deployment["people"]},
+        "notices_file": str(shared / written.name), "sender": "guard@sandbox.example",
     }
 
 
