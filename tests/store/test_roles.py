@@ -22,6 +22,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "attempt_payouts": ({API, ENGINE}, set()),
     "attempts": ({API, ENGINE, WATCH}, set()),
     "audit_checkpoints": ({API, WATCH}, {WATCH}),
+    "audit_cosignatures": ({API, WATCH}, {WATCH}),
     "audit_leaves": ({API, WATCH}, set()),
     "audit_nodes": ({API, WATCH}, {WATCH}),
     "audit_sequence": ({API, WATCH}, {WATCH}),
