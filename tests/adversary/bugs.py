@@ -24,6 +24,8 @@ APPROVALS, REGISTER, REQUESTS, DESK = (
     f"signer/{name}.py" for name in ("approvals", "register", "requests", "desk")
 )
 CHANGES, ATTEMPTS, COINS = "signer/changes.py", "signer/attempts.py", "formats/simulated_coins.py"
+CHANGES, ATTEMPTS, CHAIN = "signer/changes.py", "signer/attempts.py", "signer/chain_bytes.py"
+COSIGNER, MERKLE = "guard/cosigner.py", "protocol/merkle.py"
 CLIENT, REQUEST = "protocol/client_request.py", "protocol/request.py"
 
 
@@ -259,6 +261,29 @@ BUGS = (
         "Marker(Path(config.marker_file))", 'Marker(Path(config.folder, "marker"))'),
     bug("a guard without its marker counts as whole", None, "guard/witness.py",
         "is_marked = marker.mark is not None or not journal.length", "is_marked = True"),
+    bug("guard witnesses any tree", None, COSIGNER, "            if last.length:\n", "            if False:\n"),
+    bug("guard forgets what it cosigned", None, COSIGNER,
+        "self._marker.write(replace(self._marker.mark or EMPTY, tree=tree))", "pass"),
+    bug("a guard that doesn't know begins with nothing", None, COSIGNER, "if last.head == EMPTY_HEAD:", "if False:"),
+    bug("a reconciled guard begins with nothing", None, "guard/reconcile.py", "mark = self._marker.mark or EMPTY\n",
+        "from strongroom.guard.marker import FOUNDED\n        mark = self._marker.mark or FOUNDED\n"),
+    bug("a contradiction is no alarm", None, "guard/lease.py", "self.is_contradicted() or ", ""),
+    bug("a contradiction isn't kept", None, COSIGNER,
+        "            self._keep_contradiction(frame, last, reason)\n", ""),
+    bug("an old word of watch's is heard again", None, "guard/lease.py", "if at <= last or ", "if "),
+    bug("anybody's word is watch's", None, "guard/lease.py",
+        "open_frame(standings.genesis.checkpoint_key, frame, record_type)", "frame[64:]"),
+    bug("a proof may begin anywhere", None, COSIGNER, "if tree.length >= last.length != old:", "if False:"),
+    Bug("a tree is named before guard is reconciled", None, (
+        Patch(COSIGNER, "if match is None or self._marker.mark is None:", "if match is None:"),
+        Patch(COSIGNER, "replace(self._marker.mark, tree=Head", "replace(self._marker.mark or EMPTY, tree=Head"),
+    )),
+    bug("a consistency proof's second root isn't compared", None, MERKLE,
+        "rest) != (first_root, second_root) or", "rest)[0] != first_root or"),
+    bug("a consistency proof's first root isn't compared", None, MERKLE,
+        "rest) != (first_root, second_root) or", "rest)[1] != second_root or"),
+    bug("what follows a consistency proof is let by", None, MERKLE,
+        "(first_root, second_root) or next(rest, None) != b\"\":", "(first_root, second_root):"),
     bug("guard takes a recovery for an entry like others", None, "guard/witness.py",
         "if Kind.RECOVERED in kinds or (", "if ("),
     bug("the record of an earlier recovery counts", None, "guard/reconcile.py",

@@ -17,8 +17,7 @@ from tests.api.world import Organisation, create_world, refused
 from tests.conftest import ROLE_PASSWORD
 
 from strongroom.protocol.checkpoint import verify_checkpoint
-from strongroom.protocol.merkle import MerkleError, leaf_hash, verify_inclusion
-from strongroom.protocol.merkle_proof import verify_consistency
+from strongroom.protocol.merkle import MerkleError, leaf_hash, verify_consistency, verify_inclusion
 from strongroom.store.postgres import Cluster
 
 ORIGIN = "strongroom/tests"

@@ -1,6 +1,7 @@
 """`audit export` and `audit verify` on a log that a real sandbox wrote, and what verify says of each tampering."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,42 @@ def test_an_export_verifies_without_any_server(sandbox: Sandbox, export: Path) -
     done = command("audit", "verify", str(export), "--key", key)
     assert done.code == 0, done.err
     assert done.out.startswith("verified: ")
+    assert done.out.endswith(", signed by watch\n")
     size = len(export.read_bytes().splitlines()) - 1
     assert command("audit", "verify", str(export), "--key", key, "--json").json() | {"root": ""} == {
         "verified": True, "size": size, "root": "", "origin": f"strongroom/{sandbox.document['deployment']}",
+        "witnessed_at": None,
     }
     said = sandbox("audit", "export", str(export))
-    assert f"--key {key}" in said.err
+    assert f"--key {key} --witness {sandbox.document['guard_public_key']}" in said.err
+
+
+def test_an_export_was_witnessed_by_guard(sandbox: Sandbox, export: Path, tmp_path: Path) -> None:
+    witnessed = r", signed by watch, witnessed by guard at 20[0-9-]{8}T[0-9:]{8}\.000Z\n"
+    done = sandbox("audit", "verify", str(export))
+    assert re.search(f"^verified: .*{witnessed}$", done.out), done.out + done.err
+    key, guard = (sandbox.document[f"{name}_public_key"] for name in ("checkpoint", "guard"))
+    done = command("audit", "verify", str(export), "--key", key, "--witness", guard)
+    assert re.search(f"^verified: .*{witnessed}$", done.out), done.out + done.err
+    origin = f"strongroom/{sandbox.document['deployment']}"
+    done = command("audit", "verify", str(export), "--key", key, "--witness", key)
+    assert (done.code, done.out) == (10, f"NOT VERIFIED: the checkpoint: the note isn't signed by {origin}/guard\n")
+    head, *rest = export.read_bytes().splitlines(keepends=True)
+    alone = tmp_path / "alone.jsonl"
+    note = json.loads(head)["checkpoint"]
+    without = json.loads(head) | {"checkpoint": note[: note.index("\u2014", note.index("\u2014") + 1)]}
+    alone.write_bytes(b"".join([json.dumps(without).encode() + b"\n", *rest]))
+    assert command("audit", "verify", str(alone), "--key", key).code == 0
+    assert command("audit", "verify", str(alone), "--key", key, "--witness", guard).code == 10
+
+
+@pytest.mark.parametrize("option", ["--key", "--witness"])
+@pytest.mark.parametrize("text", ["x", "00", "0" * 63])
+def test_a_key_that_is_none_is_named(export: Path, option: str, text: str) -> None:
+    keys = {"--key": "0" * 64, option: text}
+    done = command("audit", "verify", str(export), *(part for pair in keys.items() for part in pair))
+    assert done.code == 2
+    assert f"{option}: " in done.err
 
 
 def changed(lines: Lines) -> Lines:

@@ -86,13 +86,16 @@ class Process:
 class GuardProcess(Process):
     """`python -m strongroom.guard.main` over a world's store."""
 
-    def __init__(self, world: World, *arguments: str, **config: Any) -> None:
+    def __init__(
+        self, world: World, *arguments: str, env: Mapping[str, str] | None = None, **config: Any
+    ) -> None:
+        """`env` to run a patched copy."""
         self.world = world
         self.signer_port, self.officers_port = free_port(), free_port()
         listens = {
             "signer_listen": f"127.0.0.1:{self.signer_port}", "officers_listen": f"127.0.0.1:{self.officers_port}",
         }
-        super().__init__("strongroom.guard.main", world.write_config(**listens | config), *arguments)
+        super().__init__("strongroom.guard.main", world.write_config(**listens | config), *arguments, environment=env)
 
     def ready(self) -> "GuardProcess":
         if not eventually(lambda: self.log[self.started :].count("guard listens") or self.process.poll() is not None):

@@ -313,7 +313,7 @@ def test_a_silent_node_keeps_neither_the_signer_nor_other_requests_waiting(
     parts, world, port = watched.guard.parts, watched.world, free_port()
     eyes = eyes_at(watched, Node("127.0.0.1", port, None, "0" * 64))
     clock = parts.witness._clock
-    officers = Officers(parts.witness, parts.log, parts.leases, eyes, Limiter(9, clock), clock)
+    officers = Officers(parts.witness, parts.log, parts.leases, eyes, parts.cosigner, Limiter(9, clock), clock)
     body = json.dumps({"chain_transaction": "a" * 64, "height": 1, "network": simulated.NETWORK}).encode()
     asked = b"POST /v1/attestations HTTP/1.1\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
 

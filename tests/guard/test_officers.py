@@ -39,7 +39,7 @@ def test_a_slow_request_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     world = World(tmp_path)
     guard = world.open()
     limiter = Limiter(9, lambda: world.now)
-    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, lambda: world.now)
+    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, guard.cosigner, limiter, lambda: world.now)
 
     async def ask() -> bytes:
         port = free_port()
@@ -98,7 +98,7 @@ def test_an_answer_that_nobody_reads_holds_no_connection(tmp_path: Path, monkeyp
     world = World(tmp_path)
     guard = world.open()
     limiter = Limiter(9, lambda: world.now)
-    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, lambda: world.now)
+    officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, guard.cosigner, limiter, lambda: world.now)
     monkeypatch.setattr(officers, "_status", lambda _: {"filling": "x" * 2**24})
 
     async def ask() -> int:

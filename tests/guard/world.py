@@ -229,6 +229,7 @@ class OpenGuard:
         self.log: ControlLog = guard.log
         self.leases: Leases = guard.leases
         self.eyes = guard.eyes
+        self.cosigner = guard.cosigner
         self.witness: Witness = guard.witness
 
     def keep(self, given: ByPeople | ByWatch | ClientEvidence, organisation: OrganisationId = ORGANISATION) -> int:

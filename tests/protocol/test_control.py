@@ -14,6 +14,7 @@ from tests.protocol.people import CLEO, NOW, ORGANISATION, OTHER, PAYER, policy,
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import Instant
+from strongroom.guard.lease import hear
 from strongroom.protocol.control import (
     ALARM_TYPE,
     CONTROL_TYPE,
@@ -23,7 +24,6 @@ from strongroom.protocol.control import (
     Control,
     check_control,
     read_control,
-    read_heartbeat,
     take_given,
     write_control,
 )
@@ -33,6 +33,7 @@ from strongroom.protocol.guard_wire import sign_frame
 from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, Instruction, Negative, apply
 from strongroom.protocol.record_writer import write_negative, write_roster
 from strongroom.protocol.standing import Standing, open_standing
+from strongroom.protocol.standings import Standings
 from strongroom.protocol.watch_record import alarm_record, heartbeat_record
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -43,6 +44,7 @@ GENESIS = Genesis(
     Mode.SANDBOX, NOW, bytes(WATCH.verify_key), b"s" * 32, b"g" * 32,
     RelyingParty(RELYING_PARTY_ID, frozenset({ORIGIN})), (),
 )
+HEARD = Standings(genesis=GENESIS, deployment=DEPLOYMENT)
 RECORD = write_negative(Negative(Action.FREEZE, Instant(NOW + 1), 0, "organisation", ORGANISATION, "ab" * 32))
 PEOPLE = Control(NOW, ORGANISATION, ByPeople(RECORD, (CLEO.asserts(RECORD),)))
 CLIENT = Control(NOW, ORGANISATION, PAYER.cancels("key-1", DEPLOYMENT))
@@ -128,7 +130,9 @@ def test_an_alarm_that_isnt_watchs_is_refused(standing: Standing, control: Contr
 
 def test_a_heartbeat_says_watchs_time() -> None:
     frame = sign_frame(WATCH, heartbeat_record(DEPLOYMENT, NOW), HEARTBEAT_TYPE)
-    assert read_heartbeat(frame, GENESIS, DEPLOYMENT) == NOW
+    fields, at = hear(HEARD, frame, HEARTBEAT_TYPE, Instant(NOW - 1), NOW)
+    fields.close()
+    assert at == NOW
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_a_heartbeat_says_watchs_time() -> None:
         (sign_frame(WATCH, GOOD_ALARM, HEARTBEAT_TYPE), "type"),
         (
             sign_frame(
-                WATCH, rfc8785.dumps({"at_ms": 1, "deployment": DEPLOYMENT, "type": HEARTBEAT_TYPE, "x": 1}),
+                WATCH, rfc8785.dumps({"at_ms": NOW, "deployment": DEPLOYMENT, "type": HEARTBEAT_TYPE, "x": 1}),
                 HEARTBEAT_TYPE,
             ),
             "x",
@@ -151,7 +155,7 @@ def test_a_heartbeat_says_watchs_time() -> None:
 )
 def test_a_heartbeat_that_isnt_watchs_is_refused(frame: bytes, field: str) -> None:
     with pytest.raises(DocumentError) as refusal:
-        read_heartbeat(frame, GENESIS, DEPLOYMENT)
+        hear(HEARD, frame, HEARTBEAT_TYPE, Instant(NOW - 1), NOW)[0].close()
     assert refusal.value.field == field
 
 
@@ -208,6 +212,6 @@ def test_bytes_from_strangers_are_no_entry_and_no_heartbeat(raw: bytes) -> None:
     with pytest.raises(DocumentError):
         read_control(raw)
     with pytest.raises(DocumentError):
-        read_heartbeat(raw, GENESIS, DEPLOYMENT)
+        hear(HEARD, raw, HEARTBEAT_TYPE, Instant(0), NOW)
     with pytest.raises(DocumentError):
         check_control(Control(NOW, ORGANISATION, ByWatch(raw)), STANDING, GENESIS, DEPLOYMENT, CLOCK)

@@ -15,6 +15,7 @@ from strongroom.protocol.merkle import (
     leaf_hash,
     node_hash,
     root_of,
+    verify_consistency,
     verify_inclusion,
 )
 from strongroom.protocol.merkle_frontier import Frontier
@@ -24,7 +25,6 @@ from strongroom.protocol.merkle_proof import (
     frontier_nodes,
     inclusion_proof,
     root_at,
-    verify_consistency,
 )
 
 VECTORS = load("protocol_merkle.json")

@@ -5,8 +5,9 @@ from base64 import b64decode
 import pytest
 
 from strongroom.domain.document import DocumentError
+from strongroom.protocol.client_request import base64_list
 from strongroom.protocol.signer_ask import read_answer, write_ask
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer, base64_list, read_ask, write_answer
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer, read_ask, write_answer
 
 
 @pytest.mark.parametrize("ask", Ask)

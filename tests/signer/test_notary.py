@@ -16,9 +16,9 @@ from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import DAY_MS, MINUTE_MS, Instant
 from strongroom.protocol import guard_wire
 from strongroom.protocol.control import ByPeople, Control, write_control
-from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, read_entry
+from strongroom.protocol.entry import Kind, Reading, read_entry
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Lease, Reason, Sync, SyncAnswer
-from strongroom.protocol.journal_chain import Head
+from strongroom.protocol.journal_chain import ENTRY_MAXIMUM, Head
 from strongroom.protocol.negative import NEGATIVE_TYPE, Action, Negative
 from strongroom.protocol.record_writer import write_negative
 from strongroom.signer.clock import Start

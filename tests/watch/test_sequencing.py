@@ -19,8 +19,7 @@ from nacl.signing import SigningKey
 from tests.conftest import Database
 
 from strongroom.protocol.checkpoint import Checkpoint, verify_checkpoint
-from strongroom.protocol.merkle import leaf_hash, root_of
-from strongroom.protocol.merkle_proof import verify_consistency
+from strongroom.protocol.merkle import leaf_hash, root_of, verify_consistency
 from strongroom.sandbox.process import Child
 from strongroom.store.audit import read_consistency
 
@@ -36,6 +35,7 @@ class Watch:
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
         self.key = SigningKey.generate()
+        self.origin = ORIGIN
         self.memory = folder / "last_checkpoint"
         (folder / "checkpoint.key").write_text(bytes(self.key).hex())
         config = folder / "watch.json"
@@ -73,7 +73,7 @@ class Watch:
         rows = self.query("SELECT note FROM strongroom.audit_checkpoints ORDER BY size DESC LIMIT 1")
         if not rows:
             return None
-        return verify_checkpoint(rows[0]["note"], ORIGIN, ORIGIN, bytes(self.key.verify_key))
+        return verify_checkpoint(rows[0]["note"], self.origin, self.origin, bytes(self.key.verify_key))
 
     def wait_signed(self, size: int) -> Checkpoint:
         deadline = time.monotonic() + WAIT_S

@@ -21,10 +21,10 @@ from strongroom.store.session import Session
 
 async def checkpoint(service: Service, _: Call, __: None) -> Reply:
     async with service.pool.acquire() as connection:
-        newest = await audit.read_checkpoint(connection)
-    if newest is None:
+        witnessed = await audit.read_witnessed(connection)
+    if witnessed is None:
         raise refuse(Code.NOT_FOUND, "the log has no checkpoint yet")
-    return Reply(200, newest.note)
+    return Reply(200, witnessed.note)
 
 
 def read_range(call: Call) -> tuple[int, int]:

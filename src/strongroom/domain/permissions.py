@@ -38,21 +38,13 @@ class Permission(StrEnum):
 MOVES_MONEY: Final = frozenset({Permission.PAYOUTS_CREATE})
 NAMES_DESTINATIONS: Final = frozenset({Permission.BENEFICIARIES_CREATE})
 
-_READ_ONLY: Final = frozenset(
-    {
-        Permission.PAYOUTS_PREVIEW,
-        Permission.PAYOUTS_READ,
-        Permission.BENEFICIARIES_READ,
-        Permission.BALANCES_READ,
-        Permission.LIMITS_READ,
-        Permission.AUDIT_READ,
-        Permission.APPROVALS_READ,
-    }
-)
+_READ_ONLY: Final = frozenset({
+    Permission.PAYOUTS_PREVIEW, Permission.PAYOUTS_READ, Permission.BENEFICIARIES_READ, Permission.BALANCES_READ,
+    Permission.LIMITS_READ, Permission.AUDIT_READ, Permission.APPROVALS_READ,
+})
 
 CARRIES: Final[dict[SignIn, frozenset[Permission]]] = {
-    SignIn.CLIENT_SIGNATURE: frozenset(Permission) - {Permission.APPROVALS_GIVE},
-    SignIn.BEARER: _READ_ONLY,
+    SignIn.CLIENT_SIGNATURE: frozenset(Permission) - {Permission.APPROVALS_GIVE}, SignIn.BEARER: _READ_ONLY,
     SignIn.ASSERTION: frozenset({Permission.APPROVALS_GIVE}),
 }
 

@@ -46,7 +46,8 @@ class ControlLog:
 
     def keep(self, control: Control) -> int:
         """The log's length with this instruction in it, which lasts. Raises: negative.INSTRUCTION_FAULTS."""
-        if isinstance(control.given, ClientEvidence) and self._waiting() >= WAITING_MAXIMUM:
+        waiting = self._chain.length - self.standings.control.length
+        if isinstance(control.given, ClientEvidence) and waiting >= WAITING_MAXIMUM:
             raise InstructionError("must wait: the signer has many others to apply")
         instruction = self._check(control)
         self.append(write_control(control))
@@ -64,9 +65,6 @@ class ControlLog:
     def after(self, head: Head) -> tuple[bytes, ...]:
         """What to apply next, after this head of ours."""
         return fitting(self._chain.entries(head.length))
-
-    def _waiting(self) -> int:
-        return self._chain.length - self.standings.control.length
 
     def _check(self, control: Control) -> Instruction:
         standing, genesis = self.current.get(control.organisation), self.standings.genesis

@@ -1,7 +1,8 @@
 """The guard process: opens its store, listens to the signer and to officers, and stops when its disk fails.
 
 `--reconcile` is for its operator, after the store was restored or lost: listens to the signer alone, until guard has
-its whole journal, and ends. `--recover EPOCH` likewise, when the signer has lost some as well.
+its whole journal, and ends. `--recover EPOCH` likewise, when the signer has lost some as well. `--tree` takes the
+operator's word about the audit log, and ends.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.guard.config import Config, ConfigError, parse_listen, read_config, read_key, server_context
 from strongroom.guard.control_log import ControlLog
+from strongroom.guard.cosigner import Cosigner
 from strongroom.guard.eyes import Eyes
 from strongroom.guard.lease import Leases
 from strongroom.guard.marker import Marker
@@ -55,7 +57,9 @@ class Guard:
             if read[0] in KINDS:
                 standings.apply(*read)
         self.log = ControlLog(open_chain(config.folder, "control"), marker, standings)
-        self.leases = Leases(self.log, monotonic_ns)
+        contradiction = Path(config.folder, "contradiction.json")
+        self.cosigner = Cosigner(contradiction, marker, self.log, key, clock)
+        self.leases = Leases(self.log, monotonic_ns, contradiction.exists)
         self.eyes = Eyes(config.nodes, key, self.log, clock)
         self.witness = kind(config.folder, journal, marker, self.log, self.leases, key, clock)
 
@@ -118,7 +122,7 @@ async def serve(config: Config, *, reconciles: bool, epoch: str = "") -> None:
         tls = server_context("officers_tls", config.officers_tls) if config.officers_tls is not None else None
         officers_listen = parse_listen("officers_listen", config.officers_listen, config.officers_tls)
         limiter = Limiter(config.requests_per_second, clock)
-        officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, limiter, clock)
+        officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, guard.cosigner, limiter, clock)
         servers.append(await listeners.listen(officers_listen, tls, officers.serve))
     LOG.info("guard reads a node of %s", ", ".join(config.nodes) or "no network: it attests nothing")
     LOG.info("guard listens, at entry %d%s", guard.witness.head.length, ", restored" * guard.witness.is_restored)
@@ -132,11 +136,15 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--reconcile", action="store_true", help="after a restore: take the signer's journal, and end")
     parser.add_argument("--recover", metavar="EPOCH", default="", help="when the signer has lost some too")
+    parser.add_argument("--tree", metavar="SIZE:ROOT", default="", help="what was cosigned last of the audit log; ends")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        epoch = arguments.recover
-        asyncio.run(serve(read_config(arguments.config), reconciles=arguments.reconcile or bool(epoch), epoch=epoch))
+        config, epoch = read_config(arguments.config), arguments.recover
+        if arguments.tree:
+            Guard(config, Witness, clock, boot_ns).cosigner.name_tree(arguments.tree)
+        else:
+            asyncio.run(serve(config, reconciles=arguments.reconcile or bool(epoch), epoch=epoch))
     except (ConfigError, JournalError, DocumentError, OSError) as fault:
         LOG.error("%s", fault)
         return 1

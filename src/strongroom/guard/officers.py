@@ -1,5 +1,5 @@
-"""The officers' listener: instructions from people and clients, heartbeats and alarms from watch, what guard sees for
-itself on a chain, and what stands.
+"""The officers' listener: instructions from people and clients; heartbeats, alarms and checkpoints from watch; what
+guard sees for itself on a chain, and what stands.
 
 HTTP/1.1 as narrow as it can be: one request for each connection, within `TIMEOUT_S`, with a body of at most
 `BODY_MAXIMUM`. Whoever can reach it may try; only what is signed counts. 202 means: kept for the signer, and no more.
@@ -15,6 +15,7 @@ from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import parse_organisation_id
 from strongroom.domain.instant import Instant
 from strongroom.guard.control_log import ControlLog
+from strongroom.guard.cosigner import Cosigner, StaleError
 from strongroom.guard.eyes import Eyes
 from strongroom.guard.lease import Leases
 from strongroom.guard.witness import Witness
@@ -47,11 +48,11 @@ _TITLES: Final = {
 class ProblemError(Exception):
     """A refusal with its HTTP status."""
 
-    def __init__(self, status: int, detail: str, field: str = "") -> None:
+    def __init__(self, status: int, detail: str, field: str = "", **more: JsonValue) -> None:
         super().__init__(detail)
         self.status = status
         self.document: dict[str, JsonValue] = {
-            "detail": detail, "field": field, "status": status, "title": _TITLES[status], "type": "about:blank",
+            "detail": detail, "field": field, "status": status, "title": _TITLES[status], "type": "about:blank", **more,
         }
 
 
@@ -76,11 +77,11 @@ class Limiter:
 
 class Officers:
     def __init__(
-        self, witness: Witness, log: ControlLog, leases: Leases, eyes: Eyes, limiter: Limiter,
+        self, witness: Witness, log: ControlLog, leases: Leases, eyes: Eyes, cosigner: Cosigner, limiter: Limiter,
         clock: Callable[[], Instant],
     ) -> None:
-        self._witness, self._log, self._leases = witness, log, leases
-        self._eyes, self._limiter, self._clock = eyes, limiter, clock
+        self._witness, self._log, self._leases, self._eyes = witness, log, leases, eyes
+        self._cosigner, self._limiter, self._clock = cosigner, limiter, clock
 
     async def serve(self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection. Raises: OSError if it breaks; JournalError if the disk does."""
@@ -108,7 +109,7 @@ class Officers:
         routes: dict[tuple[str, str], Callable[[Fields], _Answer | Awaitable[_Answer]]] = {
             ("POST", "/v1/negatives"): self._instruct, ("POST", "/v1/alarms"): self._instruct,
             ("POST", "/v1/heartbeat"): self._beat, ("GET", "/v1/status"): self._status,
-            ("POST", "/v1/attestations"): self._eyes.attest,
+            ("POST", "/v1/attestations"): self._eyes.attest, ("POST", "/v1/checkpoints"): self._cosign,
         }
         act = routes.get((method, path))
         if act is None:
@@ -124,6 +125,8 @@ class Officers:
             raise ProblemError(422, str(fault), fault.field) from fault
         except InstructionError as fault:
             raise ProblemError(409, f"the instruction {fault}") from fault
+        except StaleError as fault:
+            raise ProblemError(409, str(fault), size=fault.size) from fault
 
     def _instruct(self, fields: Fields) -> Mapping[str, JsonValue]:
         """Of people, clients or watch: each shows itself by what it signed."""
@@ -141,8 +144,13 @@ class Officers:
         self._leases.beat(frame, self._clock())
         return {"lease": self._witness.lease().value}
 
+    def _cosign(self, fields: Fields) -> Mapping[str, JsonValue]:
+        frame = take_base64(fields.take("frame"), "frame")
+        fields.close()
+        return {"cosignature": self._cosigner.cosign(frame)}
+
     def _status(self, _: Fields) -> Mapping[str, JsonValue]:
-        journal, control = self._witness.head, self._log.head
+        journal, control, tree = self._witness.head, self._log.head, self._cosigner.tree
         organisations: dict[str, JsonValue] = {
             name: {
                 "alarms": sorted(standing.alarms), "freeze_epoch": standing.freeze_epoch,
@@ -151,6 +159,9 @@ class Officers:
             for name, standing in self._log.current.items()
         }
         return {
+            "audit": {
+                "is_contradicted": self._leases.is_contradicted(), "root": tree.head.hex(), "size": tree.length,
+            },
             "control": {"head": control.head.hex(), "length": control.length},
             "heartbeat_age_ms": self._leases.silence_ms(), "is_restored": self._witness.is_restored,
             "journal": {"head": journal.head.hex(), "length": journal.length}, "lease": self._witness.lease().value,

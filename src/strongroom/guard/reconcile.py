@@ -64,7 +64,7 @@ class Reconciler(Witness):
         self._adopt_instructions()
         if not self._log.holds(mark.control):
             LOG.error("instructions up to number %d may be lost: give them again", mark.control.length)
-        self._marker.write(Mark(sync.journal, sync.head_signature, self._log.head))
+        self._marker.write(Mark(sync.journal, sync.head_signature, self._log.head, mark.tree))
         LOG.info("reconciled at entry %d, head %s", sync.journal.length, sync.journal.head.hex())
         self.is_done = True
 

@@ -8,6 +8,7 @@ yet and whose genesis its operator named; before any other it counts as restored
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.instant import Instant
 from strongroom.guard.control_log import ControlLog
 from strongroom.guard.lease import Leases
-from strongroom.guard.marker import EMPTY, Mark, Marker
+from strongroom.guard.marker import EMPTY, FOUNDED, Marker
 from strongroom.guard.notices import tell_members
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol import guard_wire as wire
@@ -203,11 +204,11 @@ class Witness:
 
     def _keep(self, new: tuple[bytes, ...], sync: Sync) -> None:
         """First the entries, then the marker that says that they count."""
-        mark = self._marker.mark or EMPTY
+        mark = self._marker.mark or FOUNDED
         if self._marker.mark is None:
             self._marker.write(mark)
         self._append(new)
-        self._marker.write(Mark(sync.journal, sync.head_signature, mark.control))
+        self._marker.write(replace(mark, journal=sync.journal, signature=sync.head_signature))
 
     def _append(self, entries: tuple[bytes, ...]) -> None:
         for raw in entries:

@@ -68,9 +68,7 @@ def take_assertions(fields: Fields, name: str) -> tuple[PersonAssertion, ...]:
 def assertion_document(given: PersonAssertion) -> dict[str, JsonValue]:
     return {
         "authenticator_data": given.assertion.authenticator_data.hex(),
-        "client_data": given.assertion.client_data.hex(),
-        "credential": given.credential.hex(),
-        "person": given.person,
+        "client_data": given.assertion.client_data.hex(), "credential": given.credential.hex(), "person": given.person,
         "signature": given.assertion.signature.hex(),
     }
 

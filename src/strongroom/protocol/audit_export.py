@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
-from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, verify_checkpoint
+from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, verify_checkpoint, verify_cosignature
 from strongroom.protocol.merkle import leaf_hash, root_of
 from strongroom.protocol.merkle_frontier import Frontier
+from strongroom.protocol.tree_head import witness_name
 
 EXPORT_TYPE: Final = "strongroom/audit-export/v1"
 BLOCK_LEVEL: Final = 8
@@ -30,9 +31,12 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
+    """`witnessed_s` is when guard cosigned it, in seconds since 1970; None if that wasn't asked."""
+
     origin: str
     size: int
     root: bytes
+    witnessed_s: int | None = None
 
 
 def export_head(origin: str, note: str) -> bytes:
@@ -52,10 +56,13 @@ def export_lines(number: int, entries: Iterable[tuple[int, bytes, str]], block: 
         yield encode({"block": number, "hash": block.hex()}) + b"\n"
 
 
-def verify_export(lines: Iterable[bytes], public_key: bytes) -> Verified:
-    """Raises: ExportError naming the leaf that was changed, is missing, moved or added, as far as can be told."""
+def verify_export(lines: Iterable[bytes], public_key: bytes, witness_key: bytes | None = None) -> Verified:
+    """By watch's key, and by guard's if it is given: then the checkpoint must be cosigned.
+
+    Raises: ExportError naming the leaf that was changed, is missing, moved or added, as far as can be told.
+    """
     rest = iter(lines)
-    checkpoint = _head(next(rest, b""), public_key)
+    checkpoint, witnessed_s = _head(next(rest, b""), public_key, witness_key)
     frontier = Frontier()
     block: list[bytes] = []
     for line in rest:
@@ -71,16 +78,19 @@ def verify_export(lines: Iterable[bytes], public_key: bytes) -> Verified:
         raise ExportError(f"is missing: the checkpoint signs {checkpoint.size} leaves", frontier.size)
     if frontier.root() != checkpoint.root:
         raise ExportError("the leaves don't lead to the root that the checkpoint signs: leaves and hashes were changed")
-    return Verified(checkpoint.origin, checkpoint.size, checkpoint.root)
+    return Verified(checkpoint.origin, checkpoint.size, checkpoint.root, witnessed_s)
 
 
-def _head(line: bytes, public_key: bytes) -> Checkpoint:
+def _head(line: bytes, public_key: bytes, witness_key: bytes | None) -> tuple[Checkpoint, int | None]:
     record = _read(line, None)
     origin, note = record.get("origin"), record.get("checkpoint")
     if record.get("type") != EXPORT_TYPE or not isinstance(origin, str) or not isinstance(note, str):
         raise ExportError(f"the first line isn't the head of a {EXPORT_TYPE}")
     try:
-        return verify_checkpoint(note, origin, origin, public_key)
+        checkpoint = verify_checkpoint(note, origin, origin, public_key)
+        if witness_key is None:
+            return checkpoint, None
+        return checkpoint, verify_cosignature(note, witness_name(origin), witness_key)
     except CheckpointError as fault:
         raise ExportError(f"the checkpoint: {fault}") from fault
 

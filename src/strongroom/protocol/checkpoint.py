@@ -2,12 +2,11 @@
 
 C2SP `tlog-checkpoint` (origin, size, root) in a C2SP `signed-note` with Ed25519 signatures. A note that has one
 good signature by the expected key is believed; lines by keys that we don't know are skipped, as the note's
-specification says, a bad line by the expected key is refused. Whether a checkpoint continues an earlier one is
-for `merkle` to say.
+specification says, a bad line by the expected key is refused. A witness adds a line of its own (C2SP
+`tlog-cosignature`). Whether a checkpoint continues an earlier one is for `merkle` to say.
 """
 
 import base64
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -15,13 +14,13 @@ from typing import Final
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from strongroom.protocol.tree_head import COSIGNATURE, DASH, cosigned_text, head_text, key_hash, signature_line
+
 NOTE_MAXIMUM: Final = 16_384
 SIGNATURES_MAXIMUM: Final = 16
 
-_ED25519: Final = b"\x01"
-_DASH: Final = "\u2014 "
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
-_SIGNATURE_LINE = re.compile(_DASH + "([^ +]+) ([^ ]+)")
+_SIGNATURE_LINE = re.compile(DASH + "([^ +]+) ([^ ]+)")
 _SIZE = re.compile("0|[1-9][0-9]{0,17}")
 
 
@@ -38,7 +37,7 @@ class Checkpoint:
     root: bytes
 
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        return head_text(self.origin, self.size, self.root)
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key_name: str, key: SigningKey) -> str:
@@ -54,34 +53,44 @@ def verify_checkpoint(note: str, origin: str, key_name: str, public_key: bytes) 
 def sign_note(text: str, key_name: str, key: SigningKey) -> str:
     """C2SP signed-note of a text that ends in a newline."""
     signature = key.sign(text.encode()).signature
-    blob = key_hash(key_name, bytes(key.verify_key)) + signature
-    return f"{text}\n{_DASH}{key_name} {base64.b64encode(blob).decode()}\n"
+    return f"{text}\n{signature_line(key_name, key_hash(key_name, bytes(key.verify_key)), signature)}"
 
 
 def verify_note(note: str, key_name: str, public_key: bytes) -> str:
     """The text of a note that this key signed. Raises: CheckpointError."""
+    text, ours = _signatures(note, key_name, key_hash(key_name, public_key))
+    for signature in ours:
+        _verify(public_key, text, signature, key_name)
+    return text
+
+
+def verify_cosignature(note: str, key_name: str, public_key: bytes) -> int:
+    """When a witness with this key last cosigned the note, in seconds since 1970. Raises: CheckpointError."""
+    text, ours = _signatures(note, key_name, key_hash(key_name, public_key, COSIGNATURE))
+    for signature in ours:
+        _verify(public_key, cosigned_text(text, int.from_bytes(signature[:8])), signature[8:], key_name)
+    return max(int.from_bytes(signature[:8]) for signature in ours)
+
+
+def _verify(public_key: bytes, message: str, signature: bytes, key_name: str) -> None:
+    try:
+        VerifyKey(public_key).verify(message.encode(), signature)
+    except (BadSignatureError, ValueError) as fault:
+        raise CheckpointError(f"the signature by {key_name} doesn't hold") from fault
+
+
+def _signatures(note: str, key_name: str, hashed: bytes) -> tuple[str, list[bytes]]:
+    """The note's text, and what one key has signed below it: never nothing."""
     if len(note) > NOTE_MAXIMUM or _CONTROL.search(note) is not None:
         raise CheckpointError(f"the note is longer than {NOTE_MAXIMUM} characters, or holds control characters")
     body, separator, signatures = note.rpartition("\n\n")
     lines = signatures.split("\n")
     if not separator or lines.pop() != "" or not 1 <= len(lines) <= SIGNATURES_MAXIMUM:
         raise CheckpointError(f"a note ends in an empty line and 1 to {SIGNATURES_MAXIMUM} signatures")
-    text = body + "\n"
-    expected = (key_name, key_hash(key_name, public_key))
-    ours = [blob[4:] for name, blob in map(_signature_line, lines) if (name, blob[:4]) == expected]
+    ours = [blob[4:] for name, blob in map(_signature_line, lines) if (name, blob[:4]) == (key_name, hashed)]
     if not ours:
         raise CheckpointError(f"the note isn't signed by {key_name}")
-    for signature in ours:
-        try:
-            VerifyKey(public_key).verify(text.encode(), signature)
-        except (BadSignatureError, ValueError) as fault:
-            raise CheckpointError(f"the signature by {key_name} doesn't hold") from fault
-    return text
-
-
-def key_hash(key_name: str, public_key: bytes) -> bytes:
-    """C2SP signed-note: the first four bytes of SHA-256(name, newline, algorithm, key)."""
-    return hashlib.sha256(key_name.encode() + b"\n" + _ED25519 + public_key).digest()[:4]
+    return body + "\n", ours
 
 
 def _signature_line(line: str) -> tuple[str, bytes]:

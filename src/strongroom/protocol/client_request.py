@@ -8,6 +8,7 @@ literal, queries empty. Whether the key may ask this, and whether the request is
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -55,13 +56,12 @@ class ClientEvidence:
 
     def document(self) -> JsonValue:
         """As it stands in frames between processes."""
-        return [b64encode(part).decode() for part in (self.base, self.signature, self.body)]
+        return [*base64_list((self.base, self.signature, self.body))]
 
     def verify(self, public_key: bytes) -> None:
         """That the holder of `public_key` signed it. Raises: SignatureError."""
         if not holds(self.base, self.signature, public_key):
             raise SignatureError("the signature isn't that of this request by this key")
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ def take_client_evidence(value: object, field: str) -> ClientEvidence:
     if not isinstance(value, list) or len(value) != 3:
         raise DocumentError(field, "must be a list of base, signature and body")
     return ClientEvidence(*(take_base64(part, f"{field}[{index}]") for index, part in enumerate(value)))
+
+
+def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
+    return [b64encode(value).decode() for value in values]
 
 
 def take_base64(value: object, field: str) -> bytes:

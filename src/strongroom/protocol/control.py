@@ -107,15 +107,6 @@ def check_control(
     return check_client(given, standing, deployment)
 
 
-def read_heartbeat(frame: bytes, genesis: Genesis, deployment: str) -> Instant:
-    """Watch's time in a heartbeat of watch's. Raises: DocumentError."""
-    fields = read_record(open_frame(genesis.checkpoint_key, frame, HEARTBEAT_TYPE), HEARTBEAT_TYPE)
-    fields.exactly("deployment", deployment)
-    at = Instant(fields.integer("at_ms", 0, INSTANT_MAXIMUM))
-    fields.close()
-    return at
-
-
 def _check_alarm(frame: bytes, standing: Standing, genesis: Genesis, deployment: str) -> Instruction:
     raw = open_frame(genesis.checkpoint_key, frame, ALARM_TYPE)
     fields = read_record(raw, ALARM_TYPE)

@@ -75,12 +75,9 @@ def parse_destination_record(raw: bytes) -> DestinationRecord:
     version, previous = take_version(fields)
     record = DestinationRecord(
         organisation=fields.parsed("organisation", parse_organisation_id),
-        beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
-        name=fields.text("name"),
-        destination_class=fields.parsed("class", DestinationClass),
-        network=fields.text("network"),
-        where=_bank_account(fields) if "account" in fields.names() else fields.text("address"),
-        version=version,
+        beneficiary=fields.parsed("beneficiary", parse_beneficiary_id), name=fields.text("name"),
+        destination_class=fields.parsed("class", DestinationClass), network=fields.text("network"),
+        where=_bank_account(fields) if "account" in fields.names() else fields.text("address"), version=version,
         previous=None if previous is None else DestinationDigest(previous),
     )
     fields.close()

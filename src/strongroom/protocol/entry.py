@@ -6,14 +6,11 @@ instructions. The journal's chain says that an entry is the one that was written
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import Instant
 from strongroom.protocol.canonical import JsonValue, encode
 from strongroom.protocol.record import parse_fields
-
-ENTRY_MAXIMUM: Final = 2**20
 
 
 class Kind(StrEnum):

@@ -8,7 +8,6 @@ An attestation is what guard saw of a chain with its own node: a fact, which the
 answers no nonce: anybody may carry it.
 """
 
-from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +19,7 @@ from nacl.signing import SigningKey, VerifyKey
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
-from strongroom.protocol.client_request import take_base64
+from strongroom.protocol.client_request import base64_list, take_base64
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.record import read_record, take_bytes, take_distinct, take_hash
 
@@ -145,13 +144,11 @@ def head_statement(deployment: str, journal: Head) -> bytes:
 
 
 def encode_sync(sync: Sync) -> bytes:
-    return encode(
-        {
-            "control": _head_document(sync.control), "entries": _entries_document(sync.entries),
-            "head_signature": sync.head_signature.hex(), "journal": _head_document(sync.journal),
-            "nonce": sync.nonce.hex(), "type": SYNC_TYPE, "wants_spend": sync.wants_spend,
-        }
-    )
+    return encode({
+        "control": _head_document(sync.control), "entries": base64_list(sync.entries),
+        "head_signature": sync.head_signature.hex(), "journal": _head_document(sync.journal),
+        "nonce": sync.nonce.hex(), "type": SYNC_TYPE, "wants_spend": sync.wants_spend,
+    })
 
 
 def parse_sync(raw: bytes) -> Sync:
@@ -166,14 +163,12 @@ def parse_sync(raw: bytes) -> Sync:
 
 
 def encode_sync_answer(answer: SyncAnswer) -> bytes:
-    return encode(
-        {
-            "control": _head_document(answer.control), "entries": _entries_document(answer.control_entries),
-            "is_cosigned": answer.is_cosigned, "journal": _head_document(answer.journal),
-            "lease": answer.lease.value, "lease_ms": answer.lease_ms, "nonce": answer.nonce.hex(),
-            "now_ms": answer.now, "reason": answer.reason.value, "type": SYNC_ANSWER_TYPE,
-        }
-    )
+    return encode({
+        "control": _head_document(answer.control), "entries": base64_list(answer.control_entries),
+        "is_cosigned": answer.is_cosigned, "journal": _head_document(answer.journal),
+        "lease": answer.lease.value, "lease_ms": answer.lease_ms, "nonce": answer.nonce.hex(),
+        "now_ms": answer.now, "reason": answer.reason.value, "type": SYNC_ANSWER_TYPE,
+    })
 
 
 def parse_sync_answer(raw: bytes) -> SyncAnswer:
@@ -202,12 +197,10 @@ def parse_fetch(raw: bytes) -> tuple[bytes, int]:
 
 
 def encode_fetch_answer(answer: FetchAnswer) -> bytes:
-    return encode(
-        {
-            "entries": _entries_document(answer.entries), "head_signature": answer.head_signature.hex(),
-            "journal": _head_document(answer.journal), "nonce": answer.nonce.hex(), "type": FETCH_ANSWER_TYPE,
-        }
-    )
+    return encode({
+        "entries": base64_list(answer.entries), "head_signature": answer.head_signature.hex(),
+        "journal": _head_document(answer.journal), "nonce": answer.nonce.hex(), "type": FETCH_ANSWER_TYPE,
+    })
 
 
 def parse_fetch_answer(raw: bytes) -> FetchAnswer:
@@ -234,12 +227,10 @@ def fitting(entries: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def encode_attestation(seen: Attestation, deployment: str) -> bytes:
-    return encode(
-        {
-            "at_ms": seen.at, "chain_transaction": seen.identifier, "deployment": deployment,
-            "depth": seen.depth, "network": seen.network, "spends": [*seen.spends], "type": ATTESTATION_TYPE,
-        }
-    )
+    return encode({
+        "at_ms": seen.at, "chain_transaction": seen.identifier, "deployment": deployment,
+        "depth": seen.depth, "network": seen.network, "spends": [*seen.spends], "type": ATTESTATION_TYPE,
+    })
 
 
 def open_attestation(public_key: bytes, frame: bytes, deployment: str) -> Attestation:
@@ -264,10 +255,6 @@ def take_head(fields: Fields, name: str) -> Head:
     head = Head(inner.integer("length", 0, LENGTH_MAXIMUM), bytes.fromhex(take_hash(inner, "head")))
     inner.close()
     return head
-
-
-def _entries_document(entries: tuple[bytes, ...]) -> list[JsonValue]:
-    return [b64encode(entry).decode() for entry in entries]
 
 
 def _take_entries(fields: Fields) -> tuple[bytes, ...]:

@@ -130,16 +130,12 @@ def _payout(
             fields.take(name)
     amount = Amount(fields.minor("amount"), AssetId(fields.text("asset", ASSET_MAXIMUM)))
     return PayoutIntent(
-        payout,
-        client,
-        beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
-        destination_digest=fields.parsed("destination_digest", parse_destination_digest),
-        amount=amount,
+        payout, client, beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
+        destination_digest=fields.parsed("destination_digest", parse_destination_digest), amount=amount,
         external_id=fields.text("external_id", EXTERNAL_ID_MAXIMUM),
         not_before=fields.parsed("not_before", parse_instant) if fields.has("not_before") else None,
         expires_at=fields.parsed("expires_at", parse_instant) if fields.has("expires_at") else None,
-        replaces=fields.parsed("replaces", parse_payout_id) if fields.has("replaces") else None,
-        run=run,
+        replaces=fields.parsed("replaces", parse_payout_id) if fields.has("replaces") else None, run=run,
         run_index=index,
     )
 

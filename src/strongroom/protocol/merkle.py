@@ -4,7 +4,7 @@ Verification trusts its root and nothing else. `merkle_frontier` keeps a tree th
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 EMPTY_ROOT: Final = hashlib.sha256().digest()
@@ -35,23 +35,25 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """RFC 9162 §2.1.3.2; `leaf` is a leaf hash. Raises: MerkleError."""
+    """RFC 6962 §2.1.1; `leaf` is a leaf hash. Raises: MerkleError."""
     if not 0 <= index < size or len(proof) > PROOF_MAXIMUM:
         raise MerkleError(f"leaf {index} isn't in a tree of {size}, or the proof is too long")
     check_hashes(leaf, root, *proof)
-    position, last, digest = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            raise MerkleError("the inclusion proof is too long")
-        if position & 1 or position == last:
-            digest = node_hash(sibling, digest)
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            digest = node_hash(digest, sibling)
-        position, last = position >> 1, last >> 1
-    if last != 0 or digest != root:
+    rest = iter((*proof, b""))
+    if _root_over(leaf, index, size, rest) != root or next(rest, None) != b"":
         raise MerkleError(f"the proof doesn't lead from leaf {index} to the root of {size}")
+
+
+def verify_consistency(
+    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """RFC 6962 §2.1.2: the tree of `second` leaves continues that of `first`. Raises: MerkleError."""
+    if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
+        raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")
+    check_hashes(first_root, second_root, *proof)
+    rest = iter((*proof, b""))
+    if _roots_over(first, second, first_root, rest) != (first_root, second_root) or next(rest, None) != b"":
+        raise MerkleError(f"the tree of {second} isn't a continuation of the tree of {first}")
 
 
 def check_hashes(*hashes: bytes) -> None:
@@ -67,3 +69,33 @@ def fold(roots: Sequence[bytes]) -> bytes:
     for left in reversed(roots[:-1]):
         digest = node_hash(left, digest)
     return digest
+
+
+def _left(size: int) -> int:
+    """How many leaves the left one of the two subtrees of a tree has: the largest power of two below its size."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _root_over(leaf: bytes, index: int, size: int, rest: Iterator[bytes]) -> bytes:
+    """The root that the siblings in `rest`, from below, make with the leaf; nothing if there are too few."""
+    if size == 1:
+        return leaf
+    left = _left(size)
+    if index < left:
+        return node_hash(_root_over(leaf, index, left, rest), next(rest, b""))
+    right = _root_over(leaf, index - left, size - left, rest)
+    return node_hash(next(rest, b""), right)
+
+
+def _roots_over(first: int, second: int, whole: bytes | None, rest: Iterator[bytes]) -> tuple[bytes, bytes]:
+    """The roots of both trees as `rest` makes them; `whole` is the first one's where it stands at the left edge."""
+    if first == second:
+        same = whole or next(rest, b"")
+        return same, same
+    left = _left(second)
+    if first <= left:
+        old, new = _roots_over(first, left, whole, rest)
+        return old, node_hash(new, next(rest, b""))
+    old, new = _roots_over(first - left, second - left, None, rest)
+    beside = next(rest, b"")
+    return node_hash(beside, old), node_hash(beside, new)

@@ -4,9 +4,9 @@ Only complete subtrees have hashes that never change; they are named by (level, 
 for them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from strongroom.protocol.merkle import PROOF_MAXIMUM, MerkleError, check_hashes, fold, node_hash
+from strongroom.protocol.merkle import MerkleError, fold
 
 Node = tuple[int, int]
 """(level, position): the subtree over leaves position·2^level to (position+1)·2^level - 1."""
@@ -62,35 +62,3 @@ def _siblings(index: int, size: int, level: int, node: NodeHash) -> list[bytes]:
         proof.append(fold([node(each) for each in subtrees[place + 1 :]]))
     proof += [node(each) for each in reversed(subtrees[:place])]
     return proof
-
-
-def verify_consistency(
-    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
-) -> None:
-    """RFC 9162 §2.1.4.2. Raises: MerkleError."""
-    if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
-        raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")
-    check_hashes(first_root, second_root, *proof)
-    if first == second:
-        if proof or first_root != second_root:
-            raise MerkleError("trees of one size must have one root, and need no proof")
-        return
-    path = list(proof) if first & (first - 1) else [first_root, *proof]
-    if not path:
-        raise MerkleError("the consistency proof is empty")
-    position, last = first - 1, second - 1
-    while position & 1:
-        position, last = position >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            raise MerkleError("the consistency proof is too long")
-        if position & 1 or position == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        position, last = position >> 1, last >> 1
-    if last != 0 or old != first_root or new != second_root:
-        raise MerkleError(f"the tree of {second} isn't a continuation of the tree of {first}")

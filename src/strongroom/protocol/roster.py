@@ -148,8 +148,7 @@ def _person(fields: Fields) -> Person:
 
 def _credential(fields: Fields) -> Credential:
     credential = Credential(
-        take_bytes(fields, "id", 1, CREDENTIAL_ID_MAXIMUM),
-        take_bytes(fields, "public_key", 1, CREDENTIAL_KEY_MAXIMUM),
+        take_bytes(fields, "id", 1, CREDENTIAL_ID_MAXIMUM), take_bytes(fields, "public_key", 1, CREDENTIAL_KEY_MAXIMUM),
         fields.parsed("class", CredentialClass),
     )
     try:
@@ -196,10 +195,8 @@ def _check_unique(roster: Roster) -> None:
         ("people", [person.id for person in roster.people]),
         ("people.credentials", [credential.id for credential in credentials]),
         ("people.credentials", [credential.public_key for credential in credentials]),
-        ("groups", [group.name for group in roster.groups]),
-        ("clients", [client.id for client in roster.clients]),
-        ("clients.keys", [key.id for key in keys]),
-        ("clients.keys", [key.public_key for key in keys]),
+        ("groups", [group.name for group in roster.groups]), ("clients", [client.id for client in roster.clients]),
+        ("clients.keys", [key.id for key in keys]), ("clients.keys", [key.public_key for key in keys]),
     ):
         if len(set(names)) != len(names):
             raise DocumentError(field, "one stands there twice")

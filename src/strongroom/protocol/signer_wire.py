@@ -4,8 +4,6 @@ An ask has a `type` of `strongroom/ask/NAME/v1`. The answer is `{"answer": …}`
 The signer believes nothing in an ask: what counts is the evidence inside.
 """
 
-from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -45,9 +43,6 @@ class RefusedAnswer:
     rule: str
     reason: str
 
-    def document(self) -> dict[str, JsonValue]:
-        return {"reason": self.reason, "rule": self.rule}
-
 
 def read_ask(raw: bytes) -> tuple[Ask, Fields]:
     """Raises: DocumentError."""
@@ -61,12 +56,8 @@ def read_ask(raw: bytes) -> tuple[Ask, Fields]:
 
 def write_answer(answer: JsonValue | RefusedAnswer) -> bytes:
     if isinstance(answer, RefusedAnswer):
-        return encode({"refused": answer.document()})
+        return encode({"refused": {"reason": answer.reason, "rule": answer.rule}})
     return encode({"answer": answer})
-
-
-def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
-    return [b64encode(value).decode() for value in values]
 
 
 def type_of(ask: Ask) -> str:

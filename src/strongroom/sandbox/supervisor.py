@@ -32,6 +32,7 @@ from strongroom.protocol.genesis import FoundingOrganisation, Genesis, Mode, dep
 from strongroom.protocol.record_writer import write_genesis
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.signer_wire import Ask
+from strongroom.protocol.tree_head import log_origin
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox import parts, trusted
 from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
@@ -197,7 +198,7 @@ class Supervisor:
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
         document = {
             "deployment": deployment_id(genesis), "checkpoint_public_key": key.hex(),
-            "statement_public_key": statement_key.hex(),
+            "statement_public_key": statement_key.hex(), "guard_public_key": guard_key.hex(),
             "relying_party": {"id": station.id, "origin": next(iter(station.origins))},
             **made.document,
         }
@@ -263,8 +264,9 @@ class Supervisor:
         key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
-            "origin": f"strongroom/{deployment}", "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
+            "origin": log_origin(deployment), "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
             "nodes": self._nodes(), "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
+            "guard_public_key": self._deployment().get("guard_public_key"),
         })
         self._product("engine", trusted.ENGINE, {
             "database_url": dsn["strongroom_engine"], "nodes": self._nodes(),

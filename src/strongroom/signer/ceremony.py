@@ -17,9 +17,9 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.document import DocumentError
 from strongroom.journal.journal import FileDisk, Journal, JournalError
-from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
+from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.genesis import deployment_id, parse_genesis
-from strongroom.protocol.journal_chain import EMPTY_HEAD
+from strongroom.protocol.journal_chain import EMPTY_HEAD, ENTRY_MAXIMUM
 from strongroom.signer.config import ConfigError, read_file
 from strongroom.signer.keys import SEED_LENGTH, KeyFileError, KeyStore, Secret, make_key_file
 

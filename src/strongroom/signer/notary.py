@@ -14,9 +14,9 @@ from strongroom.journal.journal import Journal
 from strongroom.protocol import guard_wire
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.control import check_control, read_control
-from strongroom.protocol.entry import ENTRY_MAXIMUM, Kind, Reading, write_entry
+from strongroom.protocol.entry import Kind, Reading, write_entry
 from strongroom.protocol.guard_wire import Lease, Reason, SyncAnswer
-from strongroom.protocol.journal_chain import Head, head_after
+from strongroom.protocol.journal_chain import ENTRY_MAXIMUM, Head, head_after
 from strongroom.protocol.negative import INSTRUCTION_FAULTS
 from strongroom.signer.book import Book
 from strongroom.signer.clock import MILLISECOND_NS, Clock, brought_back

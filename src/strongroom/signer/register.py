@@ -103,14 +103,10 @@ def register_run(notary: Notary, payments: Payments, evidence: Evidence) -> Row:
             refuse(Rule.INTENT_FIRST, f"{run} was sealed otherwise first")
         return {"run": run}
     totals: dict[str, JsonValue] = {asset: str(minor) for asset, minor in seal.totals.items()}
-    notary.write(
-        Kind.RUN,
-        {
-            "client": maker, "count": seal.count, "digest": request.digest, "key": request.key_id,
-            "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
-        },
-        clock,
-    )
+    notary.write(Kind.RUN, {
+        "client": maker, "count": seal.count, "digest": request.digest, "key": request.key_id,
+        "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
+    }, clock)
     notary.commit()
     return {"run": run}
 

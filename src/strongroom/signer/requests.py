@@ -18,9 +18,10 @@ from strongroom.protocol.approval import (
     approval_request,
 )
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
+from strongroom.protocol.client_request import base64_list
 from strongroom.protocol.entry import Kind, Reading
 from strongroom.protocol.guard_wire import Attestation, open_attestation
-from strongroom.protocol.signer_wire import RECEIPT_TYPE, base64_list
+from strongroom.protocol.signer_wire import RECEIPT_TYPE
 from strongroom.signer.approvals import excluded
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import Payments
@@ -52,15 +53,11 @@ def make_request(
         "policy": standing.policy_hash, "roster": standing.roster_hash, "ticket": random(TICKET_LENGTH).hex(),
     }
     raw = approval_request(shown, terms)
-    notary.write(
-        Kind.REQUEST,
-        {
-            "expires": expires, "freeze_epoch": standing.freeze_epoch, "organisation": standing.organisation,
-            "policy": standing.policy_hash, "request": record_hash(APPROVAL_REQUEST_TYPE, raw).hex(),
-            "roster": standing.roster_hash, "subject": subject,
-        },
-        clock,
-    )
+    notary.write(Kind.REQUEST, {
+        "expires": expires, "freeze_epoch": standing.freeze_epoch, "organisation": standing.organisation,
+        "policy": standing.policy_hash, "request": record_hash(APPROVAL_REQUEST_TYPE, raw).hex(),
+        "roster": standing.roster_hash, "subject": subject,
+    }, clock)
     notary.commit()
     return {
         "approvals": tier.approvals, "groups": tier.groups, "request": b64encode(raw).decode(),

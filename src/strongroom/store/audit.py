@@ -7,6 +7,7 @@ else that is read here.
 from dataclasses import dataclass
 from typing import Final
 
+from strongroom.domain.instant import Instant
 from strongroom.protocol.merkle_proof import Node, consistency_proof, inclusion_proof
 from strongroom.store.session import Session
 
@@ -16,9 +17,16 @@ _LEAVES: Final = """
 SELECT s.leaf_index, l.leaf FROM strongroom.audit_sequence s JOIN strongroom.audit_leaves l ON l.id = s.leaf_id
 """
 
+_CHECKPOINTS: Final = """
+SELECT c.size, c.note || coalesce(g.line, '') AS note FROM strongroom.audit_checkpoints c
+LEFT JOIN strongroom.audit_cosignatures g ON g.size = c.size
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
+    """`note` has guard's line too, if guard cosigned it."""
+
     size: int
     note: str
 
@@ -47,8 +55,27 @@ class _Collector:
 
 async def read_checkpoint(connection: Session) -> StoredCheckpoint | None:
     """The newest."""
-    row = await connection.fetchrow("SELECT size, note FROM strongroom.audit_checkpoints ORDER BY size DESC LIMIT 1")
+    row = await connection.fetchrow(f"{_CHECKPOINTS} ORDER BY c.size DESC LIMIT 1")
     return None if row is None else StoredCheckpoint(row["size"], row["note"])
+
+
+async def read_witnessed(connection: Session, minimum: int = 0) -> StoredCheckpoint | None:
+    """The newest that guard cosigned, if it has so many leaves; else the newest that there is."""
+    row = await connection.fetchrow(f"{_CHECKPOINTS} WHERE g.size >= $1 ORDER BY g.size DESC LIMIT 1", minimum)
+    return await read_checkpoint(connection) if row is None else StoredCheckpoint(row["size"], row["note"])
+
+
+async def read_cosigned_size(connection: Session) -> int:
+    """Of the newest checkpoint that guard cosigned; 0 if there is none."""
+    size: int = await connection.fetchval("SELECT coalesce(max(size), 0) FROM strongroom.audit_cosignatures")
+    return size
+
+
+async def keep_cosignature(connection: Session, size: int, line: str, now: Instant) -> None:
+    """Guard's line below the checkpoint of this size; the first one stays."""
+    await connection.execute(
+        "INSERT INTO strongroom.audit_cosignatures VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", size, line, now
+    )
 
 
 async def read_entries(connection: Session, start: int, count: int) -> list[tuple[int, str]]:
@@ -96,8 +123,10 @@ async def read_receipt(connection: Session, leaf_id: int) -> Receipt | None:
         f"{_LEAVES} WHERE s.leaf_id = $1",
         leaf_id,
     )
-    checkpoint = await read_checkpoint(connection)
-    if row is None or checkpoint is None or checkpoint.size <= row["leaf_index"]:
+    if row is None:
+        return None
+    checkpoint = await read_witnessed(connection, row["leaf_index"] + 1)
+    if checkpoint is None or checkpoint.size <= row["leaf_index"]:
         return None
     proof = await read_inclusion(connection, row["leaf_index"], checkpoint.size)
     return Receipt(row["leaf_index"], row["leaf"], checkpoint.size, proof, checkpoint.note)

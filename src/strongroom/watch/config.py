@@ -21,7 +21,9 @@ class Node(msgspec.Struct, forbid_unknown_fields=True):
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """`checkpoint_key_file` holds an Ed25519 seed as 64 hex digits; `origin` names the log in its checkpoints.
 
-    `last_checkpoint_file` is watch's own memory of what it signed last, in a folder that only watch may write to.
+    `guard_public_key` is the one of genesis, by which a cosignature is known; guard cosigns the log that is called
+    `strongroom/DEPLOYMENT`, and no other. `last_checkpoint_file` is watch's own memory of what it signed last, in a
+    folder that only watch may write to.
     """
 
     database_url: str
@@ -30,6 +32,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     origin: Annotated[str, msgspec.Meta(pattern="^[!-*,-~]{1,100}$")]
     deployment: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
     guard_url: str | None = None
+    guard_public_key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     nodes: dict[str, Node] = {}
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 

@@ -1,5 +1,5 @@
 """The watch process: sequences the audit log and signs its checkpoints, follows what was signed on its chain, holds the
-ledger against it, and tells guard that it looks.
+ledger against it, tells guard that it looks, and has guard cosign the checkpoints.
 
 When PostgreSQL goes away it waits and comes back. When the stored tree isn't the one that it signed, it stops: that
 is no fault to go on after, somebody changed the log or put an older database in its place. It knows what it signed
@@ -33,11 +33,13 @@ from strongroom.watch.confirmations import Follower
 from strongroom.watch.heartbeat import Heartbeat
 from strongroom.watch.memory import Memory
 from strongroom.watch.reconcile import Reconciler
+from strongroom.watch.witnessing import Witnessing
 
 LOG = logging.getLogger("strongroom.watch")
 RETRY_S: Final = 1
 FOLLOW_S: Final = 0.25
 HEARTBEAT_S: Final = 5
+WITNESS_S: Final = 0.5
 BLIND_MAXIMUM_S: Final = 15
 
 
@@ -113,6 +115,24 @@ async def tell_guard(
     await heartbeat.close()
 
 
+async def be_witnessed(config: Config, guard_url: str, key: SigningKey, stop: asyncio.Event) -> None:
+    """Have guard cosign the newest checkpoint, until told to stop."""
+    witnessing = Witnessing(guard_url, bytes.fromhex(config.guard_public_key or ""), config.deployment, key)
+    while not stop.is_set():
+        try:
+            connection = await connect(config.database_url, "strongroom watch: witness")
+            try:
+                while not stop.is_set():
+                    is_cosigned = await witnessing.step(connection, _now)
+                    await _pause(stop, WITNESS_S if is_cosigned else RETRY_S)
+            finally:
+                await connection.close(timeout=5)
+        except FAULTS as fault:
+            LOG.warning("%s; again in %d s", fault, RETRY_S)
+            await _pause(stop, RETRY_S)
+    await witnessing.close()
+
+
 def _now() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
 
@@ -154,6 +174,10 @@ async def _run(config: Config, key: SigningKey) -> None:
     ]
     if config.guard_url is not None:
         tasks.append(asyncio.create_task(tell_guard(config, config.guard_url, key, alarms, eyes, stop)))
+    if config.guard_url is not None and config.guard_public_key is not None:
+        tasks.append(asyncio.create_task(be_witnessed(config, config.guard_url, key, stop)))
+    else:
+        LOG.warning("guard_url and guard_public_key aren't both configured: nobody cosigns the audit log's checkpoints")
     try:
         await asyncio.gather(*tasks)
     finally:

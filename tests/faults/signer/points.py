@@ -197,7 +197,7 @@ PASSAGES = (
             <first marker written>
         self._append(new)
         <entries synced>
-        self._marker.write(Mark(sync.journal, sync.head_signature, mark.control))
+        self._marker.write(replace(mark, journal=sync.journal, signature=sync.head_signature))
         <marker written>
 """),
     Passage("guard/witness.py", """\
@@ -215,10 +215,10 @@ PASSAGES = (
             <marker not synced>
             os.fsync(self._file)
 """),
-    Passage("guard/notices.py", """\
-            handle.flush()
-            <notices not synced>
-            os.fsync(handle.fileno())
+    Passage("guard/marker.py", """\
+        handle.flush()
+        <notices not synced>
+        os.fsync(handle.fileno())
 """),
     Passage("guard/control_log.py", """\
         self.append(write_control(control))

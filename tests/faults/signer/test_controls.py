@@ -64,7 +64,7 @@ FAULTS = {
     "guard answers before it has kept": (
         Patch(
             "guard/witness.py",
-            "        self._marker.write(Mark(sync.journal, sync.head_signature, mark.control))\n", "",
+            "        self._marker.write(replace(mark, journal=sync.journal, signature=sync.head_signature))\n", "",
         ),
         "was signed when guard hadn't its spend",
     ),
