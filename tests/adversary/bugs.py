@@ -24,7 +24,6 @@ APPROVALS, REGISTER, REQUESTS, DESK = (
     f"signer/{name}.py" for name in ("approvals", "register", "requests", "desk")
 )
 CHANGES, ATTEMPTS, COINS = "signer/changes.py", "signer/attempts.py", "formats/simulated_coins.py"
-CHANGES, ATTEMPTS, CHAIN = "signer/changes.py", "signer/attempts.py", "signer/chain_bytes.py"
 COSIGNER, MERKLE = "guard/cosigner.py", "protocol/merkle.py"
 CLIENT, REQUEST = "protocol/client_request.py", "protocol/request.py"
 
