@@ -32,8 +32,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     origin: Annotated[str, msgspec.Meta(pattern="^[!-*,-~]{1,100}$")]
     deployment: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
     guard_url: str | None = None
-    guard_public_key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     nodes: dict[str, Node] = {}
+    guard_public_key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 
 
