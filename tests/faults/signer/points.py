@@ -92,19 +92,15 @@ PASSAGES = (
         <{kind.value} synced>
 """),
     Passage("signer/register.py", """\
-            "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
-        },
-        clock,
-    )
+        "organisation": organisation, "root": seal.root.hex(), "run": run, "totals": totals,
+    }, clock)
     <run written>
     notary.commit()
     <run synced>
 """),
     Passage("signer/requests.py", """\
-            "roster": standing.roster_hash, "subject": subject,
-        },
-        clock,
-    )
+        "roster": standing.roster_hash, "subject": subject,
+    }, clock)
     <request written>
     notary.commit()
     <request synced>

@@ -54,7 +54,7 @@ def marked(raw: bytes) -> tuple[int, bytes]:
     """Length and head of the journal in the newer whole slot of guard's marker."""
     slots = []
     for slot in (raw[:4_096], raw[4_096:]):
-        body, check = slot[:152], slot[152:184]
+        body, check = slot[:192], slot[192:224]
         if hashlib.sha256(body).digest() == check:
             slots.append((int.from_bytes(body[:8]), int.from_bytes(body[8:16]), body[24:56]))
     return max(slots)[1:] if slots else (0, bytes(32))
