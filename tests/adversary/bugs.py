@@ -266,7 +266,7 @@ BUGS = (
     bug("a guard that doesn't know begins with nothing", None, COSIGNER, "if last.head == EMPTY_HEAD:", "if False:"),
     bug("a reconciled guard begins with nothing", None, "guard/reconcile.py", "mark = self._marker.mark or EMPTY\n",
         "from strongroom.guard.marker import FOUNDED\n        mark = self._marker.mark or FOUNDED\n"),
-    bug("a contradiction is no alarm", None, "guard/lease.py", "self.is_contradicted() or ", ""),
+    bug("a contradiction is no alarm", None, "guard/lease.py", " and not self.is_contradicted()", ""),
     bug("a contradiction isn't kept", None, COSIGNER,
         "            self._keep_contradiction(frame, last, reason)\n", ""),
     bug("an old word of watch's is heard again", None, "guard/lease.py", "if at <= last or ", "if "),

@@ -1,5 +1,5 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent, or has contradicted itself about
-the audit log. Alarms stand elsewhere."""
+"""What guard lets the signer sign: all, or only what saves money while watch is silent, or since it contradicted itself
+about the audit log. Alarms stand elsewhere."""
 
 from collections.abc import Callable
 from typing import Final
