@@ -172,12 +172,37 @@ def test_a_suspended_member_may_still_veto(world: World) -> None:
     assert world.payments.standing.pending == {}
 
 
-def test_a_veto_that_comes_while_it_waits_at_guard_wins_over_the_last_millisecond(world: World) -> None:
-    """It is ripe by the clock, and the signer hears the veto only after it came into force: too late is too late."""
+def test_a_veto_counts_until_the_change_is_in_force_however_late_the_signer_hears_of_it(world: World) -> None:
+    """The attacker misled two officers and cuts the link as soon as somebody vetoes; wants the delay to pass unheard."""
+    payout, raw = small(world), without_tess(world)
+    propose(world, "roster", raw)
+    world.guard.instruct(Action.VETO, roster_hash(raw), ADA)
+    world.guard.is_reachable = False
+    world.pass_by(DELAY_MS)
+    world.desk.idle()
+    with pytest.raises(AskRefused, match="guard-agrees"):
+        world.sign([payout])
+    assert version(world) == 1
+    world.guard.is_reachable = True
+    world.desk.idle()
+    assert (version(world), world.payments.standing.pending) == (1, {})
+
+
+def test_what_had_waited_long_enough_when_guard_was_asked_comes_and_no_more(world: World) -> None:
+    """The attacker holds guard's answer back until the delay is over: a veto may have come after it was given."""
     raw = without_tess(world)
     propose(world, "roster", raw)
-    world.pass_by(DELAY_MS)
-    world.guard.instruct(Action.VETO, roster_hash(raw), ADA)
+    world.pass_by(DELAY_MS - 1)
+    exchange = world.guard.exchange
+
+    def slow(frame: bytes) -> bytes:
+        answer = bytes(exchange(frame))
+        world.pass_by(1)
+        return answer
+
+    world.guard.exchange = slow  # type: ignore[method-assign] # it says what it said, later
+    world.desk.idle()
+    assert version(world) == 1
     world.desk.idle()
     assert version(world) == 2
 

@@ -145,8 +145,12 @@ def _quorum(
 
 
 def ripen(notary: Notary) -> None:
-    """Put into force what has waited long enough; what no longer follows the version in force ends unused."""
+    """Agree, and put into force what had waited long enough before that: so a veto that guard took in time counts.
+
+    What no longer follows the version in force ends unused. Raises: Refused.
+    """
     clock = notary.reading()
+    notary.agree()
     for payments in notary.book.organisations.values():
         standing = payments.standing
         for digest, pending in list(standing.pending.items()):

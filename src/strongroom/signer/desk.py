@@ -54,7 +54,6 @@ class Desk:
             ask, fields = read_ask(frame)
             if ask not in _CHANNELS[channel]:
                 refuse(Rule.OPERATION_KNOWN, f"{ask.value} isn't asked here")
-            ripen(self._notary)
             return write_answer(_ACTS[ask](self, fields))
         except Refused as fault:
             return write_answer(RefusedAnswer(fault.rule.value, fault.reason))
@@ -65,7 +64,6 @@ class Desk:
         """Hear what guard has, so that a freeze is known before the next payment asks."""
         try:
             ripen(self._notary)
-            self._notary.agree()
         except Refused:
             return  # it stays without a lease, which is what stops it
 
@@ -170,7 +168,7 @@ class Desk:
     def _sign(self, fields: Fields) -> JsonValue:
         """The way of every payment."""
         asked, notary = _read_asked(fields), self._notary
-        notary.agree()
+        ripen(notary)
         clock = notary.reading()
         decision = decide(notary.book, asked, notary.lease, clock, self._address)
         if decision.entry is not None:
