@@ -147,6 +147,7 @@ def abandoned_and_cancelled(world: World) -> None:
     refused_by_guard(
         world, lambda: world.guard.instruct(Action.CANCEL, payout, CLEO), lambda: world.sign([payout])
     )
+    world.ask(Ask.RECEIPT, object=payout)
     assert payout in world.payments.dead
 
 

@@ -173,7 +173,7 @@ def test_a_suspended_member_may_still_veto(world: World) -> None:
 
 
 def test_a_veto_counts_until_the_change_is_in_force_however_late_the_signer_hears_of_it(world: World) -> None:
-    """The attacker misled two officers and cuts the link as soon as somebody vetoes; wants the delay to pass unheard."""
+    """The attacker misled two officers and cuts the link as somebody vetoes; wants the delay to pass unheard."""
     payout, raw = small(world), without_tess(world)
     propose(world, "roster", raw)
     world.guard.instruct(Action.VETO, roster_hash(raw), ADA)

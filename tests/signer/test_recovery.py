@@ -1,12 +1,14 @@
 """How an organisation goes on after signer and guard have both lost some: by whom, with whom, and with what budget."""
 
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.protocol.recovering import new_roster
-from tests.rules.cases import SMALL
+from tests.rules.cases import SMALL, Run, small
+from tests.rules.freeing import Stuck
 from tests.signer.entries import kinds
 from tests.signer.recovering import recover, recovering
 from tests.signer.world import (
@@ -22,12 +24,14 @@ from tests.signer.world import (
     production_roster,
 )
 
-from strongroom.domain.ids import OrganisationId
+from strongroom.domain.ids import IdempotencyKey, OrganisationId
 from strongroom.domain.instant import DAY_MS
-from strongroom.protocol.canonical import JsonValue, encode
+from strongroom.formats import simulated
+from strongroom.protocol.canonical import JsonValue, encode, parse_object
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.guard_wire import Reason
+from strongroom.protocol.identifier import payout_id, run_id
 from strongroom.protocol.journal_chain import Head
 from strongroom.protocol.negative import Action
 from strongroom.protocol.roster import Roster
@@ -221,3 +225,88 @@ def test_a_person_asks_anew_for_what_was_asked_for_before(world: World) -> None:
     anew = world.person_request(OTTO, "/v1/payouts", world.payout_body(record, SMALL), "anew")
     (row,) = world.ask(Ask.INTENTS, evidence=[anew.document()])
     assert "payout" in row
+
+
+# What the signer says in writing afterwards: it has forgotten some of what it signed, and knows that.
+
+
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.DECLINE])
+@pytest.mark.parametrize("what", ["a payout", "a run", "one that is lost"])
+def test_no_receipt_for_what_was_asked_for_before_and_may_have_been_signed(
+    world: World, what: str, action: Action
+) -> None:
+    """The attacker saw a payout signed before the loss, wants the word that it never was, so that it is paid anew."""
+    world.guard.said = None
+    run = Run(world, [SMALL]).sealed()
+    subject = {"a payout": small(world), "a run": run.id, "one that is lost": "po_" + "l" * 26}[what]
+    world.guard.said = Reason.LOST
+    recover(world)
+    world.guard.said = None
+    world.guard.instruct(action, subject, CLEO)
+    world.notary.agree()
+    assert subject not in world.payments.dead
+    with pytest.raises(AskRefused, match="intent-signed: no signed request"):
+        world.ask(Ask.RECEIPT, object=subject)
+    world.pass_by(1)
+    record = world.declared_by(OTTO)
+    world.pass_by(DAY_MS)
+    replacing = world.payout_body(record, SMALL, replaces=subject)
+    with pytest.raises(AskRefused, match=r"debt-once|intent-signed: replaces: must be po_"):
+        world.take(Ask.INTENTS, [world.person_request(OTTO, "/v1/payouts", replacing, "again")])
+
+
+def test_what_was_dead_before_keeps_its_receipt(world: World) -> None:
+    world.guard.said = None
+    payout = small(world)
+    world.guard.instruct(Action.CANCEL, payout, CLEO)
+    world.notary.agree()
+    world.guard.said = Reason.LOST
+    recover(world)
+    assert "receipt" in world.ask(Ask.RECEIPT, object=payout)
+
+
+def test_no_void_proof_for_what_was_signed_before(world: World) -> None:
+    """Another of its attempts may be lost, and the chain may take that one."""
+    world.guard.said = None
+    stuck = Stuck(world)
+    frame = world.attested(stuck.cancelled())
+    world.guard.said = Reason.LOST
+    recover(world)
+    with pytest.raises(AskRefused, match=r"payout-void: .* before some of the journal was lost"):
+        world.void(stuck.payout, frame)
+    assert stuck.payout not in world.payments.dead
+
+
+def test_what_is_asked_for_since_is_taken_back_with_a_receipt_though_it_was_cancelled_before_it_was_shown(
+    world: World,
+) -> None:
+    recover(world)
+    world.guard.said = None
+    payout, run = (make(ORGANISATION, OTTO.id, IdempotencyKey("late")) for make in (payout_id, run_id))
+    for subject in (payout, run):
+        world.guard.instruct(Action.CANCEL, subject, CLEO)
+    world.notary.agree()
+    world.pass_by(1)
+    record = world.declared_by(OTTO)
+    world.pass_by(DAY_MS)
+    assert world.intent_of(OTTO, record, SMALL, "late") == payout
+    with pytest.raises(AskRefused, match="intent-alive"):
+        world.sign([payout])
+    seal = {"count": 1, "root": "0" * 64, "totals": {simulated.ASSET: str(SMALL)}}
+    world.take_run(world.person_request(OTTO, f"/v1/payout-runs/{run}/seal", seal, "seal"))
+    for subject in (payout, run):
+        assert "receipt" in world.ask(Ask.RECEIPT, object=subject)
+    replacing = world.payout_body(record, SMALL, replaces=payout)
+    world.take(Ask.INTENTS, [world.person_request(OTTO, "/v1/payouts", replacing, "again")])
+
+
+def test_what_was_signed_since_is_void_as_ever(world: World) -> None:
+    recover(world)
+    world.guard.said = None
+    world.pass_by(1)
+    record = world.declared_by(OTTO)
+    world.pass_by(DAY_MS)
+    payout, coin = world.intent_of(OTTO, record, SMALL), world.coin(60_000)
+    raw, _ = world.transaction([world.output(payout)], coins=[coin])
+    world.sign([payout], raw=raw, approvals=[world.approved(payout, ADA)])
+    assert "void" in parse_object(b64decode(world.void(payout, world.attested(world.called_back(coin)))["receipt"]))

@@ -153,7 +153,8 @@ class Payments:
     dead: set[str] = field(default_factory=set)
     """Payouts and runs of which nothing will be signed any more: cancelled, declined, expired, or void."""
     taken_back: set[str] = field(default_factory=set)
-    """Payouts that were cancelled or declined when an attempt stood already; dead if none of theirs was signed."""
+    """What was cancelled or declined when an attempt stood already, or may have before some was lost; of what wasn't
+    signed here nothing will be."""
     void: dict[str, list[list[str]]] = field(default_factory=dict)
     """Signed payouts that are dead, to each attempt and the final chain transaction that excludes it."""
     tickets: dict[str, Ticket] = field(default_factory=dict)
@@ -325,6 +326,7 @@ def _run(book: Book, fields: Fields, _: Reading) -> None:
     payments.runs[fields.text("run")] = KnownRun(
         fields.text("digest"), ClientId(fields.text("client")), KeyId(fields.text("key")), seal
     )
+    payments.dead.update(payments.taken_back & payments.runs.keys())
 
 
 def _request(book: Book, fields: Fields, _: Reading) -> None:
@@ -385,9 +387,7 @@ def _abandoned(book: Book, fields: Fields, _: Reading) -> None:
             if paid.run:
                 payments.run_spent[paid.run, paid.asset] -= paid.amount
             known = payments.intents.get(payout)
-            if payout in payments.taken_back:
-                _bury(payments, payout)
-            elif known is not None:
+            if known is not None and payout not in payments.taken_back:
                 payments.open_on[known.intent.destination_digest].add(payout)
     for outpoint in attempt.inputs:
         payments.spenders[outpoint].remove(attempt.transaction)
@@ -418,7 +418,8 @@ def _bury(payments: Payments, subject: str) -> None:
 
 
 def _take_back(payments: Payments, subject: str) -> None:
-    if payments.attempts_of.get(subject):
+    is_unknown = payments.lost is not None and subject not in payments.intents and subject not in payments.runs
+    if is_unknown or payments.attempts_of.get(subject):
         payments.taken_back.add(subject)
     else:
         _bury(payments, subject)

@@ -76,7 +76,8 @@ def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
     keys = {found.key} if found.before is None else {found.key, found.before.key}
     if not all(payments.standing.may_ask(key, Permission.PAYOUTS_CREATE, clock.at_least) for key in keys):
         refuse(Rule.INTENT_SCOPE, f"{intent.id}: who asked for it may not pay any more")
-    if intent.id in payments.dead or (found.before is None and found.subject in payments.dead):
+    new = () if found.before is not None else (intent.id, found.subject)
+    if intent.id in payments.dead or any(each in payments.dead or each in payments.taken_back for each in new):
         refuse(Rule.INTENT_ALIVE, f"{intent.id} was cancelled or declined, or is void")
     if found.before is not None:
         return found

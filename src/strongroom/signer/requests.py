@@ -85,11 +85,10 @@ def make_receipt(notary: Notary, payments: Payments, subject: str, item: Item | 
     clock = notary.reading()
     if subject not in payments.dead:
         item = item or Item(subject)
-        if not item.run and subject not in payments.intents:
-            refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
         found = asked_for(payments, item)
         expires = found.intent.expires_at
-        is_over = found.subject in payments.dead or (expires is not None and expires <= clock.at_least)
+        is_over = found.subject in payments.dead or not payments.taken_back.isdisjoint((subject, found.subject))
+        is_over = is_over or (expires is not None and expires <= clock.at_least)
         if found.payout != subject or not is_over or payments.attempts_of.get(subject):
             refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
         bury(notary, payments, subject, clock)
@@ -125,8 +124,9 @@ def make_void(notary: Notary, payments: Payments, payout: str, frames: Sequence[
             if not is_plain and payments.standing.released.get(payout) != sorted(attempts):
                 refuse(Rule.PAYOUT_RELEASED, f"{able[0]} took its coins, so people must release {payout}")
             void.append([attempt.transaction, able[0]])
-        if not void:
-            refuse(Rule.PAYOUT_VOID, f"{payout} was never signed")
+        asked = payments.intents.keys() | payments.runs.keys()
+        if not void or (payments.lost is not None and asked.isdisjoint((payout, payments.paid[payout].run))):
+            refuse(Rule.PAYOUT_VOID, f"{payout} was never signed, or before some of the journal was lost")
         body: dict[str, JsonValue] = {
             "attestations": [[each] for each in base64_list(frames)], "object": payout,
             "organisation": payments.standing.organisation, "void": void,
