@@ -154,6 +154,14 @@ class Firm:
         given = ByPeople(record, tuple(self.passkey(login).asserts(record, NEGATIVE_TYPE) for login in logins))
         return self.ground.guard.post("/v1/negatives", json={"organisation": self.id, **given_document(given)})
 
+    def release(self, payout: str, attempts: Sequence[str], *logins: str) -> httpx.Response:
+        """Of a signed payout's money, at guard's listener."""
+        expires, name = Instant(now() + DAY_MS), secrets.token_hex(32)
+        said = Negative(Action.RELEASE, expires, 0, payout, self.id, name, tuple(attempts), "it isn't with the payee")
+        record = write_negative(said)
+        given = ByPeople(record, tuple(self.passkey(login).asserts(record, said.type) for login in logins))
+        return self.ground.guard.post("/v1/negatives", json={"organisation": self.id, **given_document(given)})
+
     def resolve(self, alarm: str) -> None:
         answer = self.instruct(Action.RESOLVE, alarm, "cleo")
         assert answer.status_code in (202, 409), answer.text

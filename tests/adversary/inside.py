@@ -5,7 +5,6 @@ they asked for is theirs, and everything else that leaves is loss, counted in th
 """
 
 import hashlib
-import os
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import Any
@@ -28,6 +27,7 @@ from tests.adversary.plunder import (
     Loss,
     policy,
     takings,
+    with_the_keys,
 )
 from tests.adversary.records import OUTPUTS_OUT, TWICE
 from tests.adversary.seat import Coin, Seat
@@ -46,7 +46,6 @@ from strongroom.protocol.identifier import beneficiary_id
 from strongroom.protocol.intent import read_beneficiary
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
-from strongroom.signer.keys import open_key_file
 
 WIDE = {"limits": budgets(B=10**9, K=10**9, D=10**9)["limits"]}
 
@@ -394,22 +393,10 @@ def signers_host(ground: Ground) -> Loss:
     wallet holds. It gets it: nothing but a small wallet bounds this one, and watch's alarm is too late.
     """
     firm = found(ground, policy())
-    identity = os.open(ground.data / "signer.identity", os.O_RDONLY)
-    keys = open_key_file(next((ground.data / "signer").glob("*.age")).read_bytes(), identity)
-    os.close(identity)
     seat = Seat(firm)
     coins = seat.coins()
     raw, _ = seat.build([(OWN[0], sum(int(each["amount"]) for each in coins) - 5_000)], coins=coins, change=0)
-    places = [firm.addresses.index(each["address"]) for each in coins]
-    digest = simulated.signature_hash(raw, simulated.SIGHASH_ALL)
-    witnesses = tuple(
-        simulated.Witness(
-            simulated.SIGHASH_ALL, keys.wallet_public_key(firm.id, simulated.NETWORK, 0, index),
-            keys.wallet_sign(firm.id, simulated.NETWORK, 0, index, digest),
-        )
-        for index in places
-    )
-    seat.signed.append(simulated.assemble(raw, witnesses))
+    seat.signed.append(with_the_keys(ground, firm, raw, coins))
     seat.broadcast()
     count = takings(firm)
     assert count.to(OWN) == count.funded - 5_000

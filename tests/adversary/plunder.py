@@ -1,7 +1,8 @@
 """What an attack on real processes is: its attacker's tools, what it took, its bound, and the controls that pass it."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.adversary.takings import Takings, count
 from tests.signer.world import payee
 
 from strongroom.sdk.errors import SdkError
+from strongroom.signer.keys import open_key_file
+from strongroom.signer.sign_simulated import SimulatedWallet
 
 OWN = tuple(payee(f"the attacker's {number}") for number in range(8))
 SMALL, MIDDLE, LARGE = 20_000, 200_000, 2_000_000
@@ -61,6 +64,15 @@ def tries(act: Callable[[], Any]) -> Any:
     with contextlib.suppress(SdkError):
         return act()
     return None
+
+
+def with_the_keys(ground: Ground, firm: Firm, raw: bytes, coins: Sequence[Mapping[str, Any]]) -> bytes:
+    """What the signer's own keys make of these bytes, without the signer; the coins are of the first generation."""
+    identity = os.open(ground.data / "signer.identity", os.O_RDONLY)
+    keys = open_key_file(next((ground.data / "signer").glob("*.age")).read_bytes(), identity)
+    os.close(identity)
+    paths = [(0, firm.addresses.index(each["address"])) for each in coins]
+    return SimulatedWallet(keys).sign(firm.id, raw, paths)
 
 
 def attacked(ground: Ground, case: Case, *taken_out: Control) -> Loss:

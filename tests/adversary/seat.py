@@ -134,6 +134,12 @@ class Seat:
         self.spent.update((each["txid"], each["index"]) for each in taken)
         return True
 
+    def attest(self, chain_transaction: str, height: int) -> bytes | None:
+        """Guard's word that it is final, None if guard's own node doesn't show it there."""
+        body = {"chain_transaction": chain_transaction, "height": height, "network": simulated.NETWORK}
+        answer = self.ground.guard.post("/v1/attestations", json=body)
+        return b64decode(answer.json()["attestation"]) if answer.status_code == 200 else None
+
     # What it does with it.
 
     def broadcast(self) -> None:

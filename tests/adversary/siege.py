@@ -6,16 +6,17 @@ leases. An attacker may cut the link, lose answers, end either process, set the 
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.signer.world import MILLISECOND_NS, ORGANISATION, START, Human, Keys, Times, World, policy_document
 
 from strongroom.domain.instant import DAY_MS, Instant
-from strongroom.guard.config import Config
+from strongroom.guard.config import Config, Node
 from strongroom.guard.lease import SILENCE_MAXIMUM_MS
 from strongroom.guard.main import Guard
+from strongroom.guard.reconcile import Reconciler
 from strongroom.guard.witness import Witness
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol import guard_wire
@@ -43,7 +44,10 @@ class RealGuard:
     `loses_answer` lets the next frame in, and its answer not out; `kills` ends the signer at the next frame.
     """
 
-    def __init__(self, folder: Path, keys: Keys, times: Times, deployment: str, genesis: bytes) -> None:
+    def __init__(
+        self, folder: Path, keys: Keys, times: Times, deployment: str, genesis: bytes,
+        nodes: Mapping[str, Node] | None = None,
+    ) -> None:
         self.keys, self.times, self.deployment = keys, times, deployment
         self.is_reachable = True
         self.loses_answer = False
@@ -52,19 +56,20 @@ class RealGuard:
         self.heard: list[bytes] = []
         """Every answer that was given, for whoever would give it again."""
         self.numbers = 0
+        self.last_given, self.last_expires = ByPeople(b"", ()), Instant(0)
         self._folder = folder
         (folder / "store").mkdir(parents=True, mode=0o700)
         (folder / "guard.key").write_text(bytes(keys.guard).hex())
         self._config = Config(
             folder=str(folder / "store"), marker_file=str(folder / "marker"), key_file=str(folder / "guard.key"),
             genesis_hash=record_hash(GENESIS_TYPE, genesis).hex(), signer_listen="127.0.0.1:29500",
-            officers_listen="127.0.0.1:29501",
+            officers_listen="127.0.0.1:29501", nodes=nodes or {},
         )
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, kind: type[Witness] = Witness) -> None:
         self.guard = Guard(
-            self._config, Witness, lambda: self.now, lambda: self.times.boot_ms * MILLISECOND_NS
+            self._config, kind, lambda: self.now, lambda: self.times.boot_ms * MILLISECOND_NS
         )
         self._beaten = 0
 
@@ -79,6 +84,32 @@ class RealGuard:
     def close(self) -> None:
         self.guard.witness._journal.close()
         self.guard.log._chain.close()
+
+    # Its disk.
+
+    @property
+    def store(self) -> Path:
+        return self._folder / "store"
+
+    @property
+    def marker(self) -> Path:
+        return self._folder / "marker"
+
+    def save(self) -> dict[str, bytes]:
+        return {name: (self.store / name).read_bytes() for name in ("journal", "control")}
+
+    def lose(self, saved: Mapping[str, bytes], epoch: str, *, with_control: bool, with_marker: bool) -> None:
+        """Its store comes back as it was `saved`, its control log perhaps as it is; a recovery is begun."""
+        self.close()
+        (self.store / "lost").write_bytes(saved["journal"])
+        (self.store / "journal").unlink()
+        if not with_control:
+            (self.store / "control").write_bytes(saved["control"])
+        if not with_marker:
+            self.marker.write_bytes(b"")
+        self._open(Reconciler)
+        assert isinstance(self.guard.witness, Reconciler)
+        self.guard.witness.recover(epoch)
 
     @property
     def head(self) -> Head:
@@ -118,17 +149,20 @@ class RealGuard:
         return answer
 
     def instruct(
-        self, action: Action, subject: str, *people: Human, epoch: int | None = None, **said: Any
+        self, action: Action, subject: str, *people: Human, epoch: int | None = None, life_ms: int = 60 * DAY_MS,
+        **said: Any,
     ) -> None:
         """Raises: negative.INSTRUCTION_FAULTS, as the officers' listener would refuse it."""
         self.numbers += 1
         standing = self.guard.log.current[ORGANISATION]
-        expires = Instant(max(self.now, self.times.wall_ms) + 60 * DAY_MS)
+        expires = Instant(max(self.now, self.times.wall_ms) + life_ms)
         wanted = standing.freeze_epoch if epoch is None else epoch
         number = self.numbers.to_bytes(32).hex()
         negative = Negative(action, expires, wanted, subject, ORGANISATION, number, **said)
         record = write_negative(negative)
-        self.keep(ByPeople(record, tuple(each.asserts(record, negative.type) for each in people)))
+        given = ByPeople(record, tuple(each.asserts(record, negative.type) for each in people))
+        self.keep(given)
+        self.last_given, self.last_expires = given, expires
 
     def alarm(self, name: str) -> None:
         record = alarm_record(name, ORGANISATION, self.deployment, self.now)
@@ -150,10 +184,12 @@ class Siege(World):
 
     guard: Any
 
-    def __init__(self, folder: Path, policy: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, policy: dict[str, Any] | None = None, nodes: Mapping[str, Node] | None = None
+    ) -> None:
         (folder / "signer").mkdir()
         super().__init__(folder / "signer", policy or policy_document())
-        self.guard = RealGuard(folder / "guard", self.keys, self.times, self.book.deployment, self.genesis)
+        self.guard = RealGuard(folder / "guard", self.keys, self.times, self.book.deployment, self.genesis, nodes)
         self._open(self.journal)
         self.desk.idle()
         self.guard.beat()

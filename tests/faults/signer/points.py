@@ -35,7 +35,7 @@ class Passage:
 
 PASSAGES = (
     Passage("signer/desk.py", """\
-        notary.agree()
+        ripen(notary)
         <guard heard>
         clock = notary.reading()
         decision = decide(notary.book, asked, notary.lease, clock, self._address)

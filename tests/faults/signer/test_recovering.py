@@ -7,9 +7,11 @@ without guard nothing is, not even again.
 import random
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.adversary.build import Patch
 from tests.faults.signer.engine import Engine
 from tests.faults.signer.ground import SEED, ground
 from tests.faults.signer.proxy import Proxy
@@ -25,8 +27,10 @@ from strongroom.protocol.guard_wire import LEASE_MAXIMUM_MS, sign_frame
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.watch_record import alarm_record
+from strongroom.signer.server import IDLE_MS
 
 MINOR = 7_000
+TRIES = 100
 RECOVER = (Action.RECOVER, f"network:{simulated.NETWORK}", CLEO)
 
 
@@ -37,6 +41,7 @@ class Besieged(Engine):
 
     def open_shop(self) -> None:
         self.begin()
+        self.until_leased()  # an empty guard enrols a signer only before it has taken anything
         self.record = self.beneficiary()
         self.pass_by(COOLING_MS + 1)
         self.paid_coin = self.coin(60_000)
@@ -45,6 +50,14 @@ class Besieged(Engine):
         self.signed = self.sign_it(self.paid_raw, "pay", [self.paid])
         self.waiting = self.asks_for()
         self.sync()
+
+    def until_leased(self) -> None:
+        """The signer hears guard by itself, as time passes."""
+        for _ in range(TRIES):
+            if self.lease == "all":
+                return
+            self.pass_by(IDLE_MS)
+        raise AssertionError(f"the signer has no lease: {self.logs()}")
 
     def asks_for(self) -> Payout:
         return Payout(self.intent(self.record, MINOR), self.record.address, MINOR)
@@ -94,9 +107,9 @@ class Besieged(Engine):
         assert status == 202, answer
 
 
-@pytest.fixture
-def shop() -> Iterator[Besieged]:
-    with ground() as made:
+@contextmanager
+def besieged(*patches: Patch) -> Iterator[Besieged]:
+    with ground(*patches) as made:
         *ports, between = *made.ports(), made.block.take()
         proxy = Proxy(between, ports[0])
         made_shop = Besieged(made.root, "shop", made.nursery, ports, random.Random(SEED), between)
@@ -108,6 +121,12 @@ def shop() -> Iterator[Besieged]:
         finally:
             made_shop.end()
             made_shop.proxy.close()
+
+
+@pytest.fixture
+def shop() -> Iterator[Besieged]:
+    with besieged() as made:
+        yield made
 
 
 @pytest.mark.faults
@@ -174,3 +193,13 @@ def test_with_guard_cut_off_nothing_new_and_nothing_again_is_signed_and_the_leas
     heal(shop)
     assert shop.pays_again() == shop.signed
     assert shop.pays()
+
+
+@pytest.mark.faults
+def test_control_a_signer_that_doesnt_hear_guard_before_it_signs_signs_again_without_it() -> None:
+    with besieged(Patch("signer/desk.py", "        ripen(notary)\n", "")) as shop:
+        shop.proxy.close()
+        assert shop.lease == "all"
+        assert shop.pays_again() == shop.signed
+        assert shop.refusal(shop.pays) == "guard-agrees"
+        shop.proxy = Proxy(shop.link_port, shop.signer_port)
