@@ -12,6 +12,7 @@ from nacl.signing import SigningKey
 from strongroom.protocol.audit_export import BLOCK, ExportError, export_head, export_lines, verify_export
 from strongroom.protocol.checkpoint import Checkpoint, sign_checkpoint
 from strongroom.protocol.merkle import leaf_hash, root_of
+from strongroom.protocol.tree_head import cosign, witness_name
 
 KEY = SigningKey(bytes(32))
 PUBLIC = bytes(KEY.verify_key)
@@ -44,6 +45,22 @@ def line_of(lines: list[bytes], index: int) -> int:
 def test_an_honest_export_is_verified(size: int) -> None:
     found = verify_export(export(size), PUBLIC)
     assert (found.size, found.origin) == (size, ORIGIN)
+
+
+def test_a_witness_is_demanded_if_its_key_is_given() -> None:
+    guard = SigningKey(b"g" * 32)
+    head, *rest = export(2)
+    note = json.loads(head)["checkpoint"]
+    line = cosign(note.partition("\n\n")[0] + "\n", witness_name(ORIGIN), guard, 1_800_000_000)
+    witnessed = [export_head(ORIGIN, note + line), *rest]
+    assert verify_export(witnessed, PUBLIC, bytes(guard.verify_key)).witnessed_s == 1_800_000_000
+    assert verify_export(witnessed, PUBLIC).witnessed_s is None
+    with pytest.raises(ExportError, match=f"isn't signed by {ORIGIN}/guard"):
+        verify_export([head, *rest], PUBLIC, bytes(guard.verify_key))
+    other = cosign(note.partition("\n\n")[0] + "\n", witness_name(ORIGIN), guard, 1_800_000_001)
+    forged = line.replace(line[-40:-2], other[-40:-2])
+    with pytest.raises(ExportError, match="doesn't hold"):
+        verify_export([export_head(ORIGIN, note + forged), *rest], PUBLIC, bytes(guard.verify_key))
 
 
 def test_a_changed_leaf_is_named() -> None:
