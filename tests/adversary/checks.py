@@ -157,9 +157,8 @@ class Checks:
     def _check_void(self, payout: str, rail: Rail) -> None:
         """All that was ever signed for it is impossible, by what is final; and people know, where that is no cancel."""
         for name in self.signed_of.get(payout, ()):
-            needed = self._needed(name)
-            coins = [coin for each in needed for coin in coins_of(self.transactions[each])]
-            by = {rail.spent[coin] for coin in coins if coin in rail.spent} - needed
+            spends = [(each, coin) for each in self._needed(name) for coin in coins_of(self.transactions[each])]
+            by = {rail.spent[coin] for each, coin in spends if rail.spent.get(coin, each) != each}
             final = {each for each in by if rail.is_final(each)}
             if not final:
                 raise BrokenError(f"{payout} is void by the signer, and the chain could still take {name}")
