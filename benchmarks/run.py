@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import uvloop
 
-from benchmarks import audit, intake_http, limiter, opponent
+from benchmarks import audit, evm_gas, intake_http, limiter, opponent
 from benchmarks.figures import Figure, Run, Target, as_table, write_figures
 from benchmarks.ground import Ground, prepared_ground
 from benchmarks.intake_in_process import measure_intake
@@ -72,7 +72,7 @@ class Bench:
         self._say = say
 
     def figures(self) -> list[Figure]:
-        return [*self._intake(), self._stored(), *self._audit(), self._limiter()]
+        return [*self._intake(), self._stored(), *self._audit(), self._limiter(), *self._gas()]
 
     def _intake(self) -> Iterable[Figure]:
         size = self._size
@@ -180,6 +180,18 @@ class Bench:
         self._say("rate limiter")
         hits = self._repeated(lambda: limiter.hit_us(self._size.hits))
         return _plain("limiter_us", hits, "µs", "one hit of the API's rate limiter; a request makes two", None)
+
+    def _gas(self) -> Iterable[Figure]:
+        self._say("gas of the hot vault")
+        cold, warm = evm_gas.measure_gas()
+        for name, value, payees, bound in (
+            ("cold", cold, "payees who had none of the token", 29_500), ("warm", warm, "payees who had some", 12_400),
+        ):
+            yield _plain(
+                f"evm_gas_per_usdc_payout_{evm_gas.COUNT}_{name}", [value], "gas",
+                f"each of {evm_gas.COUNT} payouts by the vault, to {payees}; the same on every machine",
+                Target(bound, False),
+            )
 
     def _repeated(self, measure: Callable[[], _Value]) -> list[_Value]:
         return [measure() for _ in range(self._size.repeats)]

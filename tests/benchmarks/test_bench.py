@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = {
     "intake_in_process_vs_pgbench", "intake_http_vs_pgbench", "intake_http_run_vs_pgbench", "intake_p99_ms_at_128",
     "cpu_us_per_payout_intake", "audit_appends_per_s", "audit_proofs_per_s", "intake_cpu_1e6_vs_1e4", "limiter_us",
+    "evm_gas_per_usdc_payout_200_cold", "evm_gas_per_usdc_payout_200_warm",
 }
 DURABLE = {
     "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "wal_level": "replica", "commit_delay": "0",
