@@ -22,9 +22,9 @@ contract HotVault {
         uint248 skipped;
     }
 
-    /// A token's bucket. `spent` drains by `refillPerSecond` and never passes `capacity`, so that what leaves in any
-    /// t seconds is at most capacity + t * refillPerSecond. `maximum` bounds one item. `gasPerItem` is what a transfer
-    /// is given; 0 says that the token isn't listed.
+    /// A token's bucket. `spent`, as of `updated`, drains by `refillPerSecond`; nothing is paid that would bring it above
+    /// `capacity`. So what leaves in any t seconds is at most capacity + t * refillPerSecond. `maximum` bounds one item.
+    /// `gasPerItem` is what a transfer is given; 0 says that the token isn't listed.
     struct Limit {
         uint96 capacity;
         uint96 spent;
@@ -34,7 +34,7 @@ contract HotVault {
         uint32 gasPerItem;
     }
 
-    /// An item of an executed batch that was skipped.
+    /// Item `index`, counted from 0, of an executed batch that skipped it.
     struct Retry {
         bytes32 batch;
         uint256 index;

@@ -376,6 +376,31 @@ def test_ether_and_unknown_calls_are_refused(vault: Vault) -> None:
         refused("execution reverted", vault.node.receipt, digest)
 
 
+def test_its_code_can_call_and_can_neither_delegate_nor_make_nor_end_anything(vault: Vault) -> None:
+    found = opcodes(bytes.fromhex(vault.node.rpc("eth_getCode", vault.address, "latest")[2:]))
+    forbidden = {"CREATE": 0xF0, "CALLCODE": 0xF2, "DELEGATECALL": 0xF4, "CREATE2": 0xF5, "SELFDESTRUCT": 0xFF}
+    assert {name for name, code in forbidden.items() if code in found} == set()
+    assert 0xF1 in found  # CALL, so that something was looked at
+
+
+def opcodes(code: bytes) -> set[int]:
+    """Without what PUSH instructions carry, and without the compiler's note at the end, whose length stands last."""
+    found, place, end = set(), 0, len(code) - int.from_bytes(code[-2:]) - 2
+    while place < end:
+        found.add(code[place])
+        place += 1 + (code[place] - 0x5F if 0x60 <= code[place] <= 0x7F else 0)
+    return found
+
+
+def test_what_a_node_estimates_is_enough_gas_for_every_item(vault: Vault) -> None:
+    paid = batch(vault.usdc, *[(account(f"payee {number}"), USD) for number in range(20)])
+    request = {"from": OPERATOR, "to": vault.address, "data": "0x" + vault.call_data(paid).hex()}
+    gas = int(vault.node.rpc("eth_estimateGas", request), 16)
+    refused("GasTooLow", vault.pay, paid, gas=gas - GAS_PER_ITEM // 4)
+    vault.pay(paid, gas=gas)
+    assert vault.fate(paid) == (EXECUTED, 0)
+
+
 def test_a_batch_of_one_vault_is_of_no_other(vault: Vault) -> None:
     second = founded(vault.node)
     paid = Batch(vault.usdc.address, batch(vault.usdc, (ANNA, 1)).items)
