@@ -221,6 +221,22 @@ def test_an_alarm_holds_back_what_its_own_organisation_pays(tmp_path: Path, oper
     assert answer.reason is (Reason.COSIGNED if is_cosigned else Reason.ALARM)
 
 
+@pytest.mark.parametrize(("operation", "is_cosigned"), [("pay", False), ("sweep", True)])
+def test_a_stolen_key_holds_back_what_everybody_pays(tmp_path: Path, operation: str, is_cosigned: bool) -> None:
+    """The attacker has the seed, and begins with one organisation's coins; the others' keys come from it as well."""
+    world = World(tmp_path, organisations=(ORGANISATION, OTHER))
+    guard = world.open()
+    signer = Signer(world, guard.witness.answer)
+    signer.found(ORGANISATION, OTHER)
+    assert signer.sync().is_cosigned
+    guard.leases.beat(world.beat(), world.now)
+    guard.keep(world.alarm("unknown-spend.aa"))
+    signer.apply_control(signer.sync())
+    signer.write(Kind.SPEND, organisation=OTHER, transaction="aa" * 32, operation=operation)
+    answer = signer.sync()
+    assert (answer.is_cosigned, answer.lease) == (is_cosigned, Lease.RECOVER)
+
+
 def test_a_spend_that_an_ended_signer_left_holds_nothing_back(
     world: World, guard: OpenGuard, signer: Signer
 ) -> None:

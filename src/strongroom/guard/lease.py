@@ -1,5 +1,8 @@
-"""What guard lets the signer sign: all, or only what saves money while watch is silent, or since it contradicted itself
-about the audit log. Alarms stand elsewhere."""
+"""What guard lets the signer sign: all, or only what saves money: while watch is silent, since it contradicted itself
+about the audit log, or when a key seems to be stolen, as the keys of all organisations come from one seed.
+
+What else watch alarms concerns one organisation, and stands elsewhere.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,7 +10,7 @@ from typing import Final
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.instant import INSTANT_MAXIMUM, MINUTE_MS, Instant
 from strongroom.guard.control_log import ControlLog
-from strongroom.protocol.control import HEARTBEAT_TYPE
+from strongroom.protocol.control import HEARTBEAT_TYPE, UNKNOWN_SPEND
 from strongroom.protocol.guard_wire import Lease, open_frame
 from strongroom.protocol.record import read_record
 from strongroom.protocol.standings import Standings
@@ -50,4 +53,6 @@ class Leases:
     def lease(self) -> Lease:
         silence_ms = self.silence_ms()
         is_watched = silence_ms is not None and silence_ms < SILENCE_MAXIMUM_MS
-        return Lease.ALL if is_watched and not self.is_contradicted() else Lease.RECOVER
+        alarms = [name for standing in self._log.current.values() for name in standing.alarms]
+        is_sound = not self.is_contradicted() and not any(name.startswith(UNKNOWN_SPEND) for name in alarms)
+        return Lease.ALL if is_watched and is_sound else Lease.RECOVER

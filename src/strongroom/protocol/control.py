@@ -31,6 +31,8 @@ from strongroom.protocol.standing import Standing
 CONTROL_TYPE: Final = "strongroom/control/v1"
 ALARM_TYPE: Final = "strongroom/alarm/v1"
 HEARTBEAT_TYPE: Final = "strongroom/heartbeat/v1"
+UNKNOWN_SPEND: Final = "unknown-spend."
+"""So begins the name of an alarm of coins that were spent, and not by our signer: somebody else has a key."""
 
 
 @dataclass(frozen=True, slots=True)

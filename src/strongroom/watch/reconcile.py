@@ -19,6 +19,7 @@ from strongroom.domain.instant import Instant
 from strongroom.domain.policy import Policy
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
+from strongroom.protocol.control import UNKNOWN_SPEND
 from strongroom.rails.port import Rail, RailError
 from strongroom.store import reconciliations as store
 from strongroom.store.organisations import read_policies
@@ -139,7 +140,7 @@ class Reconciler:
         self, connection: Connection, organisation: OrganisationId, chain_transaction: str, minor: int,
         now: Instant,
     ) -> None:
-        name = f"unknown-spend.{chain_transaction[:40]}"
+        name = f"{UNKNOWN_SPEND}{chain_transaction[:40]}"
         if not await store.was_raised(connection, organisation, name):
             detail = f"{chain_transaction} took {minor} that nobody here signed for"
             if await self._alarms.raise_alarm(organisation, name, detail, now):
