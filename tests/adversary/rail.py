@@ -89,7 +89,8 @@ class Rail:
                     del self.spent[coin]
 
     def is_final(self, name: str) -> bool:
-        return name in self.heights and len(self.blocks) - self.heights[name] >= self.finality_blocks
+        """Or was once: that is never taken back, however short the chain is now."""
+        return self.heights.get(name, self.fixed) < self.fixed
 
     # What guard sees.
 
