@@ -27,7 +27,7 @@ FAST = (
     "tests/signer/test_start.py", "tests/signer/test_clock.py", "tests/signer/test_notary.py",
     "tests/signer/test_requests.py", "tests/signer/test_desk.py", "tests/signer/test_recovery.py",
     "tests/signer/test_changes.py", "tests/guard/test_restore.py", "tests/guard/test_recovery.py",
-    "tests/guard/test_cosigner.py", "tests/protocol/test_merkle.py",
+    "tests/guard/test_witness.py", "tests/guard/test_cosigner.py", "tests/protocol/test_merkle.py",
     "tests/properties/test_signer_limits.py",
     "tests/properties/test_signer_replacement.py",
 )
