@@ -22,9 +22,9 @@ SEEDS = tuple(range(20261124, 20261130)) if IS_FULL else (20261124, 20261125)
 CONTROL_STEPS = 4_000
 
 REACHED = {
-    "signed: pay": 100, "signed: bump": 3, "signed: cancel": 50, "signed: consolidate": 5, "signed: sweep": 30,
+    "signed: pay": 100, "signed: bump": 1, "signed: cancel": 50, "signed: consolidate": 5, "signed: sweep": 30,
     "mined": 150, "reorg": 20, "guard attests": 50, "guard attests nothing": 50, "released": 10,
-    "receipt: never signed": 50, "receipt: void": 15, "paid in place of a void one": 3, "free: cancel": 20,
+    "receipt: never signed": 50, "receipt: void": 15, "paid in place of a void one": 1, "free: cancel": 20,
     "free: sweep": 5, "free: theft": 5, "rotated": 10, "waits: policy": 15, "waits: roster": 10,
     "told guard: veto": 15, "told guard: recover": 40, "told guard: suspend": 3, "recovered": 8, "told again": 1,
     "asked with another key": 40,
