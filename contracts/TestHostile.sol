@@ -10,7 +10,7 @@ contract TestHostile {
         ReturnsNothing,
         ReturnsFalse,
         ReturnsTwo,
-        ReturnsOneByte,
+        ReturnsShort,
         Reverts,
         RevertsWithBomb,
         ReturnsBomb,
@@ -60,7 +60,7 @@ contract TestHostile {
         Behaviour behaviour = behaviourOf[to];
         if (behaviour == Behaviour.ReturnsFalse) _return(0, 32);
         if (behaviour == Behaviour.ReturnsTwo) _return(2, 32);
-        if (behaviour == Behaviour.ReturnsOneByte) _return(1 << 248, 1);
+        if (behaviour == Behaviour.ReturnsShort) _return(0, 31);
         if (behaviour == Behaviour.Reverts) revert("TestHostile: not to you");
         if (behaviour == Behaviour.RevertsWithBomb || behaviour == Behaviour.ReturnsBomb) {
             _bomb(behaviour == Behaviour.ReturnsBomb);

@@ -311,14 +311,30 @@ def too_little_gas(ground: Ground) -> Taken:
 
     The bound is 0 payees skipped that would have been paid."""
     vault = ground.vault()
-    vault.list(vault.hostile, (*LIMIT[:3], 1_000_000))
     behave(vault, PAYEE, "NeedsMuchGas")
-    most = 0
-    for gas in range(600_000, 1_400_000, 100_000):
+    enough = least_gas(vault)
+    gas, skipped = enough + 60_000, 0
+    while balance(vault.hostile, PAYEE) == 0:
+        gas += 2_000
         once = batch(vault.hostile, (STRANGER, 1), (PAYEE, MAXIMUM))
         worked(vault.pay, once, gas=gas)
-        most = max(most, vault.fate(once)[1].bit_count())
-    return Taken(most, 0)
+        skipped += vault.fate(once)[1].bit_count()
+    return Taken(skipped, 0)
+
+
+def least_gas(vault: Vault) -> int:
+    """The least for each transfer with which PAYEE, as the second of a batch, is paid; it is set."""
+    low, high = 700_000, 900_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        vault.list(vault.hostile, (*LIMIT[:3], middle))
+        snapshot, once = vault.node.snapshot(), batch(vault.hostile, (STRANGER, 1), (PAYEE, 1))
+        vault.pay(once)
+        is_paid = vault.fate(once)[1] == 0
+        vault.node.revert(snapshot)
+        low, high = (low, middle) if is_paid else (middle, high)
+    vault.list(vault.hostile, (*LIMIT[:3], high))
+    return high
 
 
 def payee_burns_gas(ground: Ground) -> Taken:

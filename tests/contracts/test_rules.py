@@ -132,7 +132,7 @@ def test_as_many_items_as_there_are_flags_are_paid(vault: Vault) -> None:
     ("behaviour", "is_paid"),
     [
         ("Pays", True), ("ReturnsNothing", True), ("ReturnsFalse", False), ("ReturnsTwo", False),
-        ("ReturnsOneByte", False), ("Reverts", False), ("RevertsWithBomb", False), ("ReturnsBomb", False),
+        ("ReturnsShort", False), ("Reverts", False), ("RevertsWithBomb", False), ("ReturnsBomb", False),
         ("BurnsGas", False), ("NeedsMuchGas", False),
     ],
 )
@@ -246,6 +246,27 @@ def test_a_change_of_limit_keeps_what_was_spent(vault: Vault) -> None:
     refused("NotListed", vault.pay, batch(vault.usdc, (ANNA, 1)))
     vault.list(vault.usdc, (CAPACITY, 0, MAXIMUM, GAS_PER_ITEM))
     assert available(vault) == 4 * MAXIMUM
+
+
+def test_a_change_of_limit_counts_the_time_before_it_by_the_old_rate(vault: Vault) -> None:
+    vault.pay(batch(vault.usdc, *[(ANNA, MAXIMUM)] * 10))
+    emptied = vault.node.now
+    vault.node.next_block_at(emptied + 600)
+    limit = (CAPACITY, 5 * REFILL, MAXIMUM, GAS_PER_ITEM)
+    receipt = vault.contract.send(OWNER, "setLimit", vault.usdc.address, *limit)
+    assert list(receipt.named("LimitSet")[0].values()) == [vault.usdc.address, *limit]
+    vault.node.next_block_at(emptied + 700)
+    left = 600 * REFILL + 100 * 5 * REFILL
+    assert refused("OverLimit", vault.pay, batch(vault.usdc, *[(ANNA, MAXIMUM)] * 2))[1] == left
+
+
+def test_what_stands_behind_a_call_is_no_item(vault: Vault) -> None:
+    paid = batch(vault.usdc, (ANNA, 1), (BEN, 2))
+    vault.contract.send_data(OPERATOR, vault.call_data(paid) + batch(vault.usdc, (CLEO, MAXIMUM + 1)).words[0])
+    assert [balance(vault.usdc, payee) for payee in (ANNA, BEN, CLEO)] == [1, 2, 0]
+    more = batch(vault.usdc, (ANNA, 1), (BEN, 2))
+    vault.contract.send_data(OPERATOR, vault.call_data(more) + batch(vault.usdc, (CLEO, 3)).words[0])
+    assert [balance(vault.usdc, payee) for payee in (ANNA, BEN, CLEO)] == [2, 4, 0]
 
 
 def test_nothing_of_zero_amounts_forgets_what_was_spent(vault: Vault) -> None:

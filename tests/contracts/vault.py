@@ -22,7 +22,7 @@ FUNDED = 1_000_000 * USD
 NEVER = 2**40
 LIMIT = (CAPACITY, REFILL, MAXIMUM, GAS_PER_ITEM)
 BEHAVIOURS = (
-    "Pays", "ReturnsNothing", "ReturnsFalse", "ReturnsTwo", "ReturnsOneByte", "Reverts", "RevertsWithBomb",
+    "Pays", "ReturnsNothing", "ReturnsFalse", "ReturnsTwo", "ReturnsShort", "Reverts", "RevertsWithBomb",
     "ReturnsBomb", "BurnsGas", "NeedsMuchGas", "CallsBack",
 )
 """As in contracts/TestHostile.sol."""
