@@ -368,6 +368,7 @@ BUGS = (
     bug("an entry may be of any length", None, NOTARY, "if len(entry) > ENTRY_MAXIMUM:", "if False:"),
     bug("a bad proof ends the process", None, DESK, "    except ValueError as fault:\n        raise DocumentError("
         "fields.path(\"proof\")", "    except KeyError as fault:\n        raise DocumentError(fields.path(\"proof\")"),
+    bug("a receipt that guard knows nothing of", None, REQUESTS, "    notary.agree()  # who is", "    # who is"),
     bug("a receipt for what may still be paid", None, REQUESTS,
         "if found.payout != subject or not is_over or payments.attempts_of.get(subject):", "if False:"),
     bug("a receipt for what was signed", None, REQUESTS, "    if payments.attempts_of.get(subject):\n        refuse(",

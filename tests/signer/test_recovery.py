@@ -262,6 +262,7 @@ def test_what_was_dead_before_keeps_its_receipt(world: World) -> None:
     world.notary.agree()
     world.guard.said = Reason.LOST
     recover(world)
+    world.guard.said = None
     assert "receipt" in world.ask(Ask.RECEIPT, object=payout)
 
 

@@ -35,6 +35,7 @@ from strongroom.protocol.guard_wire import open_frame
 from strongroom.protocol.identifier import payout_id
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import RECEIPT_TYPE, Ask
+from strongroom.signer.book import Book
 
 
 @pytest.fixture
@@ -223,6 +224,41 @@ def test_an_expired_payout_is_buried_before_its_receipt_is_given(world: World) -
     assert payout in world.payments.dead
     assert receipt(world, payout)["object"] == payout
     assert kinds(world.journal).count(Kind.TOMBSTONE) == 1
+
+
+def ended(world: World, how: str) -> str:
+    """A payout that the signer is about to give up, and didn't hear of from guard."""
+    if how == "expired":
+        payout = expiring(world, 1_000)
+        world.pass_by(1_000)
+        return payout
+    stuck = Stuck(world)
+    proof = world.attested(stuck.cancelled())
+    world.notary.agree()
+    world.void(stuck.payout, proof)
+    return stuck.payout
+
+
+@pytest.mark.parametrize("how", ["expired", "void"])
+def test_what_has_a_receipt_is_dead_for_whoever_is_brought_forward_from_guards_copy(world: World, how: str) -> None:
+    """The attacker has the engine, and the signer's disk is lost as soon as the receipt is out: what was called
+    cancelled, and perhaps paid in another way since, would be signed by the signer that takes over."""
+    payout = ended(world, how)
+    assert receipt(world, payout)["object"] == payout
+    successor = Book()
+    for entry in world.guard.entries:
+        successor.apply(entry)
+    assert payout in successor.organisations[ORGANISATION].dead
+
+
+def test_without_guard_a_payout_is_dead_at_once_and_its_receipt_waits(world: World) -> None:
+    payout = ended(world, "expired")
+    world.guard.is_reachable = False
+    with pytest.raises(AskRefused, match="guard-agrees"):
+        receipt(world, payout)
+    assert payout in world.payments.dead
+    world.guard.is_reachable = True
+    assert receipt(world, payout)["object"] == payout
 
 
 def test_no_receipt_a_millisecond_before_it_expires(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import Maker
-from strongroom.domain.instant import HOUR_MS, Instant
+from strongroom.domain.instant import HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.policy import Tier
 from strongroom.protocol.approval import (
     APPROVAL_REQUEST_TYPE,
@@ -86,12 +86,12 @@ def make_receipt(notary: Notary, payments: Payments, subject: str, item: Item | 
     if subject not in payments.dead:
         item = item or Item(subject)
         found = asked_for(payments, item)
-        expires = found.intent.expires_at
         is_over = found.subject in payments.dead or not payments.taken_back.isdisjoint((subject, found.subject))
-        is_over = is_over or (expires is not None and expires <= clock.at_least)
+        is_over = is_over or (found.intent.expires_at or INSTANT_MAXIMUM) <= clock.at_least
         if found.payout != subject or not is_over or payments.attempts_of.get(subject):
             refuse(Rule.INTENT_ALIVE, f"{subject} may still be paid, or was")
         bury(notary, payments, subject, clock)
+    notary.agree()  # who is brought forward from guard's copy must know of it
     said: dict[str, JsonValue] = {
         "at_ms": clock.wall, "deployment": notary.book.deployment, "object": subject,
         "organisation": payments.standing.organisation, "type": RECEIPT_TYPE,
