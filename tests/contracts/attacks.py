@@ -11,7 +11,9 @@ from eth_account import Account
 from tests.contracts.node import DEPLOYER, Contract, Node, Receipt, Reverted
 from tests.contracts.vault import (
     CAPACITY,
+    FUNDED,
     GAS_PER_ITEM,
+    GUARDIAN,
     LIMIT,
     MAXIMUM,
     OPERATOR,
@@ -141,6 +143,18 @@ def operator_sweeps_to_itself(ground: Ground) -> Taken:
     vault = ground.vault()
     vault.contract.send(OPERATOR, "sweep", vault.usdc.address, 0)
     return Taken(balance(vault.usdc, OPERATOR) + balance(vault.usdc, THIEF), 0)
+
+
+def guardian_stolen(ground: Ground) -> Taken:
+    """The attacker has guard's key and wants money, or its going away. It can pause. The bound is 0."""
+    vault = ground.vault()
+    send, token = vault.contract.send, vault.usdc.address
+    worked(vault.pay, batch(vault.usdc, (THIEF, MAXIMUM)), sender=GUARDIAN)
+    worked(send, GUARDIAN, "withdraw", token, THIEF, CAPACITY)
+    worked(send, GUARDIAN, "sweep", token, 0)
+    worked(send, GUARDIAN, "rotate", THIEF, STRANGER)
+    worked(vault.pay, batch(vault.usdc, (THIEF, MAXIMUM)), sender=THIEF)
+    return Taken(FUNDED - vault.held(vault.usdc), 0)
 
 
 def stranger_plays_the_operator(ground: Ground) -> Taken:
@@ -436,6 +450,7 @@ CASES = {
         Case(operator_takes_another_token, ["one bucket for all"]),
         Case(operator_plays_the_owner, ["anybody is the owner"]),
         Case(operator_sweeps_to_itself, ["sweeps go to the caller"]),
+        Case(guardian_stolen, ["anybody is the owner", "anybody is the operator", "anybody sweeps"]),
         Case(stranger_plays_the_operator, ["anybody is the operator"]),
         Case(stranger_empties_the_vault, ["anybody sweeps"]),
         Case(same_batch_again, ["no status"]),
