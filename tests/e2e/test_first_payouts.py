@@ -87,6 +87,12 @@ def test_a_cancelled_one_has_the_signers_receipt(sandbox: Sandbox) -> None:
     assert sandbox.received("cancelled") == {"cancelled": []}
 
 
+def test_a_veto_of_what_isnt_pending_is_refused_by_guard_with_its_reason(sandbox: Sandbox) -> None:
+    refused = sandbox.box.run("veto", "ab" * 32, "--as", "cleo")
+    assert refused.returncode == 4, refused
+    assert "there is no" in refused.stderr
+
+
 def test_a_freeze_through_guard_stops_the_next_until_two_officers_lift_it(sandbox: Sandbox) -> None:
     to = sandbox.declare("frozen")
     frozen = sandbox.box.run("freeze", "--as", "cleo")
