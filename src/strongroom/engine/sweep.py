@@ -17,7 +17,8 @@ from strongroom.domain.policy import WalletRule
 from strongroom.engine.bench import Bench
 from strongroom.engine.sign import sign_one
 from strongroom.engine.wallets import Wallet, coins_of, wallet_of
-from strongroom.formats import simulated
+from strongroom.formats import coins as on_chain
+from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.protocol.signer_wire import RefusedAnswer
 from strongroom.rails.port import BroadcastOutcome, Coin, Rail, RailError
 from strongroom.store import engine as store
@@ -60,8 +61,8 @@ async def sweep(bench: Bench, organisation: OrganisationId, network: str) -> Swe
     except RailError as fault:
         raise SweepError(f"the node of {network} doesn't answer as it should: {fault}") from fault
     try:
-        outpoints = [coin.outpoint for coin in coins]
-        await sweeping.keep_sweep(bench.connection, attempt, simulated.ASSET, fee, swept, outpoints, bench.clock())
+        outpoints, asset = [coin.outpoint for coin in coins], COIN_FORMATS[network].asset
+        await sweeping.keep_sweep(bench.connection, attempt, asset, fee, swept, outpoints, bench.clock())
     except NoFundsError as fault:
         raise SweepError("the ledger has less than the fee: watch hasn't booked the coins yet; again soon") from fault
     except PlannedBeforeError as fault:
@@ -106,25 +107,25 @@ async def _free_coins(
     ]
     if not free:
         raise SweepError("the wallet has no coin that is free: nothing to sweep")
-    return sorted(free, key=lambda coin: -coin.amount_minor)[: simulated.INPUTS_MAXIMUM]
+    return sorted(free, key=lambda coin: -coin.amount_minor)[: COIN_FORMATS[rail.network].inputs_maximum]
 
 
 def _build(
     organisation: OrganisationId, network: str, coins: Sequence[Coin], wallet: Wallet, rule: WalletRule, rate: int
 ) -> tuple[StoredAttempt, int, int]:
     """The attempt, its fee, and what reaches the treasury. The fee is never above the policy's. Raises: SweepError."""
-    size = simulated.signed_size(len(coins), 1)
+    if rule.treasury is None:
+        raise SweepError(f"the policy has no treasury on {network}")
+    form = COIN_FORMATS[network]
+    size = form.signed_sizes([rule.treasury])(len(coins))
     fee = min(-(-rate * size // 1_000), rule.fee_maximum_minor, rule.fee_rate_maximum * size // 1_000)
     rest = sum(coin.amount_minor for coin in coins) - fee
-    if rest < simulated.DUST_MINOR or rule.treasury is None:
+    if rest < form.dust_minor:
         raise SweepError(f"the free coins are worth {rest + fee}, which isn't worth a fee of {fee}")
-    inputs = tuple(
-        simulated.Input(bytes.fromhex(coin.chain_transaction), coin.index, coin.amount_minor, coin.address)
-        for coin in coins
-    )
-    unsigned = simulated.encode_unsigned(simulated.Transaction(inputs, (simulated.Output(rest, rule.treasury),)))
+    spent = [on_chain.Coin(coin.outpoint, coin.amount_minor, coin.address) for coin in coins]
+    unsigned = form.write_unsigned(spent, [(rule.treasury, rest)])
     paths = json.dumps([wallet.paths[coin.address] for coin in coins])
     attempt = StoredAttempt(
-        simulated.transaction_id(unsigned).hex(), organisation, network, "sweep", "planned", unsigned, None, paths, ()
+        form.read_unsigned(unsigned).identifier, organisation, network, "sweep", "planned", unsigned, None, paths, ()
     )
     return attempt, fee, rest
