@@ -309,8 +309,9 @@ BUGS = (
     bug("sweeps share the budget for fees", Rule.LIMIT_FEES, BOOK, "SWEEP_FEES if is_sweep else FEES,", "FEES,"),
     bug("only payments' fees count", Rule.LIMIT_FEES, GATE, "    return fee_minor\n",
         "    return fee_minor if paid else 0\n"),
-    bug("bytes that follow are let by", Rule.BYTES_READ, COINS, "transaction = simulated.parse_unsigned(raw)",
-        "transaction = simulated.parse_unsigned(raw[: simulated.signed_size(raw[2], raw[4]) - raw[2] * 98])"),
+    bug("bytes that follow are let by", Rule.BYTES_READ, COINS, "    transaction = simulated.parse_unsigned(raw)",
+        "    raw = raw[: simulated.signed_size(raw[2], raw[4]) - raw[2] * 98]\n"
+        "    transaction = simulated.parse_unsigned(raw)"),
     bug("inputs aren't checked", Rule.BYTES_INPUTS, GATE,
         "if coin.address != address_of(asked.organisation, asked.network, *path):", "if False:"),
     bug("outputs aren't compared", Rule.BYTES_OUTPUTS, GATE, " or output != (place[1], due.minor):", ":"),
