@@ -127,19 +127,19 @@ def fields_of(value: JsonValue, path: str = "") -> set[str]:
 
 
 def test_the_policy_of_the_document_is_one_and_every_field_is_explained() -> None:
-    text = (ROOT / "docs/policy.md").read_text()
+    text = (ROOT / "docs/policy-language.md").read_text()
     example = re.search(r"^```json\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     assert example is not None
     document = parse_object(example[1].encode())
     policy = parse_policy(document)
     assert [tier.approvals for tier in policy.tiers] == [0, 1, 2]
-    explained = [code(row["field"])[0] for row in table_with("docs/policy.md", "field", "says")]
+    explained = [code(row["field"])[0] for row in table_with("docs/policy-language.md", "field", "says")]
     assert len(explained) == len(set(explained))
     assert set(explained) == fields_of(document)
-    assert [code(row["scope"]) for row in table_with("docs/policy.md", "scope", "adds up over")] == [
+    assert [code(row["scope"]) for row in table_with("docs/policy-language.md", "scope", "adds up over")] == [
         [each.value] for each in LimitScope
     ]
-    assert [code(row["counts"]) for row in table_with("docs/policy.md", "counts", "which payouts")] == [
+    assert [code(row["counts"]) for row in table_with("docs/policy-language.md", "counts", "which payouts")] == [
         [each.value] for each in Counts
     ]
 
