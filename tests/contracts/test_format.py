@@ -1,14 +1,10 @@
 """Calls and events as `formats/hot_vault` writes and reads them, held against the contract itself."""
 
-import pytest
 from tests.contracts.vault import NEVER, OPERATOR, OWNER, USD, Vault, account, behave
 
 from strongroom.formats.hot_vault import (
-    AMOUNT_MAXIMUM,
-    ITEMS_MAXIMUM,
     Batch,
     Executed,
-    HotVaultError,
     Killed,
     Log,
     Retried,
@@ -74,43 +70,3 @@ def test_what_was_paid_skipped_killed_and_taken_over_is_read_from_the_logs(vault
     logs = sent(vault, again.pay([], [Retry(first.name, 1)], NEVER))
     events = [event for event in map(read_vault_event, logs) if event is not None]
     assert events == [Retried(first.name, 1, again.name), Executed(again.name, raw(token), 7, frozenset())]
-
-
-@pytest.mark.parametrize(
-    ("chain", "vault_length", "salt", "items", "reason"),
-    [
-        (0, 20, SALT, ((20, 1),), "must name a chain"),
-        (1, 19, SALT, ((20, 1),), "must name a chain"),
-        (1, 20, b"", ((20, 1),), "must name a chain"),
-        (1, 20, SALT, (), "1 to 248 items"),
-        (1, 20, SALT, ((20, 1),) * (ITEMS_MAXIMUM + 1), "1 to 248 items"),
-        (1, 20, SALT, ((19, 1),), "must pay addresses"),
-        (1, 20, SALT, ((20, 0),), "must pay addresses"),
-        (1, 20, SALT, ((20, AMOUNT_MAXIMUM + 1),), "must pay addresses"),
-    ],
-)
-def test_a_batch_that_the_vault_would_not_take_is_never_made(
-    chain: int, vault_length: int, salt: bytes, items: tuple[tuple[int, int], ...], reason: str
-) -> None:
-    paid = tuple(VaultItem(bytes(length), amount) for length, amount in items)
-    with pytest.raises(HotVaultError, match=reason):
-        Batch(chain, bytes(vault_length), bytes(20), salt, paid)
-
-
-def test_events_of_another_form_are_refused_and_others_are_none(vault: Vault) -> None:
-    batch = a_batch(vault, vault.usdc.address, (account("ada"), 5 * USD))
-    logs = sent(vault, batch.pay([], [], NEVER))
-    executed = next(log for log in logs if isinstance(read_vault_event(log), Executed))
-    transfer = next(log for log in logs if read_transfer(log) is not None)
-    for good, read in ((executed, read_vault_event), (transfer, read_transfer)):
-        for topics, data in (
-            (good.topics[:-1], good.data), ((*good.topics, SALT), good.data), (good.topics, good.data + b"\0"),
-            (good.topics, good.data[:-32]), ((*good.topics[:-1], b""), good.data),
-        ):
-            with pytest.raises(HotVaultError):
-                read(Log(good.address, topics, data))
-    with pytest.raises(HotVaultError, match="that there can't be"):
-        read_vault_event(Log(executed.address, executed.topics, executed.data[:32] + b"\xff" * 32))
-    assert read_vault_event(transfer) is None
-    assert read_transfer(executed) is None
-    assert read_vault_event(Log(b"", (), b"")) is read_transfer(Log(b"", (), b"")) is None

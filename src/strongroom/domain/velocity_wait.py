@@ -13,11 +13,8 @@ def fits_at(
     if value > maximum:
         return None
     over = windows.used(key, span_ms, now) + value - maximum
-    at = now
-    if over > 0:
-        for leaves, bucket_sum in windows.leaving(key, span_ms):
-            over -= bucket_sum
-            at = leaves
-            if over <= 0:
-                break
+    at, leaving = now, windows.leaving(key, span_ms)
+    while over > 0:  # all that is in the window leaves it at last
+        at, bucket_sum = next(leaving)
+        over -= bucket_sum
     return at
