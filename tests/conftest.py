@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ settings.register_profile("strongroom", deadline=None, suppress_health_check=[He
 settings.load_profile("strongroom")
 
 _numbers = itertools.count(1)
+_RECURSIONS = sys.getrecursionlimit()
+
+
+def pytest_runtest_setup() -> None:
+    """A library that some tests use lifts the limit when it is loaded, and then JSON that is too deep ends Python."""
+    sys.setrecursionlimit(_RECURSIONS)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ _COMMANDS: Final = (
     ("run", "run:app", _PAYING, "Pay many people at once, from a CSV"),
     ("approve", "approve:approve", _PAYING, "See what waits for people, and approve it"),
     ("freeze", "approve:freeze", _PAYING, "Stop payments at once; one officer is enough"),
-    ("veto", "approve:veto", _PAYING, "End a pending change of roster or policy; one member is enough"),
+    ("veto", "approve:veto", _PAYING, "End a pending change; one member is enough"),
     ("unfreeze", "approve:unfreeze", _PAYING, "Let them go on; needs a quorum"),
     ("allow-recovery", "approve:allow_recovery", _PAYING, "Allow one sweep while all is frozen"),
     ("sweep", "sweep:sweep_wallet", _PAYING, "Empty a hot wallet to the policy's treasury"),
