@@ -121,7 +121,8 @@ def database_lifts_the_policy(ground: Ground) -> Loss:
 
 def database_restored_to_yesterday(ground: Ground) -> Loss:
     """The attacker has the database's files, wants payees paid twice; the bound is 0. It puts yesterday's back, and
-    honest clients send again what the record lost. Watch signs no such log until a person says that it may.
+    honest clients send again what the record lost. Watch signs no such log until a person says that it may, and
+    guard cosigns none until its operator does.
     """
     firm = found(ground, policy())
     to = {name: firm.declare(name) for name in ("rosa", "otto")}
@@ -135,8 +136,7 @@ def database_restored_to_yesterday(ground: Ground) -> Loss:
     watch = ground.child("watch").process
     assert watch is not None
     assert watch.wait(30) == 1
-    (ground.data / "watch" / "last_checkpoint").unlink()
-    ground.start("watch")
+    ground.begin_log_anew()
     ground.alarms(firm.id, "unknown-spend.")
     for name, each in to.items():
         firm.ask(each, f"promise-{name}", TWICE)
