@@ -51,7 +51,7 @@ BUGS = (
         "asked.operation in RECOVERS and word is not None", "word is not None"),
     bug("an officer's word never expires", Rule.NOT_FROZEN, GATE, "word.expires > clock.at_most and ", ""),
     bug("an officer's word isn't used up", Rule.NOT_FROZEN, GATE,
-        'word.used_by in ("", transaction.identifier)', "True"),
+        'word.used_by == (transaction.identifier if is_known else "")', "True"),
     bug("an officer's word outlives a freeze", Rule.NOT_FROZEN, BOOK, "        payments.words.clear()\n",
         "        pass\n"),
     bug("a word that was signed before the freeze counts", Rule.NOT_FROZEN, "protocol/negative.py",

@@ -4,12 +4,13 @@ An honest engine's whole road to free a payout is here as well, and at each step
 """
 
 from base64 import b64encode
+from contextlib import suppress
 
 from tests.adversary.asking import ask_again
 from tests.adversary.machine import Coin, Machine, Payable
 from tests.adversary.paying import pay_for
 from tests.adversary.rail import read
-from tests.signer.world import ADA, BEN, CLEO, DAN, ORGANISATION, Human, payee
+from tests.signer.world import ADA, BEN, CLEO, DAN, ORGANISATION, AskRefused, Human, payee
 
 from strongroom.domain.document import DocumentError
 from strongroom.formats import simulated
@@ -41,8 +42,10 @@ def attest(machine: Machine) -> None:
 
 def void(machine: Machine) -> None:
     """With what guard attested of whatever there was, or something that it never said."""
-    payable = machine.pick(machine.payables)
-    frames = [machine.pick(machine.attestations) for _ in range(min(2, len(machine.attestations)))]
+    stuck = [each for each in machine.payables if _coins_left(machine, each)]
+    payable = machine.pick(stuck if stuck and machine.chance.random() < 0.7 else machine.payables)
+    recent = machine.attestations[-4:] if machine.chance.random() < 0.7 else machine.attestations
+    frames = [machine.pick(recent) for _ in range(min(2, len(recent)))]
     if frames and machine.chance.random() < 0.2:
         frames[0] = machine.flipped(frames[0])
     _void(machine, payable, frames)
@@ -59,7 +62,7 @@ def free(machine: Machine) -> None:
     if not stuck:
         return
     (payable, coins), chance = machine.pick(stuck), machine.chance
-    how = chance.choice(("cancel", "cancel", "cancel", "sweep", "theft"))
+    how = chance.choice(("cancel", "cancel", "sweep", "sweep", "theft"))
     machine.moves[f"free: {how}"] += 1
     coin = chance.choice(coins)
     name = _theft(machine, coin) if how == "theft" else machine.sign([], how, coins=[coin])
@@ -72,26 +75,30 @@ def free(machine: Machine) -> None:
     if not _attest(machine, name):
         return
     if how != "cancel":
-        _release(machine, payable, chance.choice(((CLEO, DAN), (CLEO, DAN), (CLEO, DAN), (CLEO,))))
+        _release(machine, payable, chance.choice(((CLEO, DAN), (CLEO, DAN), (CLEO,), ())))
         machine.siege.desk.idle()
     if chance.random() < 0.15:  # another attempt comes in between
         pay_for(machine, payable)
     _void(machine, payable, machine.attestations[-chance.randint(1, 3) :])
+    if chance.random() < 0.5:
+        with suppress(AskRefused):
+            pay_for(machine, payable)
     again = ask_again(machine, payable)
     pay_for(machine, again)
     machine.moves["paid in place of a void one"] += 1
 
 
 def _coins_left(machine: Machine, payable: Payable) -> list[Coin]:
-    """What could be taken from all of its attempts on the chain, or at least from the first; nothing if it is over."""
+    """What could be taken from all of its attempts on the chain, or from the first alone; nothing if it is over."""
     attempts = machine.checks.signed_of.get(payable.payout, ())
     is_over = payable.payout in machine.checks.over or payable.promise.era != machine.clients.era
     if not attempts or is_over or any(name in machine.rail.heights for name in attempts):
         return []
     inputs = [read(machine.signed[name])[0].inputs for name in attempts]
     left = [coin for coin in inputs[0] if machine.rail.has(coin, machine.signed)]
-    common = [coin for coin in left if all(coin in each for each in inputs[1:])] or left
-    return [each for each in machine.coins if each[0] in common]
+    common = [coin for coin in left if all(coin in each for each in inputs[1:])]
+    wanted = left if machine.chance.random() < 0.3 else common or left
+    return [each for each in machine.coins if each[0] in wanted]
 
 
 def _theft(machine: Machine, coin: Coin) -> str:

@@ -59,7 +59,7 @@ CONTROLS = {
     "what excludes one attempt makes a payout void": (
         Patch(REQUESTS, "in map(payments.attempts.__getitem__, attempts):",
               "in map(payments.attempts.__getitem__, attempts[:1]):"),
-        "and the chain could still take",
+        "and the chain could still take|and no quorum released it",
     ),
     "anything final makes a payout void": (
         Patch(REQUESTS, " and excludes(payments, each, attempt)]", "]"),
@@ -87,7 +87,7 @@ CONTROLS = {
         Patch(DESK, " - {Ask.ORGANISATION, Ask.ROTATE, Ask.RECOVER}", ""), "the engine asked for"
     ),
     "an officer's word isn't used up": (
-        Patch(GATE, 'word.used_by in ("", transaction.identifier)', "True"), "words of officers"
+        Patch(GATE, 'word.used_by == (transaction.identifier if is_known else "")', "True"), "words of officers"
     ),
     "an officer's word outlives a freeze": (
         Patch(BOOK, "        payments.words.clear()\n", "        pass\n"), "words of officers"

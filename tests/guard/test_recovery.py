@@ -16,7 +16,7 @@ from strongroom.guard.reconcile import Reconciler
 from strongroom.journal.journal import JournalError
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import Lease, Reason
-from strongroom.protocol.negative import Action
+from strongroom.protocol.negative import Action, InstructionError
 from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Roster
 
@@ -115,6 +115,49 @@ def test_until_then_nobody_gets_a_lease_and_a_normal_start_stays_closed(run: Run
     run.guard = run.world.open()
     assert run.guard.witness.is_restored
     assert run.guard.witness.lease() is Lease.NONE
+
+
+def test_instructions_are_given_when_the_signer_knows_that_some_is_lost(tmp_path: Path) -> None:
+    """A signer that has forgotten what it signed would bury what was cancelled since, and say that it never was."""
+    run = Run(World(tmp_path))
+    run.guard.keep(run.world.negative(Action.CANCEL, "po_" + "l" * 26, CLEO))
+    run.guard.keep(run.world.negative(Action.FREEZE, "organisation", CLEO))
+    run.lose()
+    run.begin()
+    assert run.signer.sync().control_entries == ()
+    run.recover()
+    assert run.goes_on()
+    assert run.signer.sync().control_entries == ()
+    run.guard.close()
+    run.guard = run.world.open()
+    assert len(run.signer.sync().control_entries) == 2
+
+
+def test_an_instruction_that_was_lost_with_the_control_log_starts_nothing_when_it_is_given_again(
+    tmp_path: Path,
+) -> None:
+    """The attacker keeps an officer's word, and an unfreeze, which guard has forgotten."""
+    run = Run(World(tmp_path))
+    before = (run.world.store / "control").read_bytes()
+    given = [
+        run.world.negative(Action.RECOVER, "network:sim:sandbox", CLEO),
+        run.world.negative(Action.FREEZE, "organisation", CLEO),
+        run.world.negative(Action.UNFREEZE, "organisation", CLEO, DAN, freeze_epoch=1),
+    ]
+    for each in given:
+        run.guard.keep(each)
+    run.lose(with_marker=False)
+    (run.world.store / "control").write_bytes(before)
+    run.begin()
+    run.recover()
+    assert run.goes_on()
+    run.guard.close()
+    run.guard = run.world.open()
+    word, freeze, unfreeze = given
+    run.guard.keep(freeze)
+    for each in (word, unfreeze):
+        with pytest.raises(InstructionError, match="before the last freeze"):
+            run.guard.keep(each)
 
 
 def test_every_organisation_must_have_said_it(tmp_path: Path) -> None:

@@ -194,6 +194,13 @@ def cancel_one(world: World) -> None:
     world.sign([], operation="cancel", raw=raw)
 
 
+def cancel_of_before(world: World) -> None:
+    """It was signed before the freeze; the word is for one that wasn't."""
+    raw, _ = world.transaction([], coins=[world.coin(60_000)], fee=900)
+    world.sign([], operation="cancel", raw=raw)
+    while_frozen(lambda frozen: frozen.sign([], operation="cancel", raw=raw), WORD)(world)
+
+
 def while_frozen(act: Act, *words: tuple[Any, ...], scope: str = "organisation", wait_ms: int = 0) -> Act:
     """After a freeze, and what an officer then says."""
 
@@ -1194,6 +1201,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("a cancel without a word", while_frozen(cancel_one)),
             ("a payment by a word", while_frozen(pay_small, WORD)),
             ("a second sweep by one word", while_frozen(sweep_twice, WORD), SWEEPING),
+            ("one that was signed before, by a word for another", cancel_of_before),
             ("by a word that has expired", while_frozen(sweep_coins, WORD, wait_ms=60_000), SWEEPING),
             ("by a word that has expired by the larger clock",
              while_frozen(sweep_by_a_word_of_the_clock_that_was_ahead, WORD), SWEEPING),

@@ -1,5 +1,6 @@
 """How an organisation goes on after signer and guard have both lost some: by whom, with whom, and with what budget."""
 
+import json
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
@@ -264,6 +265,19 @@ def test_what_was_dead_before_keeps_its_receipt(world: World) -> None:
     recover(world)
     world.guard.said = None
     assert "receipt" in world.ask(Ask.RECEIPT, object=payout)
+
+
+def test_the_receipt_of_a_run_that_was_dead_before_still_says_how_many_of_it_were_signed(world: World) -> None:
+    world.guard.said = None
+    run = Run(world, [5_000, 6_000]).sealed()
+    run.pay(0)
+    world.guard.instruct(Action.CANCEL, run.id, CLEO)
+    world.notary.agree()
+    world.guard.said = Reason.LOST
+    recover(world)
+    world.guard.said = None
+    receipt = json.loads(b64decode(world.ask(Ask.RECEIPT, object=run.id)["receipt"]))
+    assert (receipt["object"], receipt["signed_items"]) == (run.id, 1)
 
 
 def test_no_void_proof_for_what_was_signed_before(world: World) -> None:

@@ -30,7 +30,8 @@ from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.standings import KINDS, Standings
 
 _AGREE: Final = frozenset({Reason.COSIGNED, Reason.CONTROL, Reason.ALARM})
-"""Of these the signer has the journal that guard has, and may hold a lease."""
+"""Of these the signer has the journal that guard has, and may hold a lease. Instructions it gets by these alone: one
+that has lost some of its journal would apply a cancel to what it had signed, and say that it never was."""
 _FOUNDING: Final = frozenset({Kind.GENESIS, Kind.ORGANISATION, Kind.RESUMED})
 
 
@@ -119,7 +120,7 @@ class Witness:
     def _answer(self, sync: Sync, reason: Reason) -> SyncAnswer:
         lease = self.lease() if reason in _AGREE else Lease.NONE
         lease_ms = 0 if lease is Lease.NONE else wire.LEASE_MAXIMUM_MS
-        missing = self._log.after(sync.control) if self._log.holds(sync.control) else ()
+        missing = self._log.after(sync.control) if reason in _AGREE and self._log.holds(sync.control) else ()
         return SyncAnswer(
             sync.nonce, reason is Reason.COSIGNED, self.head, self._log.head, missing, lease, lease_ms, self._clock(),
             reason,

@@ -25,6 +25,9 @@ KINDS: Final = frozenset({
     Kind.GENESIS, Kind.ORGANISATION, Kind.CONTROL, Kind.CHANGE, Kind.NOTICED, Kind.ENDED, Kind.RECOVERED,
 })
 
+FREEZES_LOST: Final = 2**16
+"""More freezes and unfreezes than were lost with some of the journal: what was said at one of them starts nothing."""
+
 
 @dataclass(slots=True)
 class Standings:
@@ -112,6 +115,7 @@ class Standings:
         after = self._open(fields)
         standing.policy, standing.policy_hash = after.policy, after.policy_hash
         standing.roster, standing.roster_hash = after.roster, after.roster_hash
+        standing.freeze_epoch += FREEZES_LOST
         standing.enrol()
         fields.text("epoch")
         fields.rows("people", 1)

@@ -112,7 +112,7 @@ class Paid:
         return [
             self.payout, self.client, self.key, self.beneficiary, self.asset, str(self.amount), self.network,
             self.address, self.external_id, self.replaces, self.run, str(self.reference_minor),
-            _mark(self.is_attended), _mark(self.is_young),
+            _YES if self.is_attended else "", _YES if self.is_young else "",
         ]
 
 
@@ -446,10 +446,6 @@ def _read_intent(row: list[str]) -> KnownIntent:
         Amount(int(amount), AssetId(asset)), external_id, not_before, expires, PayoutId(replaces) if replaces else None,
     )
     return KnownIntent(digest, KeyId(key), intent)
-
-
-def _mark(is_so: bool) -> str:
-    return _YES if is_so else ""
 
 
 def _read_paid(row: list[str]) -> Paid:

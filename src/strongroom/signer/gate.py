@@ -124,9 +124,9 @@ def _check_frozen(
     """Whether it goes by an officer's word and uses it up, as it couldn't go without. Raises: Refused."""
     scopes = frozenset({f"network:{asked.network}"}).union(*(each.scopes for each in dues))
     frozen, swept = payments.standing.freezes(scopes), _on_its_way(payments, asked, transaction, clock)
-    word = payments.words.get(asked.network)
+    word, is_known = payments.words.get(asked.network), transaction.identifier in payments.attempts
     may_recover = asked.operation in RECOVERS and word is not None and (
-        word.expires > clock.at_most and word.used_by in ("", transaction.identifier)
+        word.expires > clock.at_most and word.used_by == (transaction.identifier if is_known else "")
     )
     if frozen is not None and not may_recover:
         refuse(Rule.NOT_FROZEN, f"{frozen} is frozen")
