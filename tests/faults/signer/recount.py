@@ -184,7 +184,9 @@ class Recount:
         self.signed[made.id] = made
         payouts = [row[0] for row in self.spends[made.id]["payouts"]]
         for payout, (hash20, amount) in zip(payouts, made.outputs, strict=False):
-            row = self.rows[payout]
+            row = self.rows.get(payout)
+            if row is None:
+                raise BrokenError(f"{made.id} was signed, and its spend was given up")
             if (address_hash(row[7]), int(row[5])) != (hash20, amount):
                 raise BrokenError(f"{made.id} pays {payout} otherwise than its spend says")
         for payout in payouts:

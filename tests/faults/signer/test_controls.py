@@ -34,7 +34,8 @@ FAULTS = {
         "was signed when guard hadn't its spend",
     ),
     "signs after guard has refused": (
-        Patch("signer/desk.py", "            raise\n", "            pass\n"), "was signed when guard hadn't its spend",
+        Patch("signer/desk.py", "            raise\n", "            pass\n"),
+        "was signed when guard hadn't its spend|was signed, and its spend was given up",
     ),
     "counts from nothing after a start": (
         Patch(
