@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
+from tests.rails import bitcoin_node
+from tests.rails.bitcoin_node import REGTEST, Key, encoded, new_key, running_node
 from tests.rails.conformance import COIN_MINOR, FEE_MINOR, Conformance, ReorgConformance
 
 from strongroom.formats.bitcoin_transaction import parse_transaction, transaction_id
 from strongroom.rails.bitcoin.rail import BitcoinRail
 from strongroom.rails.port import ChainTransactionId, Coin, Rail, RailError
+from strongroom.rails.registry import Node, open_rails
 
 MAINNET = "bip122:000000000019d6689c085ae165831e93"
 
@@ -21,7 +23,7 @@ class BitcoinGround:
     low_bumps = (FEE_MINOR - 1, FEE_MINOR + 1, FEE_MINOR + 10)
     shows_strangers = False
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: bitcoin_node.Node) -> None:
         self.node = node
         self.genesis = str(node.rpc.call("getblockhash", 0))
         self.fund, self.mine, self.kill, self.start = node.fund, node.mine, node.kill, node.start
@@ -51,13 +53,13 @@ class BitcoinGround:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bitcoin_node.Node]:
     with running_node(tmp_path_factory.mktemp("node")) as running:
         yield running
 
 
 @pytest.fixture
-def ground(node: Node) -> BitcoinGround:
+def ground(node: bitcoin_node.Node) -> BitcoinGround:
     return BitcoinGround(node)
 
 
@@ -71,6 +73,18 @@ def test_a_node_of_another_network_is_refused(ground: BitcoinGround) -> None:
         try:
             with pytest.raises(RailError, match="another chain"):
                 await rail.identity()
+        finally:
+            await rail.close()
+
+    asyncio.run(story())
+
+
+def test_the_registry_opens_the_rail_of_a_node_by_the_cookie_that_it_writes(ground: BitcoinGround) -> None:
+    async def story() -> None:
+        node = Node(ground.node.url, ground.genesis, str(ground.node.cookie))
+        rail = open_rails({REGTEST: node})[REGTEST]
+        try:
+            assert (await rail.identity()).genesis == ground.genesis
         finally:
             await rail.close()
 

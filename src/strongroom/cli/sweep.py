@@ -23,7 +23,7 @@ from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
 from strongroom.engine.sweep import SweepError, Swept, sweep
 from strongroom.protocol.signer_wire import RefusedAnswer
 from strongroom.rails.port import Accepted, RailError
-from strongroom.rails.registry import open_rail
+from strongroom.rails.registry import open_rails
 from strongroom.store.session import FAULTS, SessionError, connect
 
 ENGINE_CONFIG: Final = Path("/etc/strongroom/engine.json")
@@ -88,7 +88,7 @@ def _engine(file: Path) -> Config:
 
 
 async def _sweep(config: Config, organisation: OrganisationId, network: str) -> Swept | RefusedAnswer:
-    rails = {name: open_rail(name, node.url, node.genesis) for name, node in config.nodes.items() if name == network}
+    rails = open_rails({name: node for name, node in config.nodes.items() if name == network})
     for rail in rails.values():
         await rail.identity()
     connection = await connect(config.database_url, "strongroom sweep")

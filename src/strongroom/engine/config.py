@@ -4,16 +4,11 @@ from pathlib import Path
 
 import msgspec
 
+from strongroom.rails.registry import Node, NodeError, open_rails
+
 
 class ConfigError(Exception):
     """The configuration can't be used; the message names the field."""
-
-
-class Node(msgspec.Struct, forbid_unknown_fields=True):
-    """`genesis` is the hash of the first block that must be found at `url`."""
-
-    url: str
-    genesis: str
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,6 +26,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
 def read_config(file: Path) -> Config:
     """Raises: ConfigError."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Config)
-    except (OSError, msgspec.DecodeError) as fault:
+        config = msgspec.json.decode(file.read_bytes(), type=Config)
+        open_rails(config.nodes)
+    except (OSError, msgspec.DecodeError, NodeError) as fault:
         raise ConfigError(f"{file}: {fault}") from fault
+    return config

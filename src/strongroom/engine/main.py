@@ -22,7 +22,7 @@ from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen, NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
 from strongroom.rails.port import Rail, RailError
-from strongroom.rails.registry import open_rail
+from strongroom.rails.registry import open_rails
 from strongroom.store.engine import EngineTakenError, take_lock
 from strongroom.store.session import FAULTS, SessionError, connect
 
@@ -32,7 +32,7 @@ RETRY_S: Final = 1
 
 async def engine(config: Config, stop: asyncio.Event) -> None:
     """Until told to stop; what goes away is waited for. Raises: SessionError, RailError for a wrong chain."""
-    rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
+    rails = open_rails(config.nodes)
     signer = SignerClient(config.signer_socket)
     guard = None if config.guard_url is None else GuardClient(config.guard_url)
     if config.screening_list is None:

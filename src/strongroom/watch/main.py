@@ -24,7 +24,7 @@ from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
 from strongroom.rails.port import RailError
-from strongroom.rails.registry import open_rail
+from strongroom.rails.registry import open_rails
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
 from strongroom.store.session import FAULTS, SessionError, connect
 from strongroom.watch.alarms import Alarms
@@ -83,7 +83,7 @@ class Eyes:
 
 async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asyncio.Event) -> None:
     """What was signed, on its chain, and whether the ledger is what stands there, until told to stop."""
-    rails = {network: open_rail(network, node.url, node.genesis) for network, node in config.nodes.items()}
+    rails = open_rails(config.nodes)
     follower, reconciler = Follower(rails), Reconciler(rails, alarms)
     while rails and not stop.is_set():
         try:

@@ -1,0 +1,58 @@
+"""What engine and watch are told of their nodes: what can't work is refused at the start, by the name of its field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rails.bitcoin_node import REGTEST
+
+from strongroom.engine import config as engine
+from strongroom.formats.simulated import NETWORK as SIMULATED
+from strongroom.watch import config as watch
+
+GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
+BITCOIN = {"url": "http://127.0.0.1:18443", "genesis": GENESIS, "cookie_file": "/var/lib/bitcoind/.cookie"}
+CHAIN = {"url": "http://127.0.0.1:8433", "genesis": "ab" * 32}
+REST: dict[str, dict[str, Any]] = {
+    "engine": {"database_url": "", "signer_socket": ""},
+    "watch": {"database_url": "", "checkpoint_key_file": "", "last_checkpoint_file": "", "origin": "strongroom/a",
+              "deployment": "0" * 16},
+}
+
+
+def read(process: str, folder: Path, nodes: dict[str, Any]) -> engine.Config | watch.Config:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**REST[process], "nodes": nodes}))
+    return engine.read_config(file) if process == "engine" else watch.read_config(file)
+
+
+@pytest.mark.parametrize("process", REST)
+def test_nodes_of_both_kinds_are_taken(process: str, tmp_path: Path) -> None:
+    nodes = read(process, tmp_path, {REGTEST: BITCOIN, SIMULATED: CHAIN}).nodes
+    assert (nodes[REGTEST].cookie_file, nodes[SIMULATED].cookie_file) == (BITCOIN["cookie_file"], None)
+
+
+@pytest.mark.parametrize("process", REST)
+@pytest.mark.parametrize(
+    ("network", "node", "said"),
+    [
+        ("sim:other", CHAIN, "nodes.sim:other: there is no rail"),
+        ("eip155:1", CHAIN, "nodes.eip155:1: there is no rail"),
+        (REGTEST, CHAIN, f"nodes.{REGTEST}.genesis: isn't the first block of regtest"),
+        (REGTEST, {**BITCOIN, "genesis": GENESIS[:-1]}, f"nodes.{REGTEST}.genesis: must be 64 hex digits"),
+        (REGTEST, {**BITCOIN, "genesis": GENESIS + "\n"}, f"nodes.{REGTEST}.genesis: must be 64 hex digits"),
+        (REGTEST, {**BITCOIN, "cookie_file": None}, f"nodes.{REGTEST}.cookie_file: must be the whole path"),
+        (REGTEST, {**BITCOIN, "cookie_file": ".cookie"}, f"nodes.{REGTEST}.cookie_file: must be the whole path"),
+        (REGTEST, {**BITCOIN, "url": "http://node.example:8332"}, f"nodes.{REGTEST}.url: a Bitcoin node must be at"),
+        (REGTEST, {**BITCOIN, "cookie": "a:b"}, "unknown field `cookie`"),
+        (SIMULATED, {**CHAIN, "cookie_file": "/a"}, f"nodes.{SIMULATED}.cookie_file: a node of this network has none"),
+        (SIMULATED, {**CHAIN, "url": "http://10.0.0.1:1"}, f"nodes.{SIMULATED}.url: the simulated chain must be at"),
+    ],
+)
+def test_a_node_that_cant_be_read_from_is_refused_by_the_name_of_its_field(
+    process: str, network: str, node: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises((engine.ConfigError, watch.ConfigError)) as refused:
+        read(process, tmp_path, {network: node})
+    assert said in str(refused.value)
