@@ -64,6 +64,7 @@ class Node:
 
     def __init__(self, port: int, chain_id: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        self.port = port
         self.chain_id = chain_id
 
     def rpc(self, method: str, *parameters: object) -> Any:
@@ -227,8 +228,8 @@ def _reason(data: bytes) -> str:
 
 
 @contextmanager
-def running_node(chain_id: int = 31337) -> Iterator[Node]:
-    """A node that ends with us."""
+def running_node(chain_id: int = 31337, *options: str) -> Iterator[Node]:
+    """A node that ends with us. `options` stand last, and so win."""
     command = parts.anvil(lambda _: None)
     with port_block() as ports:
         port = ports.take()
@@ -236,7 +237,7 @@ def running_node(chain_id: int = 31337) -> Iterator[Node]:
             [
                 *command, "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(chain_id), "--silent",
                 "--no-mining", "--auto-impersonate", "--base-fee", "0", "--timestamp", str(START),
-                "--no-request-size-limit",
+                "--no-request-size-limit", *options,
             ],
             preexec_fn=die_with_parent,
         )
