@@ -165,7 +165,7 @@ class Road:
     async def open_watch(self) -> None:
         self.watch_connection = await session.connect(self.database.dsn("watch"), "strongroom watch")
         self.follower = Follower({simulated.NETWORK: self.rail})
-        self.reconciler = Reconciler({simulated.NETWORK: self.rail}, self.alarms)
+        self.reconciler = Reconciler({simulated.NETWORK: self.rail}, self.alarms, Instant(0))
 
     async def crash_engine(self) -> None:
         """As a SIGKILL does: the connections end, nothing is said."""

@@ -72,7 +72,7 @@ class Node:
                 [
                     *self._command, "-regtest", f"-datadir={self.folder}", "-server", "-listen=0", "-printtoconsole",
                     "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", f"-rpcport={self.port}", "-fallbackfee=0.00001",
-                    "-blockmaxweight=3990000", "-dnsseed=0", "-fixedseeds=0",
+                    "-blockmaxweight=3990000", "-blockfilterindex=1", "-dnsseed=0", "-fixedseeds=0",
                 ],
                 stdout=log, stderr=log,
             )

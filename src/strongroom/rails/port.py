@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol
 
+from strongroom.domain.instant import Instant
+
 ChainTransactionId = NewType("ChainTransactionId", str)
 """As its chain writes it; for `sim:sandbox` 64 lower-case hex digits."""
 
@@ -164,6 +166,18 @@ class Rail(Protocol):
 
     async def block(self, height: int) -> Block | None:
         """The block of the node's best chain at this height, None above its tip. Raises: RailError."""
+
+    async def height_before(self, at: Instant) -> int:
+        """A height whose block, as all below it, was made before this moment; 0 where blocks have no time.
+
+        Raises: RailError.
+        """
+
+    async def may_touch(self, addresses: Sequence[str], first: int, last: int) -> bool:
+        """Whether a block from `first` to `last` may pay one of these, or spend what one of them had.
+
+        True as well where the node can't say. Raises: RailError.
+        """
 
     async def fee_rate(self) -> int:
         """What to offer to be mined soon, in base units per 1,000 bytes. Raises: RailError."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from strongroom.domain.instant import Instant
 from strongroom.formats import simulated
 from strongroom.formats.simulated_block import block_hash
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
@@ -202,6 +203,12 @@ class SimulatedRail:
                 self._checked.pop(next(iter(self._checked)))
             self._checked[block.hash] = known
         return known
+
+    async def height_before(self, at: Instant) -> int:
+        return 0
+
+    async def may_touch(self, addresses: Sequence[str], first: int, last: int) -> bool:
+        return True
 
     async def fee_rate(self) -> int:
         return (await self._get("/fee-rate", _FeeRate)).minor_per_1000_bytes

@@ -150,7 +150,7 @@ class Supervisor:
             [
                 *command, "-regtest", f"-datadir={folder}", "-server", "-printtoconsole", "-listen=0", "-txindex=1",
                 "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", f"-rpcport={self.ports.bitcoin_rpc}", "-rest",
-                "-fallbackfee=0.00001", "-blockmaxweight=3990000", "-dnsseed=0", "-fixedseeds=0",
+                "-fallbackfee=0.00001", "-blockmaxweight=3990000", "-blockfilterindex=1", "-dnsseed=0", "-fixedseeds=0",
             ],
             user,
         )
@@ -265,7 +265,8 @@ class Supervisor:
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
             "origin": log_origin(deployment), "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
-            "nodes": self._nodes(), "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
+            "nodes": self._nodes(), "chains_folder": str(self._chains_folder()),
+            "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
             "guard_public_key": self._deployment().get("guard_public_key"),
         })
         self._product("engine", trusted.ENGINE, {
@@ -305,6 +306,12 @@ class Supervisor:
 
     def _folder(self, name: str) -> Path:
         folder = self.data / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _chains_folder(self) -> Path:
+        """Watch's, for what it has read of chains."""
+        folder = self._folder("watch") / "chains"
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 

@@ -18,7 +18,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
 
     `guard_public_key` is the one of genesis, by which a cosignature is known; guard cosigns the log that is called
     `strongroom/DEPLOYMENT`, and no other. `last_checkpoint_file` is watch's own memory of what it signed last, in a
-    folder that only watch may write to.
+    folder that only watch may write to. In `chains_folder`, likewise, is what it has read of chains, so that it doesn't
+    read them from the first block on after each start.
     """
 
     database_url: str
@@ -28,6 +29,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     deployment: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
     guard_url: str | None = None
     nodes: dict[str, Node] = {}
+    chains_folder: str | None = None
     guard_public_key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 
@@ -37,6 +39,8 @@ def read_config(file: Path) -> Config:
     try:
         config = msgspec.json.decode(file.read_bytes(), type=Config)
         open_rails(config.nodes)
+        if config.chains_folder is not None and not Path(config.chains_folder).is_dir():
+            raise ConfigError(f"{file}: chains_folder: {config.chains_folder} isn't a folder")
     except (OSError, msgspec.DecodeError, NodeError) as fault:
         raise ConfigError(f"{file}: {fault}") from fault
     return config

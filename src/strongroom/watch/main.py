@@ -23,10 +23,12 @@ from nacl.signing import SigningKey
 from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
+from strongroom.protocol.genesis import deployment_id, parse_genesis
 from strongroom.rails.port import RailError
 from strongroom.rails.registry import open_rails
+from strongroom.store.approvals import read_genesis
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
-from strongroom.store.session import FAULTS, SessionError, connect
+from strongroom.store.session import FAULTS, Session, SessionError, connect
 from strongroom.watch.alarms import Alarms
 from strongroom.watch.config import Config, ConfigError, read_config, read_key
 from strongroom.watch.confirmations import Follower
@@ -84,13 +86,16 @@ class Eyes:
 async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asyncio.Event) -> None:
     """What was signed, on its chain, and whether the ledger is what stands there, until told to stop."""
     rails = open_rails(config.nodes)
-    follower, reconciler = Follower(rails), Reconciler(rails, alarms)
+    follower, reconciler = Follower(rails), None
+    folder = None if config.chains_folder is None else Path(config.chains_folder)
     while rails and not stop.is_set():
         try:
             for rail in rails.values():
                 await rail.identity()
             connection = await connect(config.database_url, "strongroom watch: chains")
             try:
+                if reconciler is None:
+                    reconciler = Reconciler(rails, alarms, await founded(connection, config.deployment), folder)
                 while not stop.is_set():
                     await follower.follow(connection, _now())
                     if await reconciler.step(connection, _now()):
@@ -101,6 +106,14 @@ async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asynci
         except (RailError, *FAULTS) as fault:
             LOG.warning("%s; again in %d s", fault, RETRY_S)
             await _pause(stop, RETRY_S)
+
+
+async def founded(connection: Session, deployment: str) -> Instant:
+    """When the deployment was, by the genesis record, which its id is the hash of. Raises: ConfigError."""
+    raw = await read_genesis(connection)
+    if deployment_id(raw) != deployment:
+        raise ConfigError(f"deployment: the database's genesis record isn't that of {deployment}")
+    return parse_genesis(raw).created
 
 
 async def tell_guard(

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from strongroom.domain.ids import OrganisationId
@@ -26,7 +27,8 @@ from strongroom.store.organisations import read_policies
 from strongroom.store.reconciliations import Found, Recorded
 from strongroom.store.session import Connection
 from strongroom.watch.alarms import Alarms
-from strongroom.watch.chain_view import ChainView, Holding
+from strongroom.watch.chain_base import BaseFile, Holding
+from strongroom.watch.chain_view import ChainView
 
 LOG = logging.getLogger("strongroom.watch")
 SETTLED: Final = "settled"
@@ -35,9 +37,14 @@ LOOK_S: Final = 2
 
 
 class Reconciler:
-    def __init__(self, rails: Mapping[str, Rail], alarms: Alarms) -> None:
+    def __init__(
+        self, rails: Mapping[str, Rail], alarms: Alarms, founded: Instant, chains_folder: Path | None = None
+    ) -> None:
         self._views = {
-            network: ChainView(rail, COIN_FORMATS[network])
+            network: ChainView(
+                rail, COIN_FORMATS[network], founded,
+                None if chains_folder is None else BaseFile(chains_folder, network),
+            )
             for network, rail in rails.items() if network in COIN_FORMATS
         }
         self._alarms = alarms
@@ -51,7 +58,7 @@ class Reconciler:
         """Every wallet on every chain that was read to its tip: after each block, as soon as anything was written to
         PostgreSQL, by whomever, and every few seconds whatever it says of itself.
 
-        Whether every chain could be read. Raises what PostgreSQL raises.
+        Whether every chain could be read, up to its tip. Raises what PostgreSQL raises.
         """
         is_seeing = True
         written = await store.last_written(connection)
@@ -69,6 +76,7 @@ class Reconciler:
                 LOG.warning("%s can't be reconciled now: %s", network, fault)
                 is_seeing = False
                 continue
+            is_seeing = is_seeing and is_at_tip
             if is_at_tip and (is_time or view.tip != before):
                 await self._reconcile_all(connection, network, now)
         return is_seeing

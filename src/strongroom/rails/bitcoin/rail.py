@@ -16,6 +16,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from strongroom.domain.instant import DAY_MS, SECOND_MS, Instant
 from strongroom.formats.bitcoin_address import NETWORKS
 from strongroom.formats.bitcoin_block import parse_block
 from strongroom.formats.bitcoin_transaction import BitcoinError, Transaction, parse_transaction, transaction_id
@@ -60,6 +61,7 @@ _FOR_GOOD: Final = (
     "block-script-verify-flag", "tx-size", "scriptpubkey", "version",
 )
 """How Bitcoin Core begins the reasons that time doesn't change (src/validation.cpp, policy.cpp, tx_check.cpp)."""
+_FILTERS: Final = "basic block filter index"
 _SPENT_OR_MISSING: Final = "bad-txns-inputs-missingorspent"
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")]
@@ -102,6 +104,19 @@ class _Unspent(msgspec.Struct):
 
 class _Header(msgspec.Struct):
     time: Annotated[int, msgspec.Meta(ge=0)]
+    mediantime: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Index(msgspec.Struct):
+    synced: bool
+    best_block_height: int
+
+
+class _FoundBlocks(msgspec.Struct):
+    from_height: int
+    to_height: int
+    completed: bool
+    relevant_blocks: list[str]
 
 
 class _Described(msgspec.Struct):
@@ -257,6 +272,32 @@ class BitcoinRail:
                 self._checked.pop(next(iter(self._checked)))
             self._checked[block_hash] = known
         return known
+
+    async def height_before(self, at: Instant) -> int:
+        """By the median time of the eleven blocks up to each, which never falls; a day earlier, as clocks are off."""
+        wanted_s = (at - DAY_MS) // SECOND_MS
+        low, high = 0, (await self.tip()).height
+        while low < high:
+            middle = (low + high + 1) // 2
+            block_hash = await self._ask(str, "getblockhash", middle)
+            if (await self._ask(_Header, "getblockheader", block_hash)).mediantime < wanted_s:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    async def may_touch(self, addresses: Sequence[str], first: int, last: int) -> bool:
+        """By the node's block filters (BIP-158), which may name a block too many, and never one too few."""
+        index = (await self._ask(dict[str, _Index], "getindexinfo", _FILTERS)).get(_FILTERS)
+        if index is None or not index.synced or index.best_block_height < last:
+            return True
+        described = [await self._described(each) for each in addresses]
+        found = await self._ask(
+            _FoundBlocks, "scanblocks", "start", described, first, last, "basic", timeout_s=SCAN_TIMEOUT_S
+        )
+        if not found.completed or (found.from_height, found.to_height) != (first, last):
+            raise RailError("scanblocks: broken off")
+        return bool(found.relevant_blocks)
 
     async def fee_rate(self) -> int:
         """Without an estimate, which a chain with few transactions doesn't give, the least that is relayed, doubled."""
