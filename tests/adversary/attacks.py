@@ -601,7 +601,7 @@ class Case:
 GATE, BOOK, DUE, NOTARY = "signer/gate.py", "signer/book.py", "signer/due.py", "signer/notary.py"
 FREEZE_OUT = Patch(GATE, "payments.standing.freezes(scopes), _on_its_way", "None, _on_its_way")
 SWEEP_OUT = Patch(
-    GATE, "if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:", "if False:"
+    GATE, "if len(rest) != 1 or rule.treasury is None or rest[0][0] != rule.treasury:", "if False:"
 )
 REQUESTS = "signer/requests.py"
 LIMITS_OUT = Patch(GATE, "+ value > limit.maximum_reference_minor", "+ value > 10**30")
@@ -639,7 +639,7 @@ CASES = {
         Case(all_but_keys_to_own_address, 0, budgets(B=10**9, K=10**9, D=10**9), {
             "outputs aren't compared": (Patch(GATE, " or output != (place[1], due.minor):", ":"),),
             "change goes anywhere": (
-                Patch(GATE, "if address != address_of(asked.organisation, asked.network, generation, "
+                Patch(GATE, "if address != wallet.address(asked.organisation, generation, "
                       "change_next + place_in_rest):", "if False:"),
             ),
             "attempts needn't exclude each other": (ONCE_OUT,),

@@ -36,14 +36,16 @@ STEPS: dict[Callable[[Machine], None], int] = {
     losing.wait: 9, losing.set_clock: 1, losing.restart: 1, losing.restore: 1, losing.restart_guard: 1,
     losing.trouble: 3, losing.save_both: 1, losing.recover_uncalled: 1,
 }
-LOSE_EVERY, LOSE_FIRST = 1_000, 300
-"""Steps between two losses of both disks, and before the first."""
+LOSE_EVERY, SAVE_FIRST, LOSE_FIRST = 1_000, 200, 300
+"""Steps between two losses of both disks, and before the first; of what they are put back to there are others too."""
 
 
 def step(machine: Machine, number: int) -> None:
     _calm_down(machine)
     act = machine.chance.choices(list(STEPS), list(STEPS.values()))[0]
-    if number % LOSE_EVERY == LOSE_FIRST:
+    if number % LOSE_EVERY == SAVE_FIRST:
+        act = losing.save_both
+    elif number % LOSE_EVERY == LOSE_FIRST:
         act = losing.lose_both
     try:
         act(machine)

@@ -224,7 +224,7 @@ class Siege(World):
         )
         self.notary.write(Kind.RESUMED, {"guard_ms": now}, self.notary.reading())
         self.notary.commit()
-        self.desk = Desk(self.notary, self.wallet, random)
+        self.desk = Desk(self.notary, self.wallets, random)
 
     def spends_at_guard(self) -> set[str]:
         """The transactions of spends in guard's copy that weren't given up."""

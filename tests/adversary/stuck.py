@@ -185,7 +185,7 @@ CASES = {
                 Patch(BOOK, "return len(self.former.get(network, ()))", "return 0"),
             )),
             "change goes anywhere": Control(("signer",), (
-                Patch("signer/gate.py", "if address != address_of(asked.organisation, asked.network, generation, "
+                Patch("signer/gate.py", "if address != wallet.address(asked.organisation, generation, "
                       "change_next + place_in_rest):", "if False:"),
             )),
             "the engine may ask what the admin may": Control(("signer",), (

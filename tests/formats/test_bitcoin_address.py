@@ -7,6 +7,7 @@ import hashlib
 
 import bdkpython as bdk
 import pytest
+import wallycore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from strongroom.formats.bitcoin_address import (
     BitcoinAddressKind,
     _polymod,
     _to_bytes,
+    bitcoin_address_of,
     parse_bitcoin_address,
 )
 
@@ -70,6 +72,30 @@ def test_published_addresses_lead_to_their_scripts(text: str, network: str, kind
     address = parse_bitcoin_address(text, network)
     assert (address.kind, address.script_pubkey.hex()) == (kind, script)
     assert (address.text, address.network) == (text, network)
+
+
+@pytest.mark.parametrize(("text", "network", "kind", "script"), GOOD)
+def test_scripts_lead_back_to_their_addresses(text: str, network: str, kind: str, script: str) -> None:
+    assert bitcoin_address_of(bytes.fromhex(script), network) == text, kind
+
+
+@given(
+    st.sampled_from(["0014{}", "0020{}", "5120{}", "76a914{}88ac", "a914{}87"]), st.binary(max_size=42),
+    st.sampled_from(sorted(NETWORKS)),
+)
+def test_every_script_has_the_address_that_wallycore_writes_or_none(form: str, program: bytes, network: str) -> None:
+    script = bytes.fromhex(form.format(program.hex()))
+    text = bitcoin_address_of(script, network)
+    of = NETWORKS[network]
+    if text is None:
+        assert len(program) not in (20, 32) or form == "5120{}" or len(script) not in (22, 34, 25, 23)
+    elif form[:2] in ("00", "51"):
+        assert text == wallycore.addr_segwit_from_bytes(script, of.human_readable_part, 0)
+    else:
+        wally = (
+            wallycore.WALLY_NETWORK_BITCOIN_MAINNET if of.name == "mainnet" else wallycore.WALLY_NETWORK_BITCOIN_TESTNET
+        )
+        assert text == wallycore.scriptpubkey_to_address(script, wally)
 
 
 @pytest.mark.parametrize(("text", "network", "fault"), BAD)

@@ -43,6 +43,7 @@ FAULTS = [
     ("requirements", "requirements/server.txt", "--index-url x\n"),
     ("lock-file", "package-lock.json", '{"resolved": "x"}\n'),
     ("core-size", "src/strongroom/signer/x.py", DOC + "X = 1\n" * 6_001),
+    ("core-size", "src/strongroom/signer/sign_bitcoin.py", DOC + "X = 1\n" * 1_001),
 ]
 
 
@@ -72,6 +73,22 @@ def test_the_core_is_what_signer_and_guard_load_and_only_code_counts(tmp_path: P
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert tidy.core_sizes(tmp_path) == {"domain": 2, "guard": 4, "protocol": 3, "signer": 2}
+
+
+def test_what_is_for_one_chain_alone_is_counted_beside_the_core(tmp_path: Path) -> None:
+    files = {
+        "signer/a.py": DOC + "from strongroom.signer.sign_bitcoin import X\nfrom strongroom.formats.c import Y\n",
+        "signer/sign_bitcoin.py": DOC + "from strongroom.formats.b import X\nfrom strongroom.formats.c import Y\n",
+        "formats/b.py": DOC + "X = 1\nZ = 1\n",
+        "formats/c.py": DOC + "Y = 1\n",
+        "formats/bitcoin_of_nobody.py": DOC + "X = 1\n",
+        "guard/eyes_bitcoin.py": DOC + "X = 1\n",
+    }
+    for name, text in files.items():
+        file = tmp_path / "src/strongroom" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert tidy.core_sizes(tmp_path) == {"bitcoin": 5, "formats": 1, "signer": 2}
 
 
 def test_only_signer_and_journal_open_files_and_only_by_flags(tmp_path: Path) -> None:

@@ -151,10 +151,10 @@ def test_the_gate_knows_no_organisation_but_those_that_were_let_in(world: World)
     asked = Asked(OrganisationId("org_" + "z" * 26), Operation.PAY, simulated.NETWORK, raw, ((0, 0),), (), ())
     clock = world.notary.reading()
     with pytest.raises(Refused) as refusal:
-        decide(world.book, asked, Lease.ALL, clock, lambda *_: "")
+        decide(world.book, asked, Lease.ALL, clock, world.wallets)
     assert refusal.value.rule is Rule.ORGANISATION_KNOWN
     with pytest.raises(Refused) as refusal:
-        decide(world.book, replace(asked, organisation=ORGANISATION), Lease.NONE, clock, lambda *_: "")
+        decide(world.book, replace(asked, organisation=ORGANISATION), Lease.NONE, clock, world.wallets)
     assert refusal.value.rule is Rule.LEASE_FRESH
 
 
@@ -164,11 +164,7 @@ def test_deciding_changes_nothing(world: World) -> None:
     raw, _ = world.transaction([world.output(payout)])
     asked = Asked(ORGANISATION, Operation.PAY, simulated.NETWORK, raw, ((0, 0),), (Item(payout),), ())
     clock = world.notary.reading()
-
-    def address(organisation: OrganisationId, network: str, generation: int, index: int) -> str:
-        return world.wallet.address(organisation, generation, index)
-
-    first, second = (decide(world.book, asked, Lease.ALL, clock, address) for _ in range(2))
+    first, second = (decide(world.book, asked, Lease.ALL, clock, world.wallets) for _ in range(2))
     assert first == second
     assert first.entry is not None
     assert (world.payments.paid, world.payments.attempts) == ({}, {})

@@ -59,6 +59,7 @@ from strongroom.signer.guard_link import LinkError
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.notary import Notary
 from strongroom.signer.sign_simulated import SimulatedWallet
+from strongroom.signer.wallets import open_wallets
 
 START = 1_800_000_000_000
 ORGANISATION = OrganisationId("org_" + "a" * 26)
@@ -263,7 +264,10 @@ class World:
         self.folder, self.keys, self.times = folder, Keys(), Times(wall_ms=began)
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
+        self.wallets = open_wallets(self.store, mode)
         self.wallet = SimulatedWallet(self.store)
+        if mode is Mode.SANDBOX:
+            self.wallets = {**self.wallets, simulated.NETWORK: self.wallet}
         self.guard = TestGuard(self.keys, self.times, self.store.statement_public_key)
         self.policy = encode(policy or policy_document())
         self.roster = write_roster(made_roster or roster())
@@ -297,7 +301,7 @@ class World:
             journal, self.book, clock, self.store.statement_sign, self.guard, random,
             lambda: self.times.boot_ms * MILLISECOND_NS,
         )
-        self.desk = Desk(self.notary, self.wallet, random)
+        self.desk = Desk(self.notary, self.wallets, random)
 
     def restart(self) -> None:
         """The process ends without a word, and starts again from its disk."""
@@ -340,10 +344,13 @@ class World:
         parsed = parse_signature(signed, deployment or self.book.deployment)
         return ClientEvidence(parsed.base, parsed.signature, raw)
 
-    def beneficiary(self, name: str = "Payee", address: str | None = None, key: str | None = None) -> DestinationRecord:
+    def beneficiary(
+        self, name: str = "Payee", address: str | None = None, key: str | None = None,
+        network: str = simulated.NETWORK,
+    ) -> DestinationRecord:
         """Declared and registered here; it isn't cooled off yet."""
         key = key or f"beneficiary-{next(self.numbers)}"
-        body = {"name": name, "destination": {"network": simulated.NETWORK, "address": address or payee(key)}}
+        body = {"name": name, "destination": {"network": network, "address": address or payee(key)}}
         evidence = self.request("/v1/beneficiaries", body, key, self.keys.declarer, DECLARE_KEY)
         (row,) = self.ask(Ask.DESTINATIONS, evidence=[evidence.document()])
         beneficiary = beneficiary_id(ORGANISATION, DECLARER, IdempotencyKey(key))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import wallycore
 from coincurve import PublicKeyXOnly
 
 from strongroom.formats.address_error import AddressError, AddressFault
@@ -49,8 +48,9 @@ NETWORKS: Final = {
     )
 }
 
-_WALLY_NETWORKS: Final = {0: wallycore.WALLY_NETWORK_BITCOIN_MAINNET, 111: wallycore.WALLY_NETWORK_BITCOIN_TESTNET}
-"""By the version of P2PKH: test networks share theirs."""
+MAINNET: Final = "bip122:000000000019d6689c085ae165831e93"
+REGTEST: Final = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"
+
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
@@ -85,13 +85,15 @@ def parse_bitcoin_address(text: str, network: str) -> BitcoinAddress:
 def bitcoin_address_of(script_pubkey: bytes, network: str) -> str | None:
     """The address that is locked by this script, None if it has none that is accepted here. Raises: KeyError."""
     of = NETWORKS[network]
+    if script_pubkey[:2] in (b"\x00\x14", b"\x00\x20", b"\x51\x20"):
+        text = _segwit_text(int(script_pubkey[0] > 0), script_pubkey[2:], of.human_readable_part)
+    elif script_pubkey[:3] == b"\x76\xa9\x14":
+        text = _base58_text(bytes([of.p2pkh_version]) + script_pubkey[3:-2])
+    else:
+        text = _base58_text(bytes([of.p2sh_version]) + script_pubkey[2:-1])
     try:
-        if script_pubkey[:2] in (b"\x00\x14", b"\x00\x20", b"\x51\x20"):
-            text = wallycore.addr_segwit_from_bytes(script_pubkey, of.human_readable_part, 0)
-        else:
-            text = wallycore.scriptpubkey_to_address(script_pubkey, _WALLY_NETWORKS[of.p2pkh_version])
         return text if parse_bitcoin_address(text, network).script_pubkey == script_pubkey else None
-    except (ValueError, AddressError):
+    except AddressError:
         return None
 
 
@@ -144,6 +146,24 @@ def _base58(text: str, network: BitcoinNetwork) -> BitcoinAddress:
     if version == network.p2sh_version:
         return BitcoinAddress(text, network.caip2, BitcoinAddressKind.P2SH, b"\xa9\x14" + digest + b"\x87")
     raise AddressError(AddressFault.MISMATCH, f"is not an address of {network.name}")
+
+
+def _segwit_text(version: int, program: bytes, human_readable_part: str) -> str:
+    count = -(-len(program) * 8 // 5)
+    number = int.from_bytes(program) << (count * 5 - len(program) * 8)
+    values = [version, *(number >> 5 * place & 31 for place in reversed(range(count)))]
+    checksum = _polymod(human_readable_part, [*values, *[0] * 6]) ^ _CHECKSUM[version]
+    values += [checksum >> 5 * place & 31 for place in reversed(range(6))]
+    return f"{human_readable_part}1{''.join(_BECH32[value] for value in values)}"
+
+
+def _base58_text(payload: bytes) -> str:
+    raw = payload + hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
+    number, text = int.from_bytes(raw), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = _BASE58[digit] + text
+    return "1" * (len(raw) - len(raw.lstrip(b"\0"))) + text
 
 
 def _polymod(human_readable_part: str, values: list[int]) -> int:

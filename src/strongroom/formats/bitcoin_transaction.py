@@ -227,10 +227,15 @@ def key_output_script(internal_key: bytes) -> bytes:
         raise BitcoinError("isn't a taproot key, which has 32 bytes")
     try:
         key = PublicKeyXOnly(internal_key)
-        key.tweak_add(_tagged("TapTweak", internal_key))
+        key.tweak_add(tap_tweak(internal_key))
     except ValueError as fault:
         raise BitcoinError("isn't a taproot key") from fault
     return b"\x51\x20" + key.format()
+
+
+def tap_tweak(internal_key: bytes) -> bytes:
+    """What is added to a taproot key that no script can spend (BIP-341)."""
+    return _tagged("TapTweak", internal_key)
 
 
 def _tagged(tag: str, message: bytes) -> bytes:

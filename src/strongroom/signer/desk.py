@@ -28,7 +28,7 @@ from strongroom.signer.notary import Notary, Random
 from strongroom.signer.register import register_destinations, register_intents, register_run
 from strongroom.signer.requests import bury, make_receipt, make_request, make_void
 from strongroom.signer.rules import Refused, Rule, refuse
-from strongroom.signer.sign_simulated import SimulatedWallet
+from strongroom.signer.wallets import Wallets, wallet_on
 
 ADDRESSES_MAXIMUM: Final = 1_000
 PATH_MAXIMUM: Final = 2**31 - 1
@@ -43,9 +43,9 @@ _CHANNELS: Final = {
 
 
 class Desk:
-    def __init__(self, notary: Notary, wallet: SimulatedWallet, random: Random) -> None:
+    def __init__(self, notary: Notary, wallets: Wallets, random: Random) -> None:
         self._notary = notary
-        self._wallet = wallet
+        self._wallets = wallets
         self._random = random
 
     def answer(self, channel: str, frame: bytes) -> bytes:
@@ -134,9 +134,8 @@ class Desk:
         generation = fields.integer("generation", 0, PATH_MAXIMUM)
         fields.close()
         organisation = payments.standing.organisation
-        addresses: list[JsonValue] = [
-            self._address(organisation, network, generation, index) for index in range(first, first + count)
-        ]
+        address = wallet_on(self._wallets, network).address
+        addresses: list[JsonValue] = [address(organisation, generation, each) for each in range(first, first + count)]
         former: list[JsonValue] = [*payments.former.get(network, ())]
         return {"addresses": addresses, "change_next": payments.change_next.get(network, 0), "former": former}
 
@@ -148,7 +147,7 @@ class Desk:
         organisation, current = payments.standing.organisation, payments.generation(network)
         if generation not in (current, current + 1):
             refuse(Rule.BYTES_CHANGE, f"change goes to generation {current}: the next one is {current + 1}")
-        self._address(organisation, network, generation, 0)
+        wallet_on(self._wallets, network)
         if generation != current:
             body: dict[str, JsonValue] = {"network": network, "organisation": organisation}
             self._notary.write(Kind.ROTATED, body, self._notary.reading())
@@ -170,12 +169,12 @@ class Desk:
         asked, notary = _read_asked(fields), self._notary
         ripen(notary)
         clock = notary.reading()
-        decision = decide(notary.book, asked, notary.lease, clock, self._address)
+        decision = decide(notary.book, asked, notary.lease, clock, self._wallets)
         if decision.entry is not None:
             notary.write(Kind.SPEND, decision.entry, clock)
             notary.commit()
             self._agree_to(asked.organisation, decision.transaction.identifier)
-        signed = self._wallet.sign(asked.organisation, asked.transaction, asked.paths)
+        signed = self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)
         return {"signed": b64encode(signed).decode(), "transaction": decision.transaction.identifier}
 
     def _agree_to(self, organisation: OrganisationId, transaction: str) -> None:
@@ -188,11 +187,6 @@ class Desk:
             notary.write(Kind.ABANDONED, body, notary.reading())
             notary.commit()
             raise
-
-    def _address(self, organisation: OrganisationId, network: str, generation: int, index: int) -> str:
-        if network != simulated.NETWORK:
-            refuse(Rule.BYTES_READ, f"there is no wallet on {network} here")
-        return self._wallet.address(organisation, generation, index)
 
     def _payments(self, fields: Fields) -> Payments:
         organisation = fields.parsed("organisation", parse_organisation_id)

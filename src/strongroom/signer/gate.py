@@ -6,7 +6,7 @@ is taken from the book and never weighed again: it pays the same address the sam
 all earlier ones. Statements of the signer (requests, receipts) don't pass here: they move nothing.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -15,22 +15,19 @@ from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.ids import OrganisationId, is_person
 from strongroom.domain.instant import DAY_MS
 from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
-from strongroom.formats.coins import ChainTransaction
+from strongroom.formats.coins import ChainTransaction, CoinsError
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import FEES, SWEEP_FEES, Book, Paid, Payments, sums_of
-from strongroom.signer.chain_bytes import read_transaction
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
+from strongroom.signer.wallets import Wallet, Wallets, wallet_on
 
 CHANGE_OUTPUTS_MAXIMUM: Final = 4
 ITEMS_MAXIMUM: Final = 2_000
-
-AddressOf = Callable[[OrganisationId, str, int, int], str]
-"""The wallet's address for (organisation, network, generation, index), derived again from the key."""
 
 
 class Operation(StrEnum):
@@ -69,13 +66,14 @@ class Decision:
     entry: dict[str, JsonValue] | None
 
 
-def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: AddressOf) -> Decision:
+def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, wallets: Wallets) -> Decision:
     """Whether this may be signed. Raises: Refused with the first rule that doesn't hold."""
-    payments, wallet = _enter(book, asked, lease, clock)
-    transaction = read_transaction(asked.network, asked.transaction, book.genesis.mode)
+    payments, rule = _enter(book, asked, lease, clock)
+    wallet = wallet_on(wallets, asked.network)
+    transaction = _read(wallet, asked.transaction)
     dues = [due_now(payments, item, clock) for item in asked.items]
     by_word = _check_frozen(payments, asked, transaction, dues, clock)
-    _check_inputs(asked, transaction, address_of)
+    _check_inputs(asked, transaction, wallet)
     before = payments.attempts.get(transaction.identifier)
     if before is not None:
         if {each.payout for each in dues} != set(before.payouts) or before.operation != asked.operation:
@@ -86,9 +84,9 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, address_of: A
     party = book.genesis.relying_party
     browser_minor = check_approvals(payments, asked.approvals, weighed, party, clock)
     paid = [_paid(payments.standing.policy, each, clock) for each in weighed]
-    fee_minor = _check_limits(payments, paid, wallet, transaction, clock, asked.operation)
-    change_next = _check_outputs(payments, asked, wallet, transaction, dues, address_of)
-    _check_fee(wallet, transaction)
+    fee_minor = _check_limits(payments, paid, rule, transaction, clock, asked.operation)
+    change_next = _check_outputs(payments, asked, rule, transaction, dues, wallet)
+    _check_fee(rule, transaction)
     entry: dict[str, JsonValue] = {
         "browser_reference_minor": str(browser_minor), "change_next": change_next,
         "fee_reference_minor": str(fee_minor), "inputs": [[coin.outpoint] for coin in transaction.inputs],
@@ -116,6 +114,13 @@ def _enter(book: Book, asked: Asked, lease: Lease, clock: Reading) -> tuple[Paym
     if wallet is None:
         refuse(Rule.BYTES_READ, f"the policy has no wallet on {asked.network}")
     return payments, wallet
+
+
+def _read(wallet: Wallet, raw: bytes) -> ChainTransaction:
+    try:
+        return wallet.read(raw)
+    except CoinsError as fault:
+        refuse(Rule.BYTES_READ, str(fault))
 
 
 def _check_frozen(
@@ -266,17 +271,17 @@ def _of_runs(paid: Sequence[Paid]) -> dict[tuple[str, str], int]:
     return sums
 
 
-def _check_inputs(asked: Asked, transaction: ChainTransaction, address_of: AddressOf) -> None:
+def _check_inputs(asked: Asked, transaction: ChainTransaction, wallet: Wallet) -> None:
     if len(asked.paths) != len(transaction.inputs):
         refuse(Rule.BYTES_INPUTS, f"{len(asked.paths)} paths don't fit {len(transaction.inputs)} inputs")
     for coin, path in zip(transaction.inputs, asked.paths, strict=True):
-        if coin.address != address_of(asked.organisation, asked.network, *path):
+        if coin.address != wallet.address(asked.organisation, *path):
             refuse(Rule.BYTES_INPUTS, f"{coin.outpoint} isn't a coin of this organisation's wallet")
 
 
 def _check_outputs(
-    payments: Payments, asked: Asked, wallet: WalletRule, transaction: ChainTransaction, dues: Sequence[Due],
-    address_of: AddressOf,
+    payments: Payments, asked: Asked, rule: WalletRule, transaction: ChainTransaction, dues: Sequence[Due],
+    wallet: Wallet,
 ) -> int:
     """Items first and in their order, then change; the index that change goes on from."""
     change_next, generation = payments.change_next.get(asked.network, 0), payments.generation(asked.network)
@@ -290,22 +295,22 @@ def _check_outputs(
     if len(transaction.outputs) < len(dues):
         refuse(Rule.BYTES_OUTPUTS, "an item has no output")
     if asked.operation is Operation.SWEEP:
-        if len(rest) != 1 or wallet.treasury is None or rest[0][0] != wallet.treasury:
+        if len(rest) != 1 or rule.treasury is None or rest[0][0] != rule.treasury:
             refuse(Rule.BYTES_OUTPUTS, "a sweep pays the policy's treasury, and nothing else")
         return change_next
     if len(rest) > CHANGE_OUTPUTS_MAXIMUM:
         refuse(Rule.BYTES_CHANGE, f"{len(rest)} outputs aren't items, and {CHANGE_OUTPUTS_MAXIMUM} may be change")
     for place_in_rest, (address, amount) in enumerate(rest):
-        if address != address_of(asked.organisation, asked.network, generation, change_next + place_in_rest):
+        if address != wallet.address(asked.organisation, generation, change_next + place_in_rest):
             refuse(Rule.BYTES_CHANGE, f"{address} isn't the next address for change")
         if amount < transaction.dust_minor:
             refuse(Rule.BYTES_CHANGE, f"change of {amount} is dust")
     return change_next + len(rest)
 
 
-def _check_fee(wallet: WalletRule, transaction: ChainTransaction) -> None:
+def _check_fee(rule: WalletRule, transaction: ChainTransaction) -> None:
     fee = transaction.fee
-    if not 0 <= fee <= wallet.fee_maximum_minor:
-        refuse(Rule.BYTES_FEE, f"a fee of {fee} isn't from 0 to {wallet.fee_maximum_minor}")
-    if fee * 1_000 > wallet.fee_rate_maximum * transaction.size:
+    if not 0 <= fee <= rule.fee_maximum_minor:
+        refuse(Rule.BYTES_FEE, f"a fee of {fee} isn't from 0 to {rule.fee_maximum_minor}")
+    if fee * 1_000 > rule.fee_rate_maximum * transaction.size:
         refuse(Rule.BYTES_FEE, f"a fee of {fee} for {transaction.size} bytes is above the rate of the policy")

@@ -26,7 +26,7 @@ DERIVATION_TYPE: Final = "strongroom/key-derivation/v1"
 KEY_FILE_MAXIMUM: Final = 65_536
 SEED_LENGTH: Final = 32
 
-_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 """Of the group of secp256k1 (SEC 2 §2.4.1)."""
 _WIDE: Final = 48
 """16 bytes more than a scalar has, so that the remainder is as good as even (FIPS 186-5 §A.2.1)."""
@@ -85,6 +85,13 @@ class KeyStore:
         """
         return self._wallet(organisation, network, generation, index).sign_recoverable(digest, hasher=None)[:64]
 
+    def wallet_seed(self, organisation: OrganisationId, network: str, generation: int) -> Secret:
+        """64 bytes, of which a hierarchy of keys is made (BIP-32)."""
+        purpose: dict[str, JsonValue] = {
+            "generation": generation, "network": network, "organisation": organisation, "purpose": "wallet-seed",
+        }
+        return Secret(self._derive(64, purpose))
+
     def _wallet(self, organisation: OrganisationId, network: str, generation: int, index: int) -> coincurve.PrivateKey:
         wide = self._derive(
             _WIDE,
@@ -93,7 +100,7 @@ class KeyStore:
                 "purpose": "wallet",
             },
         )
-        scalar = int.from_bytes(wide) % (_ORDER - 1) + 1  # never zero, never the order or above
+        scalar = int.from_bytes(wide) % (ORDER - 1) + 1  # never zero, never the order or above
         return coincurve.PrivateKey(scalar.to_bytes(32))
 
     def _derive(self, length: int, purpose: dict[str, JsonValue]) -> bytes:

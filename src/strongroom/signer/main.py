@@ -26,8 +26,8 @@ from strongroom.signer.hardening import HardeningError, lock_down
 from strongroom.signer.keys import KEY_FILE_MAXIMUM, KeyFileError, KeyStore, open_key_file
 from strongroom.signer.notary import Notary
 from strongroom.signer.server import Channel, Server
-from strongroom.signer.sign_simulated import SimulatedWallet
 from strongroom.signer.start import Opening, StartError
+from strongroom.signer.wallets import open_wallets
 
 KEY_FILE: Final = "keys.age"
 RETRY_S: Final = 1
@@ -51,7 +51,7 @@ def _begin(path: str) -> Server:
     link = SocketLink(socket.socket(fileno=config.link))
     opening = Opening(Journal.load(FileDisk(config.folder)), keys, link, os.urandom)
     notary = _meet_guard(opening, keys, link)
-    desk = Desk(notary, SimulatedWallet(keys), os.urandom)
+    desk = Desk(notary, open_wallets(keys, notary.book.genesis.mode), os.urandom)
     server = Server(_channels(config), desk.answer, desk.idle, lambda: boot_ns() // 1_000_000)
     gc.freeze()  # what is loaded stays; collections only look at what comes
     for missing in lock_down(config.folder, is_production=notary.book.genesis.mode is Mode.PRODUCTION):

@@ -6,6 +6,8 @@ from typing import Final
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.formats import simulated
+from strongroom.formats.coins import ChainTransaction
+from strongroom.formats.simulated_coins import read_simulated
 from strongroom.signer.keys import KeyStore
 
 ADDRESSES_MAXIMUM: Final = 16_384
@@ -17,6 +19,10 @@ class SimulatedWallet:
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
         self.address = lru_cache(ADDRESSES_MAXIMUM)(self._address)
+
+    def read(self, unsigned: bytes) -> ChainTransaction:
+        """Raises: CoinsError."""
+        return read_simulated(unsigned)
 
     def _address(self, organisation: OrganisationId, generation: int, index: int) -> str:
         key = self._keys.wallet_public_key(organisation, simulated.NETWORK, generation, index)

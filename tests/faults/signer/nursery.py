@@ -30,6 +30,7 @@ from tests.faults.signer.points import GUARD, SIGNER
 
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
+from strongroom.formats import simulated
 from strongroom.guard import main as guard_main
 from strongroom.guard.config import Config
 from strongroom.journal.journal import FileDisk, Journal
@@ -108,7 +109,7 @@ def run_signer(told: dict[str, Any], sockets: Sequence[socket.socket]) -> None:
     opening = Opening(Journal.load(FileDisk(told["journal"])), keys, link, os.urandom)
     notary = signer_main._meet_guard(opening, keys, link)
     wallet = WatchedWallet(keys, folder / "signing", folder / "marker")
-    desk = Desk(notary, wallet, os.urandom)
+    desk = Desk(notary, {simulated.NETWORK: wallet}, os.urandom)
     names = (ENGINE, ADMIN)
     channels = [Channel(name, each, frozenset({os.getuid()})) for name, each in zip(names, sockets, strict=True)]
     Server(channels, desk.answer, desk.idle, lambda: times.boot_ms).run()

@@ -38,7 +38,7 @@ PASSAGES = (
         ripen(notary)
         <guard heard>
         clock = notary.reading()
-        decision = decide(notary.book, asked, notary.lease, clock, self._address)
+        decision = decide(notary.book, asked, notary.lease, clock, self._wallets)
         <decided>
         if decision.entry is not None:
             notary.write(Kind.SPEND, decision.entry, clock)
@@ -47,7 +47,7 @@ PASSAGES = (
             <spend synced>
             self._agree_to(asked.organisation, decision.transaction.identifier)
             <spend agreed>
-        signed = self._wallet.sign(asked.organisation, asked.transaction, asked.paths)
+        signed = self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)
         <signed>
         return {"signed"
 """.removesuffix("\n")),

@@ -1,0 +1,100 @@
+"""Signs for Bitcoin: every input with the taproot key of its path alone, over all inputs and all outputs (BIP-341).
+
+Keys are hierarchical as BIP-86 says, m/86'/COIN'/0'/0/INDEX, from a master of their own for each organisation, network
+and generation: whoever has the seed and loses this program finds the coins with any wallet. Signatures are
+deterministic, and verified before they leave, as one that a fault has spoilt can give the key away.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from coincurve import PrivateKey, PublicKeyXOnly
+
+from strongroom.domain.ids import OrganisationId
+from strongroom.domain.invariant import InvariantError
+from strongroom.formats.bitcoin_address import MAINNET, bitcoin_address_of
+from strongroom.formats.bitcoin_coins import read_bitcoin
+from strongroom.formats.bitcoin_psbt import parse_psbt
+from strongroom.formats.bitcoin_transaction import (
+    encode_transaction,
+    key_output_script,
+    key_spend_digests,
+    tap_tweak,
+)
+from strongroom.formats.coins import ChainTransaction
+from strongroom.signer.keys import ORDER, KeyStore
+
+ADDRESSES_MAXIMUM: Final = 16_384
+PURPOSE: Final = 86
+_HARDENED: Final = 2**31
+
+
+class BitcoinWallet:
+    """The organisations' coins on one of Bitcoin's networks. The addresses that were asked for last are remembered."""
+
+    def __init__(self, keys: KeyStore, network: str) -> None:
+        self._keys, self._network = keys, network
+        self.address = lru_cache(ADDRESSES_MAXIMUM)(self._address)
+
+    def read(self, unsigned: bytes) -> ChainTransaction:
+        """Raises: BitcoinError."""
+        return read_bitcoin(self._network, unsigned)
+
+    def _address(self, organisation: OrganisationId, generation: int, index: int) -> str:
+        script = key_output_script(_x_only(self._key(organisation, generation, index)))
+        address = bitcoin_address_of(script, self._network)
+        if address is None:
+            raise InvariantError(f"a key of {self._network} has no address")
+        return address
+
+    def sign(self, organisation: OrganisationId, unsigned: bytes, paths: Sequence[tuple[int, int]]) -> bytes:
+        """The signed bytes of what the gate decided. Raises: InvariantError for a signature that doesn't hold."""
+        made = parse_psbt(unsigned)
+        digests = key_spend_digests(made.transaction, made.spent)
+        witnesses = tuple(
+            (self._signature(organisation, path, digest, spent.script),)
+            for path, digest, spent in zip(paths, digests, made.spent, strict=True)
+        )
+        return encode_transaction(replace(made.transaction, witnesses=witnesses))
+
+    def _signature(self, organisation: OrganisationId, path: tuple[int, int], digest: bytes, script: bytes) -> bytes:
+        """64 bytes, over the hash type that isn't written down; of the key in `script`, OP_1 and its 32 bytes."""
+        signature = output_key(self._key(organisation, *path)).sign_schnorr(digest, bytes(32))
+        if not PublicKeyXOnly(script[2:]).verify(signature, digest):
+            raise InvariantError("a signature isn't one of its coin's key")
+        return signature
+
+    def _key(self, organisation: OrganisationId, generation: int, index: int) -> PrivateKey:
+        seed = self._keys.wallet_seed(organisation, self._network, generation)
+        coin = 0 if self._network == MAINNET else 1
+        path = [PURPOSE + _HARDENED, coin + _HARDENED, _HARDENED, 0, index]
+        return derive(seed.reveal(), path)
+
+
+def derive(seed: bytes, path: Sequence[int]) -> PrivateKey:
+    """The private key at this path of a hierarchy (BIP-32); what is hardened is above 2**31.
+
+    One in 2**127 can't be: BIP-32 goes on to the next index, and here ValueError is raised, or a key that is only ours.
+    """
+    made = hmac.digest(b"Bitcoin seed", seed, "sha512")
+    for number in path:
+        secret = made[:32]
+        parent = b"\0" + secret if number >= _HARDENED else PrivateKey(secret).public_key.format()
+        made = hmac.digest(made[32:], parent + number.to_bytes(4), "sha512")
+        made = ((int.from_bytes(secret) + int.from_bytes(made[:32])) % ORDER).to_bytes(32) + made[32:]
+    return PrivateKey(made[:32])
+
+
+def output_key(internal: PrivateKey) -> PrivateKey:
+    """The one that signs: negated to have an even point, and tweaked by no script (BIP-341)."""
+    key = internal
+    if internal.public_key.format()[0] == 3:
+        key = PrivateKey.from_int(ORDER - internal.to_int())
+    return key.add(tap_tweak(_x_only(internal)))
+
+
+def _x_only(key: PrivateKey) -> bytes:
+    return key.public_key.format()[1:]
