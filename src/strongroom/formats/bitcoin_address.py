@@ -8,6 +8,8 @@ anchors are refused too: nobody could spend them safely today. Base58Check; BIP-
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
+from operator import xor
 from typing import Final
 
 from coincurve import PublicKeyXOnly
@@ -54,7 +56,13 @@ REGTEST: Final = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_CARRIED: Final = tuple(
+    reduce(xor, (generator for bit, generator in enumerate(_GENERATOR) if top >> bit & 1), 0) for top in range(32)
+)
+"""What five bits that leave the checksum change in it."""
 _CHECKSUM: Final = {0: 1, 1: 0x2BC830A3}
+_SEGWIT: Final = {b"\x00\x14": 0, b"\x00\x20": 0, b"\x51\x20": 1}
+"""How its scripts begin, to the witness version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +92,15 @@ def parse_bitcoin_address(text: str, network: str) -> BitcoinAddress:
 
 def bitcoin_address_of(script_pubkey: bytes, network: str) -> str | None:
     """The address that is locked by this script, None if it has none that is accepted here. Raises: KeyError."""
-    of = NETWORKS[network]
-    if script_pubkey[:2] in (b"\x00\x14", b"\x00\x20", b"\x51\x20"):
-        text = _segwit_text(int(script_pubkey[0] > 0), script_pubkey[2:], of.human_readable_part)
-    elif script_pubkey[:3] == b"\x76\xa9\x14":
-        text = _base58_text(bytes([of.p2pkh_version]) + script_pubkey[3:-2])
-    else:
-        text = _base58_text(bytes([of.p2sh_version]) + script_pubkey[2:-1])
-    try:
-        return text if parse_bitcoin_address(text, network).script_pubkey == script_pubkey else None
-    except AddressError:
-        return None
+    of, length = NETWORKS[network], len(script_pubkey)
+    if script_pubkey[:2] in _SEGWIT and length == 2 + script_pubkey[1]:
+        version, program = _SEGWIT[script_pubkey[:2]], script_pubkey[2:]
+        return _segwit_text(version, program, of.human_readable_part) if version == 0 or _is_key(program) else None
+    if (length, script_pubkey[:3], script_pubkey[23:]) == (25, b"\x76\xa9\x14", b"\x88\xac"):
+        return _base58_text(bytes([of.p2pkh_version]) + script_pubkey[3:23])
+    if (length, script_pubkey[:2], script_pubkey[22:]) == (23, b"\xa9\x14", b"\x87"):
+        return _base58_text(bytes([of.p2sh_version]) + script_pubkey[2:22])
+    return None
 
 
 def _segwit(text: str, human_readable_part: str, data: str, network: BitcoinNetwork) -> BitcoinAddress:
@@ -108,7 +114,10 @@ def _segwit(text: str, human_readable_part: str, data: str, network: BitcoinNetw
         raise AddressError(AddressFault.INVALID, "has a wrong checksum: a character is mistyped")
     script = bytes([0x50 + version if version else 0, len(program)]) + program
     if version == 1:
-        _check_taproot(program)
+        if len(program) != 32:  # coincurve would read past the end of a shorter one
+            raise AddressError(AddressFault.INVALID, "isn't a taproot key, which has 32 bytes")
+        if not _is_key(program):
+            raise AddressError(AddressFault.INVALID, "isn't a taproot key: money sent there could never move")
         return BitcoinAddress(text, network.caip2, BitcoinAddressKind.P2TR, script)
     kinds = {20: BitcoinAddressKind.P2WPKH, 32: BitcoinAddressKind.P2WSH}
     if len(program) not in kinds:
@@ -116,13 +125,13 @@ def _segwit(text: str, human_readable_part: str, data: str, network: BitcoinNetw
     return BitcoinAddress(text, network.caip2, kinds[len(program)], script)
 
 
-def _check_taproot(program: bytes) -> None:
-    if len(program) != 32:  # coincurve would read past the end of a shorter one
-        raise AddressError(AddressFault.INVALID, "isn't a taproot key, which has 32 bytes")
+def _is_key(program: bytes) -> bool:
+    """Whether 32 bytes are a taproot key."""
     try:
         PublicKeyXOnly(program)
-    except ValueError as fault:
-        raise AddressError(AddressFault.INVALID, "isn't a taproot key: money sent there could never move") from fault
+    except ValueError:
+        return False
+    return True
 
 
 def _base58(text: str, network: BitcoinNetwork) -> BitcoinAddress:
@@ -170,10 +179,7 @@ def _polymod(human_readable_part: str, values: list[int]) -> int:
     codes = [ord(character) for character in human_readable_part]
     checksum = 1
     for value in [code >> 5 for code in codes] + [0] + [code & 31 for code in codes] + values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            checksum ^= generator if (top >> bit) & 1 else 0
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value ^ _CARRIED[checksum >> 25]
     return checksum
 
 
