@@ -17,12 +17,13 @@ Alter = Callable[[list[Any], Any], Any]
 
 
 class LyingNode:
-    """`url` is where the rail asks; lies, cuts and delays are by method. `is_gone`: no question reaches the node."""
+    """`url` is where the rail asks; lies, cuts and delays are by method. What is swallowed never reaches the node."""
 
     def __init__(self, node_port: int) -> None:
         self.node_port = node_port
         self.lies: dict[str, Alter] = {}
         self.cuts: set[str] = set()
+        self.swallows: set[str] = set()
         self.delays: set[str] = set()
         self.raw: dict[str, bytes] = {}
         self.status = 200
@@ -37,7 +38,8 @@ class LyingNode:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def honest(self) -> None:
-        self.lies, self.cuts, self.delays, self.raw, self.status, self.is_gone = {}, set(), set(), {}, 200, False
+        self.lies, self.raw, self.status, self.is_gone = {}, {}, 200, False
+        self.cuts, self.swallows, self.delays = set(), set(), set()
         self.go_on.set()
         self.go_on = threading.Event()
 
@@ -52,7 +54,7 @@ class LyingNode:
         asked = json.loads(question)
         method = asked["method"]
         self.asked.append(method)
-        if self.is_gone:
+        if self.is_gone or method in self.swallows:
             return None
         connection = HTTPConnection("127.0.0.1", self.node_port, timeout=30)
         try:
