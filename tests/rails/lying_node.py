@@ -29,6 +29,8 @@ class LyingNode:
         self.status = 200
         self.asked: list[str] = []
         self.is_gone = False
+        self.cut_each = 0
+        """Not 0: each so many-th question is cut, whatever it asks."""
         self.go_on = threading.Event()
         """A delayed answer goes out when this is set."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -38,7 +40,7 @@ class LyingNode:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def honest(self) -> None:
-        self.lies, self.raw, self.status, self.is_gone = {}, {}, 200, False
+        self.lies, self.raw, self.status, self.is_gone, self.cut_each = {}, {}, 200, False, 0
         self.cuts, self.swallows, self.delays = set(), set(), set()
         self.go_on.set()
         self.go_on = threading.Event()
@@ -54,7 +56,7 @@ class LyingNode:
         asked = json.loads(question)
         method = asked["method"]
         self.asked.append(method)
-        if self.is_gone or method in self.swallows:
+        if self.is_gone or method in self.swallows or (self.cut_each and len(self.asked) % self.cut_each == 0):
             return None
         connection = HTTPConnection("127.0.0.1", self.node_port, timeout=30)
         try:
