@@ -108,6 +108,12 @@ class AccountRail(Protocol):
     async def fees(self) -> FeeMarket:
         """Raises: RailError."""
 
+    async def code(self, address: str, at: Tip) -> bytes:
+        """The code at this address after this block, none at an account's. Raises: RailError."""
+
+    async def call(self, contract: str, data: bytes, at: Tip) -> bytes | None:
+        """What the contract answers after this block; None when it reverts. The node's word. Raises: RailError."""
+
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         """Sends the bytes once; sending what is known already is `Accepted`. Raises nothing for a node's fault."""
 

@@ -27,7 +27,7 @@ from strongroom.rails import port
 from strongroom.rails.account_port import AccountBlock, AccountStatus, Emitted, FeeMarket, Mined, Nonces, Replaced
 from strongroom.rails.evm.blocks import Blocks, Named, text_of
 from strongroom.rails.evm.fees import next_base_fee
-from strongroom.rails.evm.rpc import Hash, Quantity, Refused, Rpc, number, raw_bytes, shortened
+from strongroom.rails.evm.rpc import Data, Hash, Quantity, Refused, Rpc, number, raw_bytes, shortened
 from strongroom.rails.port import (
     Accepted,
     BroadcastOutcome,
@@ -47,6 +47,8 @@ CHECKED_MAXIMUM: Final = 16
 LOOK_BACK_MAXIMUM: Final = 120
 """Blocks of whose states nodes without an archive still know (128)."""
 CONTRACTS_MAXIMUM: Final = 100
+_REVERTED: Final = 3
+"""The code of an error of a call that the contract itself ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,19 @@ class EvmRail:
             raise RailError("the chain has no base fee (EIP-1559)")
         priority = number(await self._rpc.ask(Quantity, "eth_maxPriorityFeePerGas"))
         return FeeMarket(next_base_fee(newest.base_fee, newest.gas_used, newest.gas_limit), priority)
+
+    async def code(self, address: str, at: Tip) -> bytes:
+        where = {"blockHash": at.block_hash}
+        return raw_bytes(await self._rpc.ask(Data, "eth_getCode", text_of(self._address(address)), where))
+
+    async def call(self, contract: str, data: bytes, at: Tip) -> bytes | None:
+        question = {"to": text_of(self._address(contract)), "data": text_of(data)}
+        try:
+            return raw_bytes(await self._rpc.call(Data, "eth_call", question, {"blockHash": at.block_hash}))
+        except Refused as fault:
+            if fault.code == _REVERTED:
+                return None
+            raise RailError(f"eth_call: {fault.reason}") from fault
 
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         try:
