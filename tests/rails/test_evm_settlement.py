@@ -336,36 +336,36 @@ ALL = ((A, 10), (B, 20), (A, 30))
 ONE_SKIPPED = executed((A, 10), (A, 30), paid=40, skipped=[1])
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ([], "NotSeen NotSeen NotSeen"),
-        (executed(*ALL), "Paid Paid Paid"),
-        (ONE_SKIPPED, "Paid Skipped Paid"),
-        (executed((A, 9), (OWNER, 1), (B, 20), (A, 30)), "Paid Paid Paid"),
-        ([(Killed(BATCH.name), WHERE)], "Dead Dead Dead"),
-        ([*ONE_SKIPPED, (Retried(BATCH.name, 1, SALT), LATER)], "Paid TakenOver Paid"),
-    ],
-)
+ALIKE = [
+    ([], "NotSeen NotSeen NotSeen"),
+    (executed(*ALL), "Paid Paid Paid"),
+    (ONE_SKIPPED, "Paid Skipped Paid"),
+    (executed((A, 9), (OWNER, 1), (B, 20), (A, 30)), "Paid Paid Paid"),
+    ([(Killed(BATCH.name), WHERE)], "Dead Dead Dead"),
+    ([*ONE_SKIPPED, (Retried(BATCH.name, 1, SALT), LATER)], "Paid TakenOver Paid"),
+]
+
+
+@pytest.mark.parametrize(("found", "expected"), ALIKE)
 def test_what_vault_and_token_say_alike_is_believed(found: list[tuple[VaultEvent, Where]], expected: str) -> None:
     assert names(settle(BATCH, found)) == expected
 
 
-@pytest.mark.parametrize(
-    "found",
-    [
-        executed(*ALL[:2]), executed(*ALL, (A, 1)), executed(*ALL[::-1][1:]), executed((A, 10), (B, 20), (B, 30)),
-        executed((A, 11), (B, 20), (A, 30)), executed((A, 9), (B, 20), (A, 30)), executed((A, 9), (OWNER, 2), *ALL[1:]),
-        executed((A, 9)), executed(), executed(*ALL, paid=59), executed(*ALL, token=A), executed(*ALL, moved=A),
-        executed(*ALL, skipped=[3]), executed(*ALL, skipped=[1]), executed((A, 10), (A, 30), skipped=[1]),
-        executed(*ALL) * 2, [*executed(*ALL), (Killed(BATCH.name), LATER)],
-        [(Killed(BATCH.name), WHERE), *executed(*ALL)],
-        [*executed(*ALL), (Retried(BATCH.name, 1, SALT), LATER)],
-        [*ONE_SKIPPED, (Retried(BATCH.name, 1, SALT), LATER), (Retried(BATCH.name, 1, SALT), LATER)],
-        [*executed(*ALL), (Retried(BATCH.name, 3, SALT), LATER)],
-        executed(*ALL, batch=SALT),
-    ],
-)
+DIFFERENT = [
+    executed(*ALL[:2]), executed(*ALL, (A, 1)), executed(*ALL[::-1][1:]), executed((A, 10), (B, 20), (B, 30)),
+    executed((A, 11), (B, 20), (A, 30)), executed((A, 9), (B, 20), (A, 30)), executed((A, 9), (OWNER, 2), *ALL[1:]),
+    executed((A, 9)), executed(), executed(*ALL, paid=59), executed(*ALL, token=A), executed(*ALL, moved=A),
+    executed(*ALL, skipped=[3]), executed(*ALL, skipped=[1]), executed((A, 10), (A, 30), skipped=[1]),
+    executed(*ALL) * 2, [*executed(*ALL), (Killed(BATCH.name), LATER)],
+    [(Killed(BATCH.name), WHERE), *executed(*ALL)],
+    [*executed(*ALL), (Retried(BATCH.name, 1, SALT), LATER)],
+    [*ONE_SKIPPED, (Retried(BATCH.name, 1, SALT), LATER), (Retried(BATCH.name, 1, SALT), LATER)],
+    [*executed(*ALL), (Retried(BATCH.name, 3, SALT), LATER)],
+    executed(*ALL, batch=SALT),
+]
+
+
+@pytest.mark.parametrize("found", DIFFERENT)
 def test_where_vault_and_token_do_not_say_alike_nobody_knows(found: list[tuple[VaultEvent, Where]]) -> None:
     assert names(settle(BATCH, found)) == "Differs Differs Differs"
     assert all(isinstance(each, Differs) and each.reason for each in settle(BATCH, found))
