@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.formats.bitcoin_block import BYTES_MAXIMUM, merkle_root, parse_block
+from strongroom.formats.bitcoin_block import BYTES_MAXIMUM, merkle_root, parse_block, parse_header
 from strongroom.formats.bitcoin_transaction import (
     BitcoinError,
     Input,
@@ -33,9 +33,12 @@ TRANSACTIONS = [
 ]
 
 
-def mined(transactions: list[Transaction], *, root: bytes | None = None, bits: int = EASIEST) -> bytes:
+def mined(
+    transactions: list[Transaction], *, root: bytes | None = None, bits: int = EASIEST,
+    previous: bytes = bytes(range(32)),
+) -> bytes:
     ids = [bytes.fromhex(transaction_id(each))[::-1] for each in transactions]
-    head = struct.pack("<I", 4) + bytes(range(32)) + (root or merkle_root(ids)) + struct.pack("<II", 0, bits)
+    head = struct.pack("<I", 4) + previous + (root or merkle_root(ids)) + struct.pack("<II", 0, bits)
     content = bytes([len(transactions)]) + b"".join(map(encode_transaction, transactions))
     for nonce in range(256):
         header = head + struct.pack("<I", nonce)
@@ -66,7 +69,7 @@ def test_transactions_come_out_verbatim_and_in_order(count: int) -> None:
         (GENESIS[:79], "ends too early"),
         (GENESIS + b"\x00", "goes on after its end"),
         (GENESIS[:76] + b"\x00\x00\x00\x00" + GENESIS[80:], "hasn't the work"),
-        (GENESIS[:36] + bytes(32) + GENESIS[68:], "other transactions than its header"),
+        (mined(TRANSACTIONS[:1], root=bytes(32)), "other transactions than its header"),
         (mined([TRANSACTIONS[0], TRANSACTIONS[1], TRANSACTIONS[1]], root=bytes(32)), "one of them twice"),
         (GENESIS[:80] + b"\x00", "holds no transaction"),
         (mined(TRANSACTIONS[:1], bits=0x20FFFFFF), "a target that is none"),
@@ -78,6 +81,14 @@ def test_transactions_come_out_verbatim_and_in_order(count: int) -> None:
 def test_what_is_no_block_says_why(raw: bytes, reason: str) -> None:
     with pytest.raises(BitcoinError, match=reason):
         parse_block(raw)
+
+
+def test_a_header_is_read_alone_and_has_eighty_bytes() -> None:
+    header, block = parse_header(GENESIS[:80]), parse_block(GENESIS)
+    assert (header.block_hash, header.previous, header.target) == (block.block_hash, block.previous, block.target)
+    for raw in (GENESIS[:79], GENESIS[:81]):
+        with pytest.raises(BitcoinError, match="80 bytes"):
+            parse_header(raw)
 
 
 @settings(max_examples=300, deadline=None)

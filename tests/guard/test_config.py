@@ -11,6 +11,8 @@ from strongroom.guard.config import Config, ConfigError, Node, Tls, read_config
 
 TLS = {"certificate_file": "/c.pem", "key_file": "/k.pem", "peer_file": "/p.pem"}
 NODE = {"url": "http://127.0.0.1:28002", "genesis": "cd" * 32}
+REGTEST = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"
+BITCOIN = {**NODE, "genesis": REGTEST.removeprefix("bip122:") + "00" * 16, "cookie_file": "/run/.cookie"}
 GOOD: dict[str, Any] = {
     "folder": "/store", "marker_file": "/marker", "key_file": "/guard.key", "genesis_hash": "ab" * 32,
     "signer_listen": "127.0.0.1:28000", "officers_listen": "127.0.0.1:28001",
@@ -40,6 +42,11 @@ def test_a_node_is_on_this_machine_or_its_certificate_is_verified(tmp_path: Path
     assert (tls.verify_mode, tls.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+def test_a_bitcoin_node_has_a_cookies_file(tmp_path: Path) -> None:
+    node = read(tmp_path, GOOD | {"nodes": {REGTEST: BITCOIN}}).nodes[REGTEST]
+    assert node == Node("127.0.0.1", 28002, None, BITCOIN["genesis"], "/run/.cookie")
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -52,7 +59,12 @@ def test_a_node_is_on_this_machine_or_its_certificate_is_verified(tmp_path: Path
         ({"officers_tls": {**TLS, "more": 1}}, "officers_tls.more"),
         ({"signer_tls": []}, "signer_tls"),
         ({"database_url": "x"}, "database_url"),
-        ({"nodes": {"bip122:0": NODE}}, "nodes.bip122:0.url"),
+        ({"nodes": {"bip122:0": NODE}}, "nodes.bip122:0.genesis"),
+        ({"nodes": {"eip155:1": NODE}}, "nodes.eip155:1.genesis"),
+        ({"nodes": {REGTEST: {**BITCOIN, "genesis": "cd" * 32}}}, f"nodes.{REGTEST}.genesis"),
+        ({"nodes": {REGTEST: {**BITCOIN, "url": "http://10.0.0.1:80"}}}, f"nodes.{REGTEST}.url"),
+        ({"nodes": {REGTEST: {**BITCOIN, "cookie_file": None}}}, f"nodes.{REGTEST}.cookie_file"),
+        ({"nodes": {"sim:sandbox": {**NODE, "cookie_file": "/c"}}}, "nodes.sim:sandbox.cookie_file"),
         ({"nodes": {"sim:sandbox": {**NODE, "url": "http://10.0.0.1:80"}}}, "nodes.sim:sandbox.url"),
         ({"nodes": {"sim:sandbox": {**NODE, "url": "http://127.0.0.1"}}}, "nodes.sim:sandbox.url"),
         ({"nodes": {"sim:sandbox": {**NODE, "url": "http://127.0.0.1:1/x"}}}, "nodes.sim:sandbox.url"),

@@ -82,7 +82,7 @@ def test_what_guard_saw_final_makes_a_signed_payout_void_and_its_successor_is_pa
     cancel, _ = world.transaction([], coins=[coin], fee=900)
     txid, height = watched.send(world.sign([], operation="cancel", raw=cancel))
     watched.chain.mine()
-    with pytest.raises(DocumentError, match="no block"):  # one block is too few
+    with pytest.raises(DocumentError, match="no answer to GET /blocks"):  # one block is too few
         watched.attest(txid, height)
     watched.chain.mine()
     frame = watched.attest(txid, height)
@@ -152,7 +152,7 @@ def test_a_release_at_guards_listener_needs_its_quorum_and_then_frees_what_was_s
     ("network", "height", "match"),
     [
         ("sim:elsewhere", 1, "network: guard reads no node of it"),
-        (simulated.NETWORK, 9_999, "no block 9999"),
+        (simulated.NETWORK, 9_999, "no answer to GET /blocks/9999"),
         (simulated.NETWORK, 1, "doesn't stand in that block"),
     ],
 )
@@ -265,9 +265,9 @@ LIES: dict[str, tuple[Callable[[Forged], Answer], str]] = {
     "an unknown field": (lambda f: broken(f, 1, more=1), "more"),
     "a transaction that isn't hex": (lambda f: broken(f, 1, transactions=["zz"]), "transactions"),
     "no JSON": (lambda f: lambda at: http(b"{") if at else f.answer(0), "JSON"),
-    "an error": (lambda f: lambda at: http(b"{}", b"500 Oh") if at else f.answer(0), "no block 1"),
-    "without a length": (lambda f: lambda at: b"HTTP/1.1 200 OK\r\n\r\n{}" if at else f.answer(0), "no block 1"),
-    "too long": (lambda f: lambda at: http(b"", length=99_999_999) if at else f.answer(0), "no block 1"),
+    "an error": (lambda f: lambda at: http(b"{}", b"500 Oh") if at else f.answer(0), "no answer to GET"),
+    "without a length": (lambda f: lambda at: b"HTTP/1.1 200 OK\r\n\r\n{}" if at else f.answer(0), "no answer to GET"),
+    "too long": (lambda f: lambda at: http(b"", length=99_999_999) if at else f.answer(0), "no answer to GET"),
     "half of it": (lambda f: lambda at: http(b"{", length=9) if at else f.answer(0), "doesn't show it"),
     "a head without end": (lambda f: lambda at: b"x" * 100_000 if at else f.answer(0), "doesn't show it"),
     "nothing": (lambda f: lambda at: b"" if at else f.answer(0), "doesn't show it"),

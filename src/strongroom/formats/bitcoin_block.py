@@ -31,6 +31,17 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """Hashes in hex, as explorers show them; `root` is what it commits to, `target` the number that its hash isn't
+    above."""
+
+    block_hash: str
+    previous: str
+    root: bytes
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Hashes in hex, as explorers show them. `target` is the number that its hash isn't above."""
 
@@ -45,19 +56,26 @@ def parse_block(raw: bytes) -> Block:
     if len(raw) > BYTES_MAXIMUM:
         raise BitcoinError(f"has more than {BYTES_MAXIMUM} bytes")
     reader = Reader(raw)
-    header = reader.take(HEADER_LENGTH)
+    header = parse_header(reader.take(HEADER_LENGTH))
     entries: list[Entry] = []
     for _ in reader.many(60):
         first = reader.at
         transaction = read_transaction(reader)
         entries.append(Entry(transaction_id(transaction), raw[first : reader.at], transaction))
     reader.close()
-    if merkle_root([bytes.fromhex(each.txid)[::-1] for each in entries]) != header[36:68]:
+    if merkle_root([bytes.fromhex(each.txid)[::-1] for each in entries]) != header.root:
         raise BitcoinError("holds other transactions than its header commits to")
-    digest, target = double_sha256(header), _target(int.from_bytes(header[72:76], "little"))
+    return Block(header.block_hash, header.previous, header.target, tuple(entries))
+
+
+def parse_header(raw: bytes) -> Header:
+    """Bytes from anybody. Raises: BitcoinError, and nothing else."""
+    if len(raw) != HEADER_LENGTH:
+        raise BitcoinError(f"must have a header of {HEADER_LENGTH} bytes")
+    digest, target = double_sha256(raw), _target(int.from_bytes(raw[72:76], "little"))
     if int.from_bytes(digest, "little") > target:
         raise BitcoinError("hasn't the work that its header claims")
-    return Block(digest[::-1].hex(), header[4:36][::-1].hex(), target, tuple(entries))
+    return Header(digest[::-1].hex(), raw[4:36][::-1].hex(), raw[36:68], target)
 
 
 def merkle_root(ids: Sequence[bytes]) -> bytes:

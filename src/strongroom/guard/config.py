@@ -1,5 +1,6 @@
 """What guard is told: where it keeps what, whom its operator enrols, and where it listens. It knows no database."""
 
+import asyncio
 import ipaddress
 import re
 import ssl
@@ -12,6 +13,7 @@ from nacl.signing import SigningKey
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.formats import simulated
+from strongroom.formats.bitcoin_address import NETWORKS
 from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.record import take_hash
 
@@ -19,6 +21,7 @@ REQUESTS_PER_SECOND: Final = 20
 REQUESTS_MAXIMUM: Final = 10_000
 PATH_MAXIMUM: Final = 4_096
 _LISTEN: Final = re.compile(r"([0-9.]{7,15}):([0-9]{1,5})")
+_ANSWER: Final = re.compile(rb"http/1\.1 200 .*\r\ncontent-length: *([0-9]{1,7})\r\n", re.DOTALL)
 _URL: Final = re.compile(r"(https?)://([a-z0-9.-]{1,253}):([0-9]{1,5})")
 
 
@@ -37,12 +40,31 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Guard's own, from which it reads blocks; `genesis` is the hash of the first one that must be found there."""
+    """Guard's own, from which it reads blocks; `genesis` is the hash of the first one that must be found there.
+
+    `cookie_file`, for Bitcoin and nothing else, holds `NAME:PASSWORD`.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     genesis: str
+    cookie_file: str | None = None
+
+    async def ask(self, line: str, body: bytes = b"", headers: str = "") -> bytes:
+        """One question by HTTP/1.1, as narrow as it can be: the body of an answer whose length is known.
+
+        Raises: OSError, EOFError, ValueError, asyncio.LimitOverrunError.
+        """
+        reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
+        try:
+            writer.write(f"{line} HTTP/1.1\r\nhost: {self.host}\r\nconnection: close\r\n{headers}\r\n".encode() + body)
+            answer = _ANSWER.match((await reader.readuntil(b"\r\n\r\n")).lower())
+            if answer is None:
+                raise ValueError(f"no answer to {line} that is 200, of less than ten million bytes")
+            return await reader.readexactly(int(answer[1]))
+        finally:
+            writer.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +118,22 @@ def _parse(fields: Fields) -> Config:
 
 
 def _node(network: str, fields: Fields) -> Node:
-    match = _URL.fullmatch(fields.text("url"))
-    if network != simulated.NETWORK or match is None or (match[1] == "http" and match[2] != "127.0.0.1"):
-        raise DocumentError(fields.path("url"), f"must be of {simulated.NETWORK}: http://127.0.0.1:PORT, or https")
-    tls = ssl.create_default_context() if match[1] == "https" else None
-    node = Node(match[2], int(match[3]), tls, take_hash(fields, "genesis"))
+    match, genesis = _URL.fullmatch(fields.text("url")), take_hash(fields, "genesis")
+    if match is None or (match[1] == "http" and match[2] != "127.0.0.1"):
+        raise DocumentError(fields.path("url"), "must be http://127.0.0.1:PORT, or https")
+    if network != simulated.NETWORK and (network not in NETWORKS or not genesis.startswith(network[len("bip122:"):])):
+        raise DocumentError(fields.path("genesis"), "isn't of this network, or guard has no eyes for it")
+    cookie_file = fields.text("cookie_file", PATH_MAXIMUM) if network in NETWORKS else None
     fields.close()
-    return node
+    tls = ssl.create_default_context() if match[1] == "https" else None
+    return Node(match[2], int(match[3]), tls, genesis, cookie_file)
 
 
 def _tls(fields: Fields) -> Tls:
-    tls = Tls(
-        fields.text("certificate_file", PATH_MAXIMUM), fields.text("key_file", PATH_MAXIMUM),
-        fields.text("peer_file", PATH_MAXIMUM) if fields.has("peer_file") else None,
-    )
+    certificate_file, key_file = (fields.text(name, PATH_MAXIMUM) for name in ("certificate_file", "key_file"))
+    peer_file = fields.text("peer_file", PATH_MAXIMUM) if fields.has("peer_file") else None
     fields.close()
-    return tls
+    return Tls(certificate_file, key_file, peer_file)
 
 
 def parse_listen(name: str, listen: str, tls: Tls | None) -> tuple[str, int]:

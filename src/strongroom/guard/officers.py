@@ -159,9 +159,7 @@ class Officers:
             for name, standing in self._log.current.items()
         }
         return {
-            "audit": {
-                "is_contradicted": self._leases.is_contradicted(), "root": tree.head.hex(), "size": tree.length,
-            },
+            "audit": {"is_contradicted": self._leases.is_contradicted(), "root": tree.head.hex(), "size": tree.length},
             "control": {"head": control.head.hex(), "length": control.length},
             "heartbeat_age_ms": self._leases.silence_ms(), "is_restored": self._witness.is_restored,
             "journal": {"head": journal.head.hex(), "length": journal.length}, "lease": self._witness.lease().value,
