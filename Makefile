@@ -43,7 +43,7 @@ check: setup ## What CI runs: lint, types, import contracts, tidy, tests, every 
 	@tools/check.sh
 
 faults: setup ## The fault tests at full counts
-	@STRONGROOM_FAULTS=full $(PYTHON) -m pytest -m faults tests/faults tests/adversary tests/contracts
+	@STRONGROOM_FAULTS=full $(PYTHON) -m pytest -m faults tests/faults tests/adversary tests/contracts tests/e2e
 
 mutants: setup ## Plant bugs, one for each rule of the signer and more, and see the tests catch all of them
 	@PYTHONPATH=. $(PYTHON) tools/mutants.py

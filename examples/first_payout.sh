@@ -4,6 +4,7 @@
 # without that chain it asks for USDC, which is recorded and then waits: nothing pays on an EVM chain yet.
 #
 #     examples/first_payout.sh                 # the sandbox that `make up` started
+#     examples/first_payout.sh BTC             # in bitcoin, on the sandbox's own Bitcoin node (regtest)
 #     STRONGROOM_DATA=DIR examples/first_payout.sh
 #
 # Run it twice: the idempotency keys are the same, so there is still one beneficiary and one payout.
@@ -17,15 +18,21 @@ trap 'rm -rf "$scratch"' EXIT
 
 strongroom() { "$root/bin/strongroom" "$@"; }
 field() { sed -n "s/^ \"$1\": \"\\(.*\\)\",*\$/\\1/p" "$2"; }
-if grep -q '"SIM"' "$STRONGROOM_DATA/sandbox.json"; then
+key=first
+if [ "${1:-}" = BTC ]; then
+    key=first-bitcoin asset=BTC amount=25000 network=bip122:0f9188f13cb7b2c71f2a335e3a4fc328
+    address=bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080
+elif grep -q '"SIM"' "$STRONGROOM_DATA/sandbox.json"; then
     asset=SIM amount=1250000000 network=sim:sandbox address=sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm
 else
     asset=USDC amount=12500000 network=eip155:31337 address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
 fi
+trip='trip 4711'
+[ $asset != BTC ] || trip='trip 4712'
 say() { printf '\n== %s\n' "$*"; }
 
 say 'Who is paid, and where. The key that declares can never pay.'
-strongroom beneficiary create --idempotency-key first-beneficiary --name 'Rosa Example' \
+strongroom beneficiary create --idempotency-key $key-beneficiary --name 'Rosa Example' \
     --network $network --address $address --json > "$scratch/beneficiary.json"
 beneficiary=$(field id "$scratch/beneficiary.json")
 strongroom beneficiary show "$beneficiary"
@@ -34,12 +41,12 @@ say 'What would happen now. Nothing is stored; a new destination cools off first
 strongroom payout preview --beneficiary "$beneficiary" --asset $asset --amount $amount
 sleep 6
 
-say "Ask for 12.50 $asset. The key that pays can never declare."
-strongroom payout create --idempotency-key first-payout --beneficiary "$beneficiary" --asset $asset --amount $amount \
-    --external-id 'trip 4711' --json > "$scratch/payout.json"
+say "Ask for $amount base units of $asset. The key that pays can never declare."
+strongroom payout create --idempotency-key $key-payout --beneficiary "$beneficiary" --asset $asset --amount $amount \
+    --external-id "$trip" --json > "$scratch/payout.json"
 payout=$(field id "$scratch/payout.json")
 tries=0
-while [ "$asset" = SIM ] && [ $tries -lt 80 ]; do
+while [ "$asset" != USDC ] && [ $tries -lt 80 ]; do
     strongroom payout show "$payout" --json > "$scratch/payout.json"
     [ "$(field state "$scratch/payout.json")" != settled ] || break
     tries=$((tries + 1))

@@ -107,6 +107,17 @@ def test_a_missing_package_is_named_with_what_brings_it(stopped: Box, tmp_path: 
     assert said in reason(bare, "--rails", rail)
 
 
+def test_where_no_bitcoin_node_can_be_had_it_says_so_and_goes_on_without(stopped: Box, tmp_path: Path) -> None:
+    bare = stopped.but(PATH=str(tmp_path / "no programs"), STRONGROOM_CACHE=str(tmp_path / "cache"))
+    started = bare.up("--rails", "bitcoin,simulated")
+    assert started.returncode == 0, started.stderr
+    assert "going on without the rail bitcoin: no bitcoind on PATH" in started.stderr
+    assert "install Bitcoin Core" in started.stderr
+    document = stopped.document()
+    assert "bitcoin" not in document
+    assert "bitcoin" not in document["pids"]
+
+
 def test_a_package_that_cannot_be_fetched_leaves_no_rest_of_it(stopped: Box, tmp_path: Path) -> None:
     programs, cache = tmp_path / "programs", tmp_path / "cache"
     fake_program(programs, "npm", "echo 'npm error network is unreachable' >&2; exit 1")

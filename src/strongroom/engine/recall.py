@@ -23,7 +23,7 @@ from strongroom.store.engine import NoFundsError, PlannedBeforeError, StoredAtte
 
 LOG = logging.getLogger("strongroom.engine")
 REPLACES_PERCENT: Final = 120
-"""Of the fee that it replaces; nodes ask for 110."""
+"""Of the fee that it replaces, where the chain doesn't ask for more; nodes of the simulated chain ask for 110."""
 
 
 async def recall(bench: Bench) -> bool:
@@ -79,7 +79,8 @@ def build_cancel(attempt: StoredAttempt, wallet: Wallet, rate_per_1000: int) -> 
     form = COIN_FORMATS[attempt.network]
     before = form.read_unsigned(attempt.unsigned)
     size = form.signed_sizes([wallet.change])(len(before.inputs))
-    fee = max(-(-rate_per_1000 * size // 1_000), -(-before.fee * REPLACES_PERCENT // 100))
+    relay = -(-form.relay_per_1000 * size // 1_000)
+    fee = max(-(-rate_per_1000 * size // 1_000), -(-before.fee * REPLACES_PERCENT // 100), before.fee + relay)
     rest = sum(coin.amount for coin in before.inputs) - fee
     if rest < form.dust_minor:
         raise CoinsError("its coins aren't enough for a fee that replaces it")

@@ -9,6 +9,8 @@ from strongroom.formats.coins import ChainTransaction, Coin
 
 DUST_MINOR: Final = 546
 """The most that Bitcoin Core calls dust of any script that is paid here (P2PKH, at its usual 3 sat/vB)."""
+RELAY_PER_1000: Final = 1_000
+"""Bitcoin Core's `incrementalrelayfee` (BIP-125, rule 4), before its version 30 lowered it."""
 INPUTS_MAXIMUM: Final = 256
 VSIZE_MAXIMUM: Final = 100_000
 """Bitcoin Core relays no larger transaction (400,000 units of weight)."""

@@ -39,12 +39,14 @@ class Moved:
 
 class CoinFormat(Protocol):
     """`network` is CAIP-2, `asset` CAIP-19, of coins and fees. Outputs below `dust_minor` are never made, nor
-    transactions of more than `inputs_maximum`."""
+    transactions of more than `inputs_maximum`. What replaces another pays the other's fee, and `relay_per_1000` of its
+    own size on top."""
 
     network: str
     asset: str
     dust_minor: int
     inputs_maximum: int
+    relay_per_1000: int
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         """What the signer is asked to sign; outputs are address and amount. Raises: CoinsError, AddressError."""
@@ -71,6 +73,7 @@ class SimulatedCoins:
         self.asset = simulated.ASSET
         self.dust_minor = simulated.DUST_MINOR
         self.inputs_maximum = simulated.INPUTS_MAXIMUM
+        self.relay_per_1000 = 0
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         inputs = [
@@ -102,6 +105,7 @@ class BitcoinCoins:
         self.asset = f"{network}/slip44:0"
         self.dust_minor = bitcoin_coins.DUST_MINOR
         self.inputs_maximum = bitcoin_coins.INPUTS_MAXIMUM
+        self.relay_per_1000 = bitcoin_coins.RELAY_PER_1000
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         inputs = tuple(Input(coin.outpoint[:64], int(coin.outpoint[65:]), SEQUENCE) for coin in coins)

@@ -1,8 +1,15 @@
-"""The Bitcoin node of the sandbox: regtest, with a wallet of the miner's and coins that can be spent."""
+"""The Bitcoin node of the sandbox: regtest, with a wallet of the miner's and coins that can be spent.
 
+The miner has the cookie that the node writes. Each process that reads the chain has a name and a password of its own,
+in a file in its folder; guard's may ask for blocks and for nothing else.
+"""
+
+import hmac
 import json
+import os
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +17,37 @@ import httpx
 
 TIMEOUT_S: Final = 30
 MATURE_BLOCKS: Final = 101
+FUNDING_BLOCKS_MAXIMUM: Final = 500
 WALLET: Final = "miner"
+SATOSHI: Final = 100_000_000
+COOKIE_FILE: Final = "bitcoin.cookie"
+_GUARD_MAY: Final = "getblockhash,getblockheader,getblock"
 
 
 class BitcoinError(Exception):
     """The node doesn't answer, or refuses."""
+
+
+def node_arguments(folder: Path, port: int, readers: Sequence[Path]) -> list[str]:
+    """How the node is started; `readers` are the folders of processes that may ask it, each called by its name."""
+    return [
+        "-regtest", f"-datadir={folder}", "-server", "-printtoconsole", "-listen=0", "-txindex=1", "-rpcbind=127.0.0.1",
+        "-rpcallowip=127.0.0.1", f"-rpcport={port}", "-rest", "-fallbackfee=0.00001", "-blockmaxweight=3990000",
+        "-blockfilterindex=1", "-dnsseed=0", "-fixedseeds=0", "-rpcwhitelistdefault=0",
+        f"-rpcwhitelist=guard:{_GUARD_MAY}", *(f"-rpcauth={_granted(each)}" for each in readers),
+    ]
+
+
+def _granted(folder: Path) -> str:
+    """What the node is told of a process that has its password in its folder, made there the first time."""
+    file = folder / COOKIE_FILE
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(f"{folder.name}:{secrets.token_urlsafe(24)}\n")
+    name, _, password = file.read_text().strip().partition(":")
+    salt = secrets.token_hex(16)
+    return f"{name}:{salt}${hmac.digest(salt.encode(), password.encode(), 'sha256').hex()}"
 
 
 class Bitcoin:
@@ -64,6 +97,21 @@ class Bitcoin:
         height = self.call("getblockcount")
         if height < MATURE_BLOCKS:
             self.mine(MATURE_BLOCKS - height)
+
+    def genesis(self) -> str:
+        return str(self.call("getblockhash", 0))
+
+    def fund(self, addresses: Collection[str], amount: int) -> None:
+        """So much to these, in shares, in a block. Raises: BitcoinError."""
+        for _ in range(FUNDING_BLOCKS_MAXIMUM):
+            if self.call("getbalance", wallet=WALLET) * SATOSHI > amount + SATOSHI:
+                break
+            self.mine()
+        share, rest = divmod(amount, len(addresses))
+        amounts = {each: share + (rest if place == 0 else 0) for place, each in enumerate(addresses)}
+        paid = {each: f"{minor // SATOSHI}.{minor % SATOSHI:08}" for each, minor in amounts.items()}
+        self.call("sendmany", "", paid, wallet=WALLET)
+        self.mine()
 
     def pending(self) -> int:
         """How many chain transactions wait for a block."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +18,12 @@ import httpx
 from httpx import HTTPError
 
 from strongroom.domain.instant import Instant
-from strongroom.formats.simulated import ASSET
+from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
 from strongroom.sandbox.organisation import make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Known, private_log, start_time, wait_until_gone, why_not_isolated
-from strongroom.sandbox.trusted import TrustedError, fund_wallet, let_in
-from strongroom.store.organisations import add_organisation
+from strongroom.sandbox.trusted import TrustedError, fund_wallets, let_in
+from strongroom.store.organisations import NewOrganisation, add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
 from strongroom.store.session import FAULTS
 
@@ -119,17 +119,24 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
     try:
         asyncio.run(add_organisation(document["database_url"], made.new, now))
         let_in(Path(document["admin_socket"]), made.new.policy, made.new.roster)
-        if ASSET in made.new.opening:
-            amount = made.new.opening[ASSET]
-            fund_wallet(Path(document["admin_socket"]), document["simulated"]["url"], made.new.id, amount)
+        _fund(document, made.new)
     except FAULTS as fault:
         raise SandboxFault(f"the database doesn't take it: {fault}") from fault
-    except (TrustedError, HTTPError) as fault:
+    except (TrustedError, BitcoinError, HTTPError) as fault:
         raise SandboxFault(f"the new organisation isn't whole: {fault}") from fault
     whole = {**document, **made.document}
     write_private(data.resolve() / "keys" / made.new.id / "sandbox.json", json.dumps(whole, indent=1) + "\n")
     time.sleep(1.1)  # the API sees new organisations within a second
     return whole
+
+
+def _fund(document: Mapping[str, Any], new: NewOrganisation) -> None:
+    """Raises: TrustedError, BitcoinError, HTTPError."""
+    chain_url, known = document.get("simulated", {}).get("url", ""), document.get("bitcoin")
+    bitcoin = None if known is None else Bitcoin(known["rpc_url"], Path(known["cookie_file"]))
+    fund_wallets(Path(document["admin_socket"]), chain_url, bitcoin, new.id, new.opening)
+    if bitcoin is not None:
+        bitcoin.close()
 
 
 def doctor(data: Path, base: int) -> list[Finding]:

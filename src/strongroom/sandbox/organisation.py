@@ -53,7 +53,7 @@ _FEES: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """Symbol of the asset that pays a network's fees: network, the most for one chain transaction, and for 1,000 bytes."""
 _GROUPS: Final = {"treasury": 1, "operations": 1, "officers": 2}
-_OPENING: Final = {"BTC": 100 * 10**8, "SIM": 1_000_000 * 10**8,
+_OPENING: Final = {"BTC": 20 * 10**8, "SIM": 1_000_000 * 10**8,
     "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "EUR": 10_000_000 * 100}
 
 _Id = TypeVar("_Id", bound=str)

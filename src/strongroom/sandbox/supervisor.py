@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +35,17 @@ from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.tree_head import log_origin
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox import parts, trusted
-from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
+from strongroom.sandbox.bitcoin import COOKIE_FILE, Bitcoin, BitcoinError, node_arguments
 from strongroom.sandbox.environment import VARIABLES
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
-from strongroom.sandbox.organisation import Made, assets_of, make_organisation, write_private
+from strongroom.sandbox.organisation import (
+    BITCOIN,
+    FINALITY_BLOCKS,
+    Made,
+    assets_of,
+    make_organisation,
+    write_private,
+)
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of
 from strongroom.store import session
@@ -52,6 +59,8 @@ POLL_S: Final = 0.25
 RESTARTS_MAXIMUM: Final = 5
 RESTARTS_WITHIN_S: Final = 60
 MINE_EVERY_S: Final = 1
+READERS: Final = ("engine", "watch", "guard")
+"""Of the Bitcoin node."""
 _ARTIFACTS: Final = parts.root() / "contracts" / "artifacts"
 
 FAULTS: Final = (
@@ -85,6 +94,7 @@ class Supervisor:
         self.cluster = Cluster(data / "postgres", ports.postgres)
         self.sockets = trusted.Sockets(trusted.runtime_folder(data))
         self.simulated_genesis = ""
+        self._blocks_due: dict[Bitcoin | Evm, int] = {}
         self._restarts: dict[str, deque[float]] = {}
         self._starting = True
         self._stopping = False
@@ -111,8 +121,7 @@ class Supervisor:
             log.write(text + "\n")
 
     def _start(self) -> None:
-        bitcoind = parts.bitcoind(self.say) if "bitcoin" in self.rails else None
-        anvil = parts.anvil(self.say) if "evm" in self.rails else None
+        bitcoind, anvil = self._part("bitcoin", parts.bitcoind), self._part("evm", parts.anvil)
         self.say("starting PostgreSQL")
         self.cluster.start()
         asyncio.run(self._prepare_database())
@@ -134,6 +143,19 @@ class Supervisor:
         self._start_product()
         self._write_document(ready=True)
 
+    def _part(self, rail: str, find: Callable[[parts.Say], list[str]]) -> list[str] | None:
+        """The command of a rail's node; what can't be had is gone on without, if another rail was asked for."""
+        if rail not in self.rails:
+            return None
+        try:
+            return find(self.say)
+        except parts.PartError as fault:
+            if self.rails == {rail}:
+                raise
+            self.say(f"going on without the rail {rail}: {fault}")
+            self.rails -= {rail}
+            return None
+
     async def _prepare_database(self) -> None:
         await migrate(self.cluster.owner_dsn)
         file = self.data / "roles.json"
@@ -147,11 +169,7 @@ class Supervisor:
         folder, user = self._folder("bitcoin"), user_of(2, Path(command[0]))
         child = self._child(
             "bitcoin",
-            [
-                *command, "-regtest", f"-datadir={folder}", "-server", "-printtoconsole", "-listen=0", "-txindex=1",
-                "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", f"-rpcport={self.ports.bitcoin_rpc}", "-rest",
-                "-fallbackfee=0.00001", "-blockmaxweight=3990000", "-blockfilterindex=1", "-dnsseed=0", "-fixedseeds=0",
-            ],
+            [*command, *node_arguments(folder, self.ports.bitcoin_rpc, [self._folder(each) for each in READERS])],
             user,
         )
         node = Bitcoin(f"http://127.0.0.1:{self.ports.bitcoin_rpc}", folder / "regtest" / ".cookie")
@@ -228,7 +246,7 @@ class Supervisor:
         self._private_copy("guard.key", "guard", user)
         folder = self._folder("guard")
         self._product("guard", trusted.GUARD, trusted.guard_config(
-            folder, self.ports.guard_signer, self.ports.guard, genesis, self._nodes()))
+            folder, self.ports.guard_signer, self.ports.guard, genesis, self._nodes("guard")))
         trusted.signer_child(self.data, self.sockets, self._child)
         self._product("link", trusted.LINK, {
             "guard_host": "127.0.0.1", "guard_port": self.ports.guard_signer,
@@ -241,19 +259,24 @@ class Supervisor:
     def _let_in(self, made: Made) -> None:
         admin = self.sockets.path("admin")
         trusted.let_in(admin, made.new.policy, made.new.roster)
-        opening = made.new.opening.get(simulated.ASSET)
-        if opening:
-            trusted.fund_wallet(admin, self._simulated_url, made.new.id, opening)
+        chain_url = self._simulated_url if "simulated" in self.rails else ""
+        trusted.fund_wallets(admin, chain_url, self.nodes.bitcoin, made.new.id, made.new.opening)
 
     @property
     def _simulated_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.simulated}"
 
-    def _nodes(self) -> dict[str, object]:
-        """What engine and watch are told of chains that can be paid on."""
-        if "simulated" not in self.rails:
-            return {}
-        return {simulated.NETWORK: {"genesis": self.simulated_genesis, "url": self._simulated_url}}
+    def _nodes(self, process: str) -> dict[str, object]:
+        """What a process is told of chains that can be paid on."""
+        nodes: dict[str, object] = {}
+        if "simulated" in self.rails:
+            nodes[simulated.NETWORK] = {"genesis": self.simulated_genesis, "url": self._simulated_url}
+        if self.nodes.bitcoin is not None:
+            nodes[BITCOIN] = {
+                "genesis": self.nodes.bitcoin.genesis(), "url": f"http://127.0.0.1:{self.ports.bitcoin_rpc}",
+                "cookie_file": str(self._folder(process) / COOKIE_FILE),
+            }
+        return nodes
 
     def _start_product(self) -> None:
         deployment = self._deployment()["deployment"]
@@ -265,12 +288,12 @@ class Supervisor:
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
             "origin": log_origin(deployment), "last_checkpoint_file": str(key_file.with_name("last_checkpoint")),
-            "nodes": self._nodes(), "chains_folder": str(self._chains_folder()),
+            "nodes": self._nodes("watch"), "chains_folder": str(self._chains_folder()),
             "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
             "guard_public_key": self._deployment().get("guard_public_key"),
         })
         self._product("engine", trusted.ENGINE, {
-            "database_url": dsn["strongroom_engine"], "nodes": self._nodes(),
+            "database_url": dsn["strongroom_engine"], "nodes": self._nodes("engine"),
             "guard_url": f"http://127.0.0.1:{self.ports.guard}",
             "signer_socket": str(self.sockets.path("engine")),
         })
@@ -367,9 +390,13 @@ class Supervisor:
             self.say(f"{child.name} isn't ready again: {fault}")
 
     def _mine(self) -> None:
+        """What stands in a block waits for as many more as make it final."""
         for node in (self.nodes.bitcoin, self.nodes.evm):
             try:
                 if node is not None and node.pending():
+                    self._blocks_due[node] = FINALITY_BLOCKS
+                if node is not None and self._blocks_due.get(node):
+                    self._blocks_due[node] -= 1
                     node.mine()
             except (BitcoinError, EvmError) as fault:
                 self.say(f"mining waits: {fault}")

@@ -26,8 +26,9 @@ from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
+from strongroom.sandbox.bitcoin import Bitcoin
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
-from strongroom.sandbox.organisation import write_private
+from strongroom.sandbox.organisation import BITCOIN, write_private
 from strongroom.sandbox.process import Child, user_of
 
 SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY = 4, 5, 6, 7, 8, 9
@@ -184,15 +185,35 @@ def let_in(path: Path, policy: bytes, roster: bytes) -> None:
     ask_signer(path, Ask.ORGANISATION, body)
 
 
-def fund_wallet(path: Path, chain_url: str, organisation: str, amount: int) -> None:
-    """Pay the opening of a wallet on the simulated chain, in several coins."""
+def fund_wallets(
+    path: Path, chain_url: str, bitcoin: Bitcoin | None, organisation: str, opening: Mapping[str, int]
+) -> None:
+    """Pay the opening of each wallet whose chain runs, in several coins; `chain_url` is empty without a simulated one.
+
+    Raises: TrustedError, BitcoinError, httpx.HTTPError.
+    """
+    amount = opening.get(simulated.ASSET, 0)
+    if chain_url and amount:
+        fund_wallet(path, chain_url, organisation, amount)
+    amount = opening.get(f"{BITCOIN}/slip44:0", 0)
+    if bitcoin is not None and amount:
+        bitcoin.fund(_addresses(path, organisation, BITCOIN), amount)
+
+
+def _addresses(path: Path, organisation: str, network: str) -> list[str]:
     body: dict[str, JsonValue] = {
-        "count": FUNDED_COINS, "first": 0, "generation": 0, "network": simulated.NETWORK, "organisation": organisation,
+        "count": FUNDED_COINS, "first": 0, "generation": 0, "network": network, "organisation": organisation,
     }
     addresses = Fields(ask_signer(path, Ask.ADDRESSES, body)).take("addresses")
     if not isinstance(addresses, list):
         raise TrustedError("the signer gives no addresses")
-    share, rest = divmod(amount, FUNDED_COINS)
+    return [str(each) for each in addresses]
+
+
+def fund_wallet(path: Path, chain_url: str, organisation: str, amount: int) -> None:
+    """Pay the opening of a wallet on the simulated chain."""
+    addresses = _addresses(path, organisation, simulated.NETWORK)
+    share, rest = divmod(amount, len(addresses))
     with httpx.Client(base_url=chain_url, timeout=ASK_TIMEOUT_S, trust_env=False) as chain:
         for place, address in enumerate(addresses):
             minor = share + (rest if place == 0 else 0)

@@ -2,7 +2,7 @@
 
 Believes one node that its blocks are those of the chain (the rail checks that each has the hash of its content), and
 our record for whose an address is. No height in the record is believed: reading begins before the deployment was
-founded, whose moment the genesis record says, and before which no address was known to anybody.
+founded, whose moment the genesis record says, and before which no address was known to anybody (ADR 0043).
 
 An address that is new is looked for in all blocks since. A node with an index of what stands where says that none can
 have it; only that is believed of it. Otherwise, and when an address is taken away, all is read again.

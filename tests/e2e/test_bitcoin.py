@@ -1,0 +1,146 @@
+"""Payouts in bitcoin, end to end: real processes, a real node, and a count by the node's raw blocks."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import VerifyKey
+from tests.e2e.sandbox import Sandbox, eventually
+from tests.rails.bitcoin_node import REGTEST, new_key
+from tests.sandbox.box import box
+from tests.sandbox.test_running import owner_query
+
+from strongroom.formats.bitcoin_block import parse_block
+from strongroom.formats.coin_formats import COIN_FORMATS, Moved
+from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.signer_wire import RECEIPT_TYPE
+from strongroom.sandbox.bitcoin import Bitcoin
+
+pytestmark = pytest.mark.sandbox
+
+MINOR = 25_000
+ASSET = f"{REGTEST}/slip44:0"
+
+
+class BitcoinSandbox(Sandbox):
+    """`miner` is the node with the miner's cookie, as the outside world has it."""
+
+    def __init__(self, box: Any) -> None:
+        super().__init__(box)
+        known = self.document["bitcoin"]
+        self.miner = Bitcoin(known["rpc_url"], Path(known["cookie_file"]))
+        self.addresses: dict[str, str] = {}
+
+    def close(self) -> None:
+        self.miner.close()
+        super().close()
+
+    def declare(self, name: str) -> dict[str, Any]:
+        self.addresses[name] = new_key().address
+        return dict(self.declarer.beneficiaries.create(
+            idempotency_key=f"declare-{name}", name=f"Payee {name}",
+            destination={"network": REGTEST, "address": self.addresses[name]},
+        ))
+
+    def pay(self, to: dict[str, Any], key: str, minor: int, external_id: str = "", **more: Any) -> str:
+        made = self.payer.payouts.create(
+            idempotency_key=key, beneficiary=to["id"], destination_digest=to["destination"]["digest"], asset=ASSET,
+            amount=str(minor), external_id=external_id or key, **more,
+        )
+        return str(made["id"])
+
+    def moves(self) -> list[Moved]:
+        """All that ever moved, by the raw blocks."""
+        found: list[Moved] = []
+        for height in range(self.miner.call("getblockcount") + 1):
+            raw = self.miner.call("getblock", self.miner.call("getblockhash", height), 0)
+            found += [COIN_FORMATS[REGTEST].read_signed(each.raw) for each in parse_block(bytes.fromhex(raw)).entries]
+        return found
+
+    def paid(self, name: str) -> list[int]:
+        return [minor for moved in self.moves() for address, minor in moved.pays if address == self.addresses[name]]
+
+    def is_whole(self) -> bool:
+        return bool(owner_query(
+            self.document,
+            f"SELECT is_whole FROM strongroom.reconciliations WHERE asset = '{ASSET}' ORDER BY created_at DESC LIMIT 1",
+        ))
+
+    @contextmanager
+    def without_miner(self) -> Iterator[None]:
+        """Nothing is mined meanwhile: the supervisor does it."""
+        supervisor = self.box.status()["supervisor"]
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[BitcoinSandbox]:
+    with box() as made:
+        started = made.up("--rails", "bitcoin")
+        assert started.returncode == 0, started.stderr
+        opened = BitcoinSandbox(made)
+        yield opened
+        opened.close()
+
+
+def test_a_payout_in_bitcoin_is_settled_and_ledger_and_chain_agree_to_the_satoshi(sandbox: BitcoinSandbox) -> None:
+    payout = sandbox.pay(sandbox.declare("rosa"), "rosa-1", MINOR)
+    shown = sandbox.reaches(payout, "settled")
+    assert sandbox.paid("rosa") == [MINOR]
+    assert [each["result"] for each in shown["checkpoints"]] == [
+        "passed", "passed", "passed", "not_needed", "passed", "passed", "passed"]
+    (chain_transaction,) = shown["chain_transactions"]
+    assert [each.identifier for each in sandbox.moves() if (sandbox.addresses["rosa"], MINOR) in each.pays] == [
+        chain_transaction]
+    eventually("ledger and chain agree", sandbox.is_whole)
+    organisation = sandbox.document["organisation"]
+    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["alarms"] == []
+
+
+def test_guard_may_ask_the_node_for_blocks_and_for_nothing_else(sandbox: BitcoinSandbox) -> None:
+    """Its own name and password, in its own folder."""
+    guards = Bitcoin(sandbox.document["bitcoin"]["rpc_url"], sandbox.box.data / "guard" / "bitcoin.cookie")
+    try:
+        assert guards.genesis() == sandbox.miner.genesis()
+        with pytest.raises(Exception, match="doesn't answer sendrawtransaction"):
+            guards.call("sendrawtransaction", "00")
+    finally:
+        guards.close()
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(os.environ.get("STRONGROOM_FAULTS") != "full", reason="20 s: under STRONGROOM_FAULTS=full")
+def test_called_back_before_it_is_mined_it_is_void_by_what_guard_sees_and_paid_in_its_place_once(
+    sandbox: BitcoinSandbox,
+) -> None:
+    to = sandbox.declare("called-back")
+    with sandbox.without_miner():
+        payout = sandbox.pay(to, "called-back-1", MINOR)
+        sandbox.reaches(payout, "broadcast")
+        (attempt,) = sandbox.show(payout)["chain_transactions"]
+        declined = sandbox.box.run("approve", payout, "--decline", "--as", "cleo")
+        assert declined.returncode == 0, declined.stderr
+        eventually("it is replaced", lambda: attempt not in sandbox.miner.call("getrawmempool"))
+        assert len(sandbox.miner.call("getrawmempool")) == 1
+    shown = sandbox.reaches(payout, "failed")
+    assert shown["status_reason"]["code"] == "void"
+    proof = sandbox.payer.payouts.receipt(payout)["unpaid"]
+    raw = proof["receipt"].encode()
+    key = VerifyKey(bytes.fromhex(sandbox.document["statement_public_key"]))
+    key.verify(record_hash(RECEIPT_TYPE, raw), bytes.fromhex(proof["signature"]))
+    ((excluded, by),) = json.loads(raw)["void"]
+    assert excluded == attempt
+    assert by in [each.identifier for each in sandbox.moves()]
+    again = sandbox.pay(to, "called-back-2", MINOR, external_id="called-back-1", replaces=payout)
+    sandbox.reaches(again, "settled")
+    assert sandbox.paid("called-back") == [MINOR]
+    eventually("ledger and chain agree", sandbox.is_whole)

@@ -1,0 +1,64 @@
+"""What the engine makes for Bitcoin, as a real node takes it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
+
+from strongroom.engine.recall import build_cancel
+from strongroom.engine.wallets import Wallet
+from strongroom.formats import coins
+from strongroom.formats.bitcoin_psbt import parse_psbt
+from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.rails.bitcoin.rail import BitcoinRail
+from strongroom.rails.port import Accepted, Coin
+from strongroom.store.engine import StoredAttempt
+
+FORM = COIN_FORMATS[REGTEST]
+COIN_MINOR = 1_000_000
+RATE = 2_000
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with running_node(tmp_path_factory.mktemp("node")) as running:
+        yield running
+
+
+def signed(key: Key, given: list[Coin], unsigned: bytes) -> bytes:
+    """By another library than the signer's; the same chain transaction."""
+    outputs = FORM.read_unsigned(unsigned).outputs
+    spending = key.spend(given, outputs)
+    assert FORM.is_signed_form(encoded(spending), unsigned)
+    return encoded(spending)
+
+
+@pytest.mark.parametrize("payees", [1, 40])
+def test_a_node_takes_a_cancel_in_the_place_of_what_it_calls_back(payees: int, node: Node, tmp_path: Path) -> None:
+    """For one payee the fee of before and a fifth isn't enough: the cancel pays for its own relay as well."""
+    key, change = new_key(), new_key().address
+
+    async def story() -> None:
+        rail = BitcoinRail(REGTEST, node.url, None, node.cookie, wallet=tmp_path.name)
+        try:
+            node.fund(key.address, COIN_MINOR)
+            node.mine()
+            given = list(await rail.coins([key.address]))
+            paid = [(new_key().address, 10_000) for _ in range(payees)]
+            fee = -(-RATE * FORM.signed_sizes([*(to for to, _ in paid), change])(1) // 1_000)
+            spent = [coins.Coin(each.outpoint, each.amount_minor, each.address) for each in given]
+            unsigned = FORM.write_unsigned(spent, [*paid, (change, COIN_MINOR - 10_000 * payees - fee)])
+            assert await rail.broadcast(signed(key, given, unsigned)) == Accepted()
+            attempt = StoredAttempt("", "", REGTEST, "pay", "broadcast", unsigned, None, json.dumps([[0, 0]]), ())
+            cancel, cancel_fee = build_cancel(attempt, Wallet({key.address: (0, 0)}, change), RATE)
+            assert parse_psbt(cancel.unsigned).fee == cancel_fee
+            assert await rail.broadcast(signed(key, given, cancel.unsigned)) == Accepted()
+            assert node.rpc.call("getrawmempool") == [cancel.chain_transaction]
+            node.mine()
+        finally:
+            await rail.close()
+
+    asyncio.run(story())
