@@ -3,13 +3,17 @@ believes: other contracts' logs, tokens that say something else than the vault, 
 """
 
 import asyncio
+import contextlib
 import itertools
+import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 from tests.contracts import vault as parties
-from tests.contracts.node import DEPLOYER, Contract, Node, running_node
+from tests.contracts.node import DEPLOYER, Contract, Node, Reverted, running_node
 from tests.contracts.vault import MAXIMUM_ITEMS, OPERATOR, USD, Vault, account, founded
 from tests.rails.lying_node import lying_node
 
@@ -17,6 +21,7 @@ from strongroom.formats.evm_transaction import keccak256
 from strongroom.formats.hot_vault import Batch, Executed, Killed, Log, Retried, Retry, VaultItem
 from strongroom.rails.evm.rail import EvmRail
 from strongroom.rails.evm.settlement import (
+    Dead,
     Differs,
     Execution,
     ItemFate,
@@ -37,6 +42,9 @@ NETWORK = "eip155:31337"
 NEVER = 2**40
 FINAL_DEPTH = 3
 GAS = 16_000_000
+FATES = 5
+"""All but Differs."""
+SEEDS = 50 if os.environ.get("STRONGROOM_FAULTS") == "full" else 2
 _numbers = itertools.count(1)
 
 
@@ -312,6 +320,106 @@ def test_a_reading_that_broke_off_loses_and_doubles_nothing(scene: Scene, monkey
             await rail.close()
         assert broken_off
         assert [names(history.fates(each)) for each in batches] == ["Paid"] * 4
+
+    play(scene, story)
+
+
+class RandomScene:
+    """Anybody pays, kills, retries and refuses, and blocks come and are undone. Each payout has a payee of its own."""
+
+    def __init__(self, scene: Scene, chance: Random) -> None:
+        self.scene = scene
+        self.chance = chance
+        self.batches: list[Batch] = []
+        self.payees: list[str] = []
+        self.seen: Counter[str] = Counter()
+
+    def pay(self) -> None:
+        """To new payees, of whom some are refused; now and then it isn't sent."""
+        new = [account(f"random {self.scene.vault.address} {len(self.payees) + at}") for at in range(3)]
+        self.payees += new
+        batch = self.scene.batch(self.scene.vault.usdc, *((payee, self.chance.randrange(1, 9)) for payee in new))
+        self.batches.append(batch)
+        for payee in new:
+            if self.chance.random() < 0.4:
+                self.scene.vault.usdc.send(DEPLOYER, "setBlacklisted", payee, True)
+        if self.chance.random() < 0.7:
+            self._try(batch)
+
+    def again(self) -> None:
+        if self.batches:
+            self._try(self.chance.choice(self.batches[-6:]))
+
+    def retry(self) -> None:
+        skipped = [(batch, at) for batch in self.batches for at in range(3) if self.flags(batch)[1] >> at & 1]
+        if skipped:
+            old, at = self.chance.choice(skipped)
+            item = old.items[at % len(old.items)]
+            batch = self.scene.batch(self.scene.vault.usdc, ("0x" + item.payee.hex(), item.amount))
+            self.batches.append(batch)
+            self._try(batch, retries=[Retry(old.name, at)])
+
+    def kill(self) -> None:
+        """Mostly in vain, as it was executed."""
+        for _ in self.batches[:3]:
+            with contextlib.suppress(Reverted):
+                self.scene.kill(self.chance.choice(self.batches))
+
+    def refuse(self) -> None:
+        for payee in self.chance.sample(self.payees, len(self.payees) // 4):
+            self.scene.vault.usdc.send(DEPLOYER, "setBlacklisted", payee, self.chance.random() < 0.3)
+
+    def mine(self) -> None:
+        self.scene.mine()
+
+    def reorg(self) -> None:
+        self.scene.reorg(self.chance.randrange(1, FINAL_DEPTH))
+
+    def flags(self, batch: Batch) -> tuple[int, int]:
+        status, skipped = self.scene.vault.contract.read("fates", batch.name)
+        return int(status), int(skipped)
+
+    def check(self) -> None:
+        """What was read is what the vault itself has in its storage, and what every payee has."""
+        received: Counter[str] = Counter()
+        for batch in self.batches:
+            status, skipped = self.flags(batch)
+            fates = self.scene.history.fates(batch)
+            self.seen.update(each.__name__ for each in kinds(fates))
+            assert {0: {NotSeen}, 2: {Dead}}.get(status, set()) in (set(), set(kinds(fates)))
+            assert (status == 1) == (not {NotSeen, Dead} & set(kinds(fates)))
+            assert Differs not in kinds(fates)
+            assert sum(isinstance(each, Skipped) << at for at, each in enumerate(fates)) == skipped
+            for item, fate in zip(batch.items, fates, strict=True):
+                if isinstance(fate, Paid):
+                    received["0x" + item.payee.hex()] += fate.received
+        assert all(parties.balance(self.scene.vault.usdc, each) == received[each] for each in self.payees)
+
+    def _try(self, batch: Batch, retries: Sequence[Retry] = ()) -> None:
+        with contextlib.suppress(Reverted):
+            self.scene.pay(batch, retries=retries)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_blocks_and_reorgs_are_read_as_the_vault_itself_has_them(scene: Scene, seed: int) -> None:
+    chance = Random(seed)
+    random = RandomScene(scene, chance)
+    steps = [random.pay, random.again, random.retry, random.kill, random.refuse, random.mine, random.reorg]
+    undone = 0
+
+    async def story() -> None:
+        nonlocal undone
+        scene.mine(FINAL_DEPTH)
+        for turn in range(200):
+            for step in chance.choices(steps, (5, 1, 4, 1, 2, 1, 3), k=chance.randrange(1, 3)):
+                step()
+            while not (progress := await scene.history.advance()).is_at_tip:
+                undone += len(progress.undone)
+            undone += len(progress.undone)
+            random.check()
+            if turn > 30 and undone > 3 and len(random.seen) == FATES:
+                return
+        raise AssertionError(f"not everything happened: {random.seen}, {undone} undone")
 
     play(scene, story)
 
