@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
 
+from strongroom.engine.plan import shown_rate
 from strongroom.engine.recall import build_cancel
 from strongroom.engine.wallets import Wallet
 from strongroom.formats import coins
@@ -34,6 +35,13 @@ def signed(key: Key, given: list[Coin], unsigned: bytes) -> bytes:
     spending = key.spend(given, outputs)
     assert FORM.is_signed_form(encoded(spending), unsigned)
     return encoded(spending)
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(62_000, "62"), (62_500, "62.5"), (100_000, "100"), (1_234, "1.234"), (10, "0.01"), (0, "0")]
+)
+def test_a_rate_is_shown_as_people_write_it(rate: int, shown: str) -> None:
+    assert shown_rate(rate) == shown
 
 
 @pytest.mark.parametrize("payees", [1, 40])

@@ -85,6 +85,9 @@ class Story:
     async def do_late(self, blocks: str) -> None:
         self.road.chain.fault("late", blocks=int(blocks))
 
+    async def do_dear(self, rate: str, count: str) -> None:
+        self.road.chain.fault("dear", minor_per_1000_bytes=int(rate), count=int(count))
+
     async def do_cut(self, call: str, count: str) -> None:
         self.road.chain.fault("cut_answer", call=call, count=int(count))
 

@@ -14,6 +14,7 @@ from typing import Final
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import HoldReason, State
+from strongroom.domain.policy import WalletRule
 from strongroom.engine.bench import LATER_MS, Bench
 from strongroom.engine.triage import FUNDS_WAIT_MS, end, hold
 from strongroom.engine.wallets import Wallet, coins_of, wallet_of
@@ -62,27 +63,54 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
     except RailError as fault:
         LOG.warning("%s: %s; its payouts stay ready", network, fault)
         return False
+    form, policy = COIN_FORMATS[network], (await bench.policies()).get(organisation)
+    rule = None if policy is None else policy.wallets.get(network)
+    if rule is not None and rate > rule.fee_rate_maximum:
+        said = f"{shown_rate(rate)} > {shown_rate(rule.fee_rate_maximum)} {form.rate_unit}"
+        return await _too_dear(bench, wanted, Reason("fee_rate", "node", said))
     reserved = await store.reserved_coins(bench.connection, organisation)
     free = [coin for coin in found if coin.outpoint not in reserved]
-    fitting = _fitting(COIN_FORMATS[network], wallet.change, wanted, free, rate)
+    try:
+        fitting = _fitting(form, wallet.change, wanted, free, rate, rule)
+    except _TooDearError as fault:
+        return await _too_dear(bench, wanted[:1], Reason("fee", "node", str(fault)))
     if fitting is None:
         return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
     return await _write_down(bench, organisation, network, *fitting, wallet, wanted[-1])
 
 
+def shown_rate(rate_per_1000: int) -> str:
+    """For a thousandth, as people write it: 62, or 62.5."""
+    whole, rest = divmod(rate_per_1000, 1_000)
+    return f"{whole}.{rest:03}".rstrip("0").rstrip(".")
+
+
+class _TooDearError(Exception):
+    """Not even one payout goes for a fee that the policy pays; the message says what it would be."""
+
+
 def _fitting(
-    form: CoinFormat, change: str, payouts: Sequence[DuePayout], coins: Sequence[Coin], rate: int
+    form: CoinFormat, change: str, payouts: Sequence[DuePayout], coins: Sequence[Coin], rate: int,
+    rule: WalletRule | None,
 ) -> tuple[list[DuePayout], list[Coin], int] | None:
-    """The oldest payouts, as many as the coins are enough for, with coins and fee. None if not even for one."""
+    """The oldest payouts, as many as the coins are enough for and the policy's highest fee, with coins and fee.
+
+    None if the coins aren't enough for one. Raises: _TooDearError if the fee is too high for one.
+    """
     has = sum(coin.amount_minor for coin in coins)
     sums = accumulate(payout.amount for payout in payouts)
     count = sum(each <= has for each in sums)
     while count:
         addresses = [*(payout.address for payout in payouts[:count]), change]
         chosen = choose(form, coins, sum(payout.amount for payout in payouts[:count]), addresses, rate)
-        if chosen is not None:
+        if chosen is None:
+            count -= 1
+        elif rule is None or chosen[1] <= rule.fee_maximum_minor:
             return list(payouts[:count]), *chosen
-        count -= 1
+        elif count == 1:
+            raise _TooDearError(f"a fee of {chosen[1]} > {rule.fee_maximum_minor}")
+        else:
+            count = min(count - 1, max(1, count * rule.fee_maximum_minor // chosen[1]))
     return None
 
 
@@ -103,6 +131,14 @@ async def _write_down(
         return True
     LOG.error("%s: %s: no plan is new; its payouts stay ready", organisation, network)
     return False
+
+
+async def _too_dear(bench: Bench, payouts: Sequence[DuePayout], reason: Reason) -> bool:
+    """They are held, and keep their money: fees fall again."""
+    async with bench.connection.transaction():
+        for payout in payouts:
+            await hold(bench, payout, HoldReason.FEE, Instant(bench.clock() + LATER_MS), reason)
+    return True
 
 
 async def _no_funds(bench: Bench, payout: DuePayout, detail: str) -> bool:

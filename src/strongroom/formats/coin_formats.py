@@ -40,13 +40,14 @@ class Moved:
 class CoinFormat(Protocol):
     """`network` is CAIP-2, `asset` CAIP-19, of coins and fees. Outputs below `dust_minor` are never made, nor
     transactions of more than `inputs_maximum`. What replaces another pays the other's fee, and `relay_per_1000` of its
-    own size on top."""
+    own size on top. `rate_unit` is that of a thousandth of a rate."""
 
     network: str
     asset: str
     dust_minor: int
     inputs_maximum: int
     relay_per_1000: int
+    rate_unit: str
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         """What the signer is asked to sign; outputs are address and amount. Raises: CoinsError, AddressError."""
@@ -74,6 +75,7 @@ class SimulatedCoins:
         self.dust_minor = simulated.DUST_MINOR
         self.inputs_maximum = simulated.INPUTS_MAXIMUM
         self.relay_per_1000 = 0
+        self.rate_unit = "a byte"
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         inputs = [
@@ -106,6 +108,7 @@ class BitcoinCoins:
         self.dust_minor = bitcoin_coins.DUST_MINOR
         self.inputs_maximum = bitcoin_coins.INPUTS_MAXIMUM
         self.relay_per_1000 = bitcoin_coins.RELAY_PER_1000
+        self.rate_unit = "sat/vB"
 
     def write_unsigned(self, coins: Sequence[Coin], outputs: Sequence[tuple[str, int]]) -> bytes:
         inputs = tuple(Input(coin.outpoint[:64], int(coin.outpoint[65:]), SEQUENCE) for coin in coins)

@@ -140,7 +140,7 @@ class Chain:
         return {"hash": self.ledger.tip.hash.hex(), "height": self.ledger.tip.height}
 
     def fee_rate(self, _: str, __: Json) -> Json:
-        return {"minor_per_1000_bytes": FEE_MINOR_PER_1000_BYTES}
+        return {"minor_per_1000_bytes": self.faults.fee_rate() or FEE_MINOR_PER_1000_BYTES}
 
     def coins(self, _: str, body: Json) -> Json:
         addresses = body.get("addresses")

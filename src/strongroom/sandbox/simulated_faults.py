@@ -62,13 +62,19 @@ class Lie(_Ordered, tag="lie"):
     mode: Literal["confirmed", "other_block"] = "confirmed"
 
 
+class Dear(_Ordered, tag="dear"):
+    """The fee is said to be this, so many times as it is asked for."""
+
+    minor_per_1000_bytes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
 class Reorg(msgspec.Struct, forbid_unknown_fields=True, tag_field="fault", tag="reorg"):
     """At once: the last `depth` blocks make way for one more empty ones, and their transactions wait again."""
 
     depth: Blocks
 
 
-Fault = LoseBroadcast | DelayAnswer | CutAnswer | Late | Skip | Lie
+Fault = LoseBroadcast | DelayAnswer | CutAnswer | Late | Skip | Lie | Dear
 
 
 class FaultError(ValueError):
@@ -120,6 +126,10 @@ class Faults:
         """The mode of the lie that is due about it."""
         lie = next((each for each in self.armed if isinstance(each, Lie) and each.txid == txid.hex()), None)
         return lie.mode if lie is not None and self._use(lie) else None
+
+    def fee_rate(self) -> int | None:
+        dear = next((each for each in self.armed if isinstance(each, Dear)), None)
+        return dear.minor_per_1000_bytes if dear is not None and self._use(dear) else None
 
     def delay_ms(self, call: str) -> int:
         delay = next((each for each in self.armed if isinstance(each, DelayAnswer) and each.call == call), None)
