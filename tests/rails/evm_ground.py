@@ -105,7 +105,7 @@ class EvmGround:
     def claim_mined(self, signed: bytes) -> None:
         block = self.node.rpc("eth_getBlockByNumber", "latest", False)["hash"]
         for each in self.providers:
-            each.lies["eth_getTransactionByHash"] = lambda *_: {"blockHash": block, "transactionIndex": "0x0"}
+            each.lies["eth_getTransactionByHash"] = lambda *_: {"blockHash": block}
 
     def _signed(self, account: str, nonce: int, rate: int, to: bytes, data: bytes) -> bytes:
         made = EvmTransaction(31337, nonce, rate * GWEI, rate * 2 * GWEI, 100_000, to, 0, data)

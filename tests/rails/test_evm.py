@@ -11,9 +11,9 @@ from tests.rails.account_conformance import AccountConformance
 from tests.rails.evm_ground import EvmGround
 from tests.rails.lying_node import LyingNode, lying_node
 
-from strongroom.rails.account_port import AccountRail
+from strongroom.rails.account_port import AccountRail, AccountStatus, Mined
 from strongroom.rails.evm.rail import EvmRail, Finality
-from strongroom.rails.port import RailError
+from strongroom.rails.port import Accepted, RailError
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,38 @@ def test_a_chain_that_differs_at_a_checkpoint_or_is_not_there_yet_is_refused(gro
         asked(ground, ground.open(checkpoint=(2, ground.genesis)), "identity")
     with pytest.raises(RailError, match="hasn't block 9999 yet"):
         asked(ground, ground.open(checkpoint=(9_999, passed)), "identity")
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_a_reorg_in_the_middle_of_a_question_makes_nothing_final_that_it_undid(ground: EvmGround, turn: int) -> None:
+    """While one of the node's answers is on its way, the chain changes and grows, and what it then has is final."""
+    left = turn
+    signed = ground.pay(ground.account(), 0)
+    ground.mine()
+
+    def shown(_: list[Any], true: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            ground.reorg(1)
+            ground.mine(3)
+        return true
+
+    async def story(rail: AccountRail) -> AccountStatus | None:
+        assert await rail.broadcast(signed) == Accepted()
+        ground.mine()
+        ground.providers[0].lies |= {"eth_getBlockByNumber": shown, "eth_getBlockByHash": shown}
+        try:
+            return await rail.status(signed)
+        except RailError:
+            return None
+        finally:
+            await rail.close()
+
+    status = asyncio.run(story(ground.open(finality=2)))
+    is_there = ground.node.rpc("eth_getTransactionReceipt", ground.id_of(signed)) is not None
+    assert is_there or not isinstance(status, Mined) or not status.is_final
+    assert is_there == (left >= 0), "six questions are asked, and the chain changes after the one of this turn"
 
 
 @pytest.mark.parametrize("network", ["eip155", "eip155:0", "eip155:x", "bip122:1", "eip155:9223372036854775808"])

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from tests.contracts.node import Node, running_node
 from tests.contracts.vault import Vault, account, batch, founded
@@ -13,6 +15,7 @@ from strongroom.formats.evm_block import may_hold
 from strongroom.formats.hot_vault import read_transfer
 from strongroom.rails.evm.blocks import Blocks
 from strongroom.rails.evm.rpc import Data, Refused, Rpc
+from strongroom.rails.evm.wire import WireHeader
 from strongroom.rails.port import RailError
 
 Story = Callable[[Rpc], Awaitable[None]]
@@ -140,6 +143,25 @@ def test_no_header_with_a_changed_field_is_believed(provider: LyingNode, vault: 
         for ask in asks:
             with pytest.raises(RailError, match="another hash"):
                 await ask()
+
+    read(provider, story)
+
+
+def test_a_bloom_that_denies_what_its_block_logged_is_noticed_where_receipts_are_read(
+    vault: Vault, provider: LyingNode
+) -> None:
+    """There are chains that leave their blooms empty: what wasn't looked for there must not count as not there."""
+    paid(vault)
+    newest = msgspec.convert(vault.node.rpc("eth_getBlockByNumber", "latest", False), WireHeader).header()
+
+    async def story(rpc: Rpc) -> None:
+        blocks = Blocks(rpc)
+        empty = replace(newest, bloom=bytes(256))
+        receipts = vault.node.rpc("eth_getBlockReceipts", "latest")
+        provider.lies["eth_getBlockReceipts"] = lambda *_: receipts
+        assert await blocks.receipts(newest)
+        with pytest.raises(RailError, match="a bloom that isn't that of its logs"):
+            await blocks.receipts(empty)
 
     read(provider, story)
 

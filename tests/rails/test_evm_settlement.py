@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from tests.contracts import vault as parties
@@ -250,16 +251,53 @@ def test_a_reorg_below_what_was_final_stops_everything(scene: Scene) -> None:
 
     async def story() -> None:
         scene.pay(batch)
-        scene.mine(FINAL_DEPTH)
+        scene.mine(FINAL_DEPTH - 1)
         await scene.history.advance()
         before = scene.history.fates(batch)
         assert isinstance(before[0], Paid)
         assert before[0].where.is_final
-        scene.reorg(FINAL_DEPTH + 1)
+        scene.reorg(FINAL_DEPTH)
         for _ in range(2):
             with pytest.raises(FinalityBroken, match="isn't on the chain any more"):
                 await scene.history.advance()
         assert scene.history.fates(batch) == before
+
+    play(scene, story)
+
+
+@pytest.mark.parametrize("growth", [0, 1, 2])
+def test_a_reorg_in_the_middle_of_a_reading_makes_nothing_final_that_it_undid(scene: Scene, growth: int) -> None:
+    """Between the look at what was read and the question for what is final, the chain changes, grows and is final."""
+    batch = scene.batch(scene.vault.usdc, (account("a"), 5))
+
+    async def story() -> None:
+        with lying_node(scene.node.port) as provider:
+            final = scene.node.rpc("eth_getBlockByNumber", "latest", False)
+            is_due = False
+
+            def shown(asked: list[Any], true: Any) -> Any:
+                nonlocal final, is_due
+                if asked[0] == "latest" and is_due:
+                    is_due = False
+                    scene.reorg(1)
+                    scene.mine(growth)
+                    true = final = scene.node.rpc("eth_getBlockByNumber", "latest", False)
+                return final if asked[0] == "finalized" else true
+
+            provider.lies["eth_getBlockByNumber"] = shown
+            rail = EvmRail(NETWORK, provider.url, "0x", "finalized")
+            history = VaultHistory(rail, raw(scene.vault.address), scene.history.final)
+            scene.pay(batch)
+            await history.advance()
+            assert names(history.fates(batch)) == "Paid"
+            is_due = True
+            await history.advance()
+            (fate,) = history.fates(batch)
+            assert isinstance(fate, NotSeen) or (isinstance(fate, Paid) and not fate.where.is_final)
+            await history.advance()
+            assert history.fates(batch) == (NotSeen(),)
+            assert history.final.height == int(final["number"], 16)
+            await rail.close()
 
     play(scene, story)
 

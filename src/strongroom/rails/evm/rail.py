@@ -64,7 +64,6 @@ class _Found(msgspec.Struct, rename="camel"):
     """A chain transaction that the node knows; without a block while it waits."""
 
     block_hash: Hash | None = None
-    transaction_index: Quantity | None = None
 
 
 class EvmRail:
@@ -189,23 +188,23 @@ class EvmRail:
             known = await self._known(ours)  # it may have been mined between the two questions
         if known is None or known.block_hash is None:
             return Replaced(await self._taker(ours))
-        return await self._mined(ours, raw_bytes(known.block_hash), known.transaction_index)
+        return await self._mined(ours, raw_bytes(known.block_hash))
 
     async def close(self) -> None:
         await self._rpc.close()
 
-    async def _mined(self, ours: Signed, block_hash: bytes, index: str | None) -> Mined:
+    async def _mined(self, ours: Signed, block_hash: bytes) -> Mined:
         header = await self.blocks.named(block_hash)
-        best = None if header is None else await self.blocks.at(header.number)
-        if header is None or best != header:
-            raise RailError("the block that is said to hold the chain transaction isn't on the node's chain")
+        if header is None:
+            raise RailError("the node doesn't know the block that it says holds the chain transaction")
         transactions, receipts = await self._contents(header)
         place = next((at for at, each in enumerate(transactions) if each.hash == ours.hash), None)
-        if place is None or index is None or number(index) != place or len(receipts) != len(transactions):
-            raise RailError("the block that is said to hold the chain transaction doesn't hold it there")
+        if place is None or len(receipts) != len(transactions):
+            raise RailError("the block that is said to hold the chain transaction doesn't hold it")
         tip, final = await self.blocks.tagged("latest"), await self._final()
-        if tip.number < header.number:
-            raise RailError("the chain changed while it was asked about")
+        # Last, as only then it is on the chain of the tip and of the final block that were seen.
+        if tip.number < header.number or await self.blocks.at(header.number) != header:
+            raise RailError("the block that is said to hold the chain transaction isn't on the node's chain")
         return Mined(
             header.number, text_of(block_hash), tip.number - header.number + 1, final.number >= header.number,
             receipts[place].succeeded,

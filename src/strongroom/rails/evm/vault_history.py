@@ -79,7 +79,7 @@ class VaultHistory:
                 break  # the chain has changed meanwhile, which the next call sees
             self._add(block)
             read += 1
-        self._make_final(final)
+        await self._make_final(final)
         return Progress(tuple(undone), read, self.newest, self.final, self.newest.height >= tip.height)
 
     def fates(self, batch: Batch) -> tuple[ItemFate, ...]:
@@ -115,17 +115,19 @@ class VaultHistory:
         for event in events:
             self._events[_batch_of(event)].append((event, tip))
 
-    def _make_final(self, final: Tip) -> None:
-        """Only what the final block descends from, or is. A node whose final block goes back makes nothing unsaid."""
-        for place in reversed(range(len(self._open))):
-            tip = self._open[place].tip
-            if tip.height > final.height:
-                continue
-            if tip.height == final.height and tip.block_hash != final.block_hash:
-                return  # the chain has changed meanwhile
-            self.final = tip
-            del self._open[: place + 1]
+    async def _make_final(self, final: Tip) -> None:
+        """All up to the final block, if that is one of ours, or else ours are on its chain: asked after it was known.
+
+        A final block that goes back makes nothing unsaid.
+        """
+        known = [each.tip for each in self._open if each.tip.height <= final.height]
+        if not known:
             return
+        newest = known[-1]
+        is_ours = newest == final if newest.height == final.height else await self._is_on_chain(newest)
+        if is_ours:  # or the chain has changed meanwhile, which the next call sees
+            self.final = newest
+            del self._open[: len(known)]
 
     def _where(self, tip: Tip) -> Where:
         return Where(tip.height, tip.block_hash, tip.height <= self.final.height)
