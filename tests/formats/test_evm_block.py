@@ -78,8 +78,9 @@ def test_every_part_of_a_receipt_is_under_the_root() -> None:
         replace(good, logs=(replace(LOGS[0], data=b"date"), LOGS[1])),
         replace(good, logs=(replace(LOGS[0], topics=()), LOGS[1])),
         replace(good, logs=(replace(LOGS[0], address=bytes(20)), LOGS[1])),
+        replace(good, later=(1,)), replace(good, later=(1, 1)),
     ]
-    assert len({receipts_root([each]) for each in [good, *others]}) == 10
+    assert len({receipts_root([each]) for each in [good, *others]}) == 12
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,15 @@ class AccountConformance:
         async def story(rail: AccountRail) -> None:
             account = ground.account()
             contract, signed = ground.emits(account, 0)
-            assert await rail.broadcast(signed) == Accepted()
+            others = [ground.pay(ground.account(), 0), ground.emits(ground.account(), 0)[1]]
+            for each in (others[0], signed, others[1]):
+                assert await rail.broadcast(each) == Accepted()
             ground.mine()
             where = await mined(rail, signed)
             block = await rail.block(where.height, [contract])
             assert block is not None
-            (emitted,) = block.emitted
+            emitted, second = block.emitted
+            assert {emitted.place, second.place} < {0, 1, 2}
             assert contract.lower() in {"0x" + log.address.hex() for log in emitted.logs}
             other = await rail.block(where.height, [ground.stranger()])
             assert other is not None

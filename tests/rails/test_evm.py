@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tests.contracts.node import Node, running_node
 from tests.contracts.vault import Vault, founded
-from tests.rails.account_conformance import AccountConformance
+from tests.rails.account_conformance import AccountConformance, mined, run
 from tests.rails.evm_ground import EvmGround
 from tests.rails.lying_node import LyingNode, lying_node
 
 from strongroom.rails.account_port import AccountRail, AccountStatus, Mined
 from strongroom.rails.evm.rail import EvmRail, Finality
-from strongroom.rails.port import Accepted, RailError
+from strongroom.rails.port import Accepted, RailError, Rejected, Unknown
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,63 @@ def test_a_reorg_in_the_middle_of_a_question_makes_nothing_final_that_it_undid(g
     is_there = ground.node.rpc("eth_getTransactionReceipt", ground.id_of(signed)) is not None
     assert is_there or not isinstance(status, Mined) or not status.is_final
     assert is_there == (left >= 0), "six questions are asked, and the chain changes after the one of this turn"
+
+
+def test_bytes_for_another_chain_are_never_sent(ground: EvmGround) -> None:
+    """Signed for another network by the same key: nothing of this one must be told of them."""
+
+    async def story(rail: AccountRail) -> None:
+        signed = ground.pay(ground.account(), 0)
+        outcome = await rail.broadcast(signed)
+        assert outcome == Rejected("never sent: the chain transaction is for the chain 31337", permanent=True)
+        with pytest.raises(RailError, match="for the chain 31337"):
+            await rail.status(signed)
+        assert "eth_sendRawTransaction" not in ground.providers[0].asked
+
+    async def go() -> None:
+        rail = EvmRail("eip155:1", ground.providers[0].url, "0x", 1)
+        await story(rail)
+        await rail.close()
+
+    asyncio.run(go())
+
+
+def test_a_node_that_took_another_chain_transaction_took_an_unknown_one(ground: EvmGround) -> None:
+    async def story(rail: AccountRail) -> None:
+        ground.providers[0].lies["eth_sendRawTransaction"] = lambda *_: "0x" + "11" * 32
+        assert isinstance(await rail.broadcast(ground.pay(ground.account(), 0)), Unknown)
+
+    run(ground, story)
+
+
+def test_a_node_that_hides_what_stands_in_its_block_is_not_believed(ground: EvmGround) -> None:
+    """The attacker has the node, and wants what was paid to look replaced, so that it is paid again."""
+
+    async def story(rail: AccountRail) -> None:
+        signed = ground.pay(ground.account(), 0)
+        await rail.broadcast(signed)
+        ground.mine(3)
+        ground.providers[0].lies["eth_getTransactionByHash"] = lambda *_: None
+        with pytest.raises(RailError, match="hides"):
+            await rail.status(signed)
+
+    run(ground, story)
+
+
+def test_what_is_mined_between_two_questions_is_mined_and_not_replaced(ground: EvmGround) -> None:
+    async def story(rail: AccountRail) -> None:
+        signed = ground.pay(ground.account(), 0)
+        await rail.broadcast(signed)
+
+        def shown(_: list[Any], true: Any) -> Any:
+            ground.providers[0].honest()
+            ground.mine()
+            return true
+
+        ground.providers[0].lies["eth_getTransactionByHash"] = shown
+        await mined(rail, signed)
+
+    run(ground, story)
 
 
 @pytest.mark.parametrize("network", ["eip155", "eip155:0", "eip155:x", "bip122:1", "eip155:9223372036854775808"])

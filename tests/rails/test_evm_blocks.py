@@ -1,8 +1,10 @@
 """Reading the blocks of a real EVM node through a provider that lies: what a block's hash isn't of isn't believed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import msgspec
@@ -254,3 +256,98 @@ def test_nothing_is_asked_in_the_clear_and_no_url_is_said(url: str) -> None:
     with pytest.raises(RailError, match="an EVM node") as caught:
         Rpc(url)
     assert "example" not in str(caught.value)
+
+
+JUNK = (
+    None, True, 0, -1, 1.5, "", "0x", "0x0", "0x00", "0x1", "0xffffffffffffffffffffffff", "0x" + "ff" * 32,
+    "0x" + "f" * 65, "0x" + "11" * 20, "\ud800", [], [None], {}, {"x": 1}, "9" * 5_000, [[]] * 300,
+)
+
+
+def changed(chance: Random, value: Any) -> Any:
+    """Somewhere in it something is left out, doubled, or replaced."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        key = chance.choice(sorted(value))
+        if chance.random() < 0.1:
+            return {name: each for name, each in value.items() if name != key}
+        return value | {key: changed(chance, value[key])}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        place = chance.randrange(len(value))
+        if chance.random() < 0.2:
+            return value[:place] + value[place : place + 1] * chance.choice((0, 2)) + value[place + 1 :]
+        return [*value[:place], changed(chance, value[place]), *value[place + 1 :]]
+    if isinstance(value, str) and len(value) > 3 and chance.random() < 0.5:
+        place = chance.randrange(2, len(value))
+        return value[:place] + chance.choice("0123456789abcdefg") + value[place + 1 :]
+    return chance.choice(JUNK)
+
+
+@pytest.mark.parametrize("method", ["eth_getBlockByNumber", "eth_getBlockByHash", "eth_getBlockReceipts"])
+def test_an_answer_with_anything_changed_is_the_truth_or_none(vault: Vault, provider: LyingNode, method: str) -> None:
+    """What isn't hashed may be changed, and nothing is read from it. No other fault than RailError comes of it."""
+    node = vault.node
+    paid(vault)
+    newest = node.rpc("eth_getBlockByNumber", "latest", False)
+    true = {
+        "eth_getBlockByNumber": newest, "eth_getBlockByHash": node.rpc("eth_getBlockByHash", newest["hash"], True),
+        "eth_getBlockReceipts": node.rpc("eth_getBlockReceipts", newest["hash"]),
+    }[method]
+    outcomes: Counter[str] = Counter()
+
+    async def story(rpc: Rpc) -> None:
+        blocks = Blocks(rpc)
+        header = await blocks.tagged("latest")
+        ask: Callable[[], Awaitable[object]] = {
+            "eth_getBlockByNumber": lambda: blocks.at(header.number),
+            "eth_getBlockByHash": lambda: blocks.transactions(header),
+            "eth_getBlockReceipts": lambda: blocks.receipts(header),
+        }[method]
+        expected = await ask()
+        for seed in range(400):
+            answer = changed(Random(seed), true)
+            provider.lies[method] = lambda _, __, answer=answer: answer
+            try:
+                assert await ask() in (expected, None if answer is None else expected)
+                outcomes["the same"] += 1
+            except RailError:
+                outcomes["refused"] += 1
+
+    read(provider, story)
+    assert outcomes["the same"] > 5
+    assert outcomes["refused"] > 150
+
+
+def test_a_chain_of_the_op_stack_is_read_with_its_deposits() -> None:
+    """Which have no signature, and receipts with fields of their own; a real node in that mode makes them."""
+    with running_node(10, "--network", "optimism") as node, lying_node(node.port) as provider:
+        sender, payee = node.rpc("eth_accounts")[0], account("payee")
+        deposit = {
+            "type": "0x7e", "from": sender, "to": payee, "value": "0x5", "gas": "0x186a0", "input": "0x",
+            "gasPrice": "0x0", "sourceHash": "0x" + "11" * 32, "mint": "0x10", "isSystemTx": False,
+        }
+        node.rpc("eth_sendTransaction", deposit)
+        node.rpc("eth_sendTransaction", {"from": sender, "to": payee, "value": "0x1", "gasPrice": "0x0"})
+        node.rpc("evm_mine")
+
+        async def story(rpc: Rpc) -> None:
+            blocks = Blocks(rpc)
+            header = await blocks.tagged("latest")
+            receipts = await blocks.receipts(header)
+            assert {(each.kind, len(each.later)) for each in receipts} == {(0x7E, 2), (0, 0)}
+            shown = node.rpc("eth_getBlockByNumber", "latest", True)["transactions"]
+            deposit_hash = next(each.hash for each in await blocks.transactions(header) if each.raw[0] == 0x7E)
+            assert "0x" + deposit_hash.hex() == next(each["hash"] for each in shown if each["type"] == "0x7e")
+            for name in ("depositNonce", "depositReceiptVersion"):
+                provider.lies["eth_getBlockReceipts"] = lambda _, true, name=name: [
+                    each | {name: "0x7"} for each in true
+                ]
+                with pytest.raises(RailError, match="other receipts"):
+                    await blocks.receipts(header)
+            for name, value in (("mint", None), ("sourceHash", "0x" + "12" * 32), ("from", payee), ("value", "0x6")):
+                provider.lies["eth_getBlockByHash"] = lambda _, true, name=name, value=value: true | {
+                    "transactions": [each | {name: value} for each in true["transactions"]]
+                }
+                with pytest.raises(RailError, match="other chain transactions"):
+                    await blocks.transactions(header)
+
+        read(provider, story)

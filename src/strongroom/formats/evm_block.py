@@ -73,12 +73,16 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of the chain transaction at its place. `gas_used` is that of all up to it. Raises: EvmBlockError."""
+    """What became of the chain transaction at its place. `gas_used` is that of all up to it. Raises: EvmBlockError.
+
+    `later` are numbers that a chain of its own adds at the end: of a deposit of the OP stack, its nonce and version.
+    """
 
     kind: int
     succeeded: bool
     gas_used: int
     logs: tuple[Log, ...]
+    later: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.kind <= KIND_MAXIMUM:
@@ -89,7 +93,8 @@ class Receipt:
     def encode(self) -> bytes:
         logs: list[Item] = [[log.address, list(log.topics), log.data] for log in self.logs]
         fields: list[Item] = [
-            encode_number(int(self.succeeded)), encode_number(self.gas_used), bloom_of(self.logs), logs
+            encode_number(int(self.succeeded)), encode_number(self.gas_used), bloom_of(self.logs), logs,
+            *map(encode_number, self.later),
         ]
         return (bytes([self.kind]) if self.kind else b"") + encode_rlp(fields)
 

@@ -252,7 +252,9 @@ class EvmRail:
         header = await self.blocks.at(after)
         transactions = () if header is None else await self.blocks.transactions(header)
         for each in await asyncio.to_thread(_of_sender, transactions, ours.sender):
-            if each.transaction.nonce == nonce and each.hash != ours.hash:
+            if each.hash == ours.hash:
+                raise RailError("the node hides a chain transaction that stands in a block of its own")
+            if each.transaction.nonce == nonce:
                 return ChainTransactionId(text_of(each.hash))
         return None
 

@@ -26,6 +26,8 @@ Hash = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{64}\\Z")]
 Address = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}\\Z")]
 Quantity = Annotated[str, msgspec.Meta(pattern="^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})\\Z")]
 """A number below 2^256 without leading zeros."""
+Number = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{1,64}\\Z")]
+"""One that some nodes write with them."""
 
 
 class Refused(Exception):

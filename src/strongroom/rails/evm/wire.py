@@ -1,7 +1,8 @@
 """What EVM nodes write in JSON, to the fields that are hashed: headers, receipts, and transactions of every known kind.
 
 The forms are strict where something is read, and what a node adds is left unread: a value that is believed is one
-that goes into a hash. Sources: execution-apis (the JSON), EIP-155, 2718, 2930, 1559, 4844 and 7702 (what is encoded).
+that goes into a hash. Sources: execution-apis (the JSON), EIP-155, 2718, 2930, 1559, 4844 and 7702, and the OP
+stack's specification of deposits (what is encoded).
 """
 
 from typing import Annotated, Final
@@ -12,12 +13,14 @@ from strongroom.formats.evm_block import EvmBlockError, Header, Receipt
 from strongroom.formats.hot_vault import Log
 from strongroom.formats.rlp import Item, encode_number, encode_rlp
 from strongroom.rails import port
-from strongroom.rails.evm.rpc import Address, Data, Hash, Quantity, number, raw_bytes
+from strongroom.rails.evm.rpc import Address, Data, Hash, Number, Quantity, number, raw_bytes
 from strongroom.rails.port import RailError
 
 LOGS_MAXIMUM: Final = 100_000
 TOPICS_MAXIMUM: Final = 4
 
+_DEPOSIT: Final = 0x7E
+"""Of the OP stack: what the chain itself puts at the beginning of a block, unsigned."""
 _CALL: Final = ("to", "value", "input")
 _FEE_MARKET: Final = ("chain_id", "nonce", "max_priority_fee", "max_fee", "gas", *_CALL, "access_list")
 _FIELDS: Final = {
@@ -26,8 +29,12 @@ _FIELDS: Final = {
     2: (*_FEE_MARKET, "y_parity", "r", "s"),
     3: (*_FEE_MARKET, "max_fee_per_blob_gas", "blob_versioned_hashes", "y_parity", "r", "s"),
     4: (*_FEE_MARKET, "authorization_list", "y_parity", "r", "s"),
+    _DEPOSIT: ("source_hash", "sender", "to", "mint", "value", "gas", "is_system", "input"),
 }
 """Of each kind, in the order in which they are encoded."""
+_BYTES: Final = frozenset({"to", "input", "source_hash", "sender"})
+_EMPTY: Final = frozenset({"to", "mint", "is_system"})
+"""What may be missing: nobody, nothing, no."""
 
 
 class WireLog(msgspec.Struct):
@@ -44,14 +51,18 @@ class WireReceipt(msgspec.Struct, rename="camel"):
     cumulative_gas_used: Quantity
     logs: Annotated[list[WireLog], msgspec.Meta(max_length=LOGS_MAXIMUM)]
     type: Quantity = "0x0"
+    deposit_nonce: Quantity | None = None
+    deposit_receipt_version: Quantity | None = None
 
     def receipt(self) -> Receipt:
         """Raises: RailError."""
         if self.status not in ("0x0", "0x1"):
             raise RailError("a receipt has a status that is neither 0 nor 1")
         logs = tuple(each.log() for each in self.logs)
+        added = (_number(self.deposit_nonce), _number(self.deposit_receipt_version))
+        later = tuple(each for each in added if each is not None) if number(self.type) == _DEPOSIT else ()
         try:
-            return Receipt(number(self.type), self.status == "0x1", number(self.cumulative_gas_used), logs)
+            return Receipt(number(self.type), self.status == "0x1", number(self.cumulative_gas_used), logs, later)
         except EvmBlockError as fault:
             raise RailError(f"a receipt {fault}") from fault
 
@@ -126,12 +137,12 @@ class _Authorization(msgspec.Struct, rename="camel"):
 class WireTransaction(msgspec.Struct, rename="camel"):
     """A kind that isn't in _FIELDS isn't known. `y_parity` is left out by some nodes, and then stands in `v`."""
 
-    nonce: Quantity
     gas: Quantity
     value: Quantity
     input: Data
-    r: Quantity
-    s: Quantity
+    nonce: Quantity | None = None
+    r: Number | None = None
+    s: Number | None = None
     type: Quantity = "0x0"
     to: Address | None = None
     v: Quantity | None = None
@@ -144,6 +155,10 @@ class WireTransaction(msgspec.Struct, rename="camel"):
     access_list: list[_Access] | None = None
     blob_versioned_hashes: list[Hash] | None = None
     authorization_list: list[_Authorization] | None = None
+    source_hash: Hash | None = None
+    sender: Address | None = msgspec.field(default=None, name="from")
+    mint: Quantity | None = None
+    is_system: bool | None = msgspec.field(default=None, name="isSystemTx")
 
     def encode(self) -> bytes:
         """The signed bytes. Raises: RailError."""
@@ -155,19 +170,17 @@ class WireTransaction(msgspec.Struct, rename="camel"):
 
     def _item(self, name: str) -> Item:
         value = getattr(self, name)
-        if name == "to":
-            return raw_bytes(value) if value else b""
-        if name == "input":
-            return raw_bytes(value)
         if name == "y_parity" and value is None:
             value = self.v
         if value is None:
+            if name in _EMPTY:
+                return b""
             raise RailError(f"a chain transaction of kind {number(self.type)} has no {name}")
-        if name == "blob_versioned_hashes":
-            return [raw_bytes(each) for each in value]
-        if name in ("access_list", "authorization_list"):
-            return [each.item() for each in value]
-        return encode_number(number(value))
+        if isinstance(value, list):
+            return [raw_bytes(each) if isinstance(each, str) else each.item() for each in value]
+        if isinstance(value, bool):
+            return encode_number(int(value))
+        return raw_bytes(value) if name in _BYTES else encode_number(number(value))
 
 
 class WireBlock(WireHeader, kw_only=True):
