@@ -162,7 +162,7 @@ def test_what_is_mined_between_two_questions_is_mined_and_not_replaced(ground: E
             return true
 
         ground.providers[0].lies["eth_getTransactionByHash"] = shown
-        await mined(rail, signed)
+        assert (await mined(rail, signed)).depth == 1
 
     run(ground, story)
 

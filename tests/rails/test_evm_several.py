@@ -201,6 +201,47 @@ def test_a_node_that_is_behind_sets_the_pace_and_one_that_is_far_behind_is_a_dis
     run(ground, story)
 
 
+def test_a_block_is_there_when_all_have_it_and_is_as_deep_as_the_last_says(ground: EvmGround) -> None:
+    async def story(rail: AccountRail) -> None:
+        signed = ground.pay(ground.account(), 0)
+        await rail.broadcast(signed)
+        ground.mine()
+        old = ground.node.rpc("eth_getBlockByNumber", "latest", False)
+        ground.mine(3)
+        newest = ground.node.rpc("eth_getBlockByNumber", "latest", False)
+        for slow in range(NODES):
+            def shown(asked: list[Any], true: Any) -> Any:
+                if asked[0] == "latest":
+                    return old
+                return None if int(asked[0], 16) > int(old["number"], 16) else true
+
+            ground.providers[slow].lies["eth_getBlockByNumber"] = shown
+            assert await rail.block(int(newest["number"], 16), []) is None
+            status = await mined(rail, signed)
+            assert (status.depth, status.is_final) == (1, False)
+            ground.honest()
+        assert await rail.block(int(newest["number"], 16), []) is not None
+        assert (await mined(rail, signed)).depth == 4
+
+    run(ground, story)
+
+
+def test_a_newest_block_that_is_not_on_the_chain_that_all_show_is_a_dispute(ground: EvmGround) -> None:
+    """The chain changes while they are asked: the newest block was of the old one, and what all show is of the new."""
+
+    async def story(rail: AccountRail) -> None:
+        await rail.broadcast(ground.pay(ground.account(), 0))
+        ground.mine()
+        newest = ground.node.rpc("eth_getBlockByNumber", "latest", False)
+        ground.reorg(1)
+        for each in ground.providers:
+            each.lies["eth_getBlockByNumber"] = lambda asked, true: newest if asked[0] == "latest" else true
+        with pytest.raises(Disagree, match="different blocks"):
+            await rail.tip()
+
+    run(ground, story)
+
+
 def test_a_claim_that_more_is_final_changes_nothing(ground: EvmGround) -> None:
     async def story(rail: AccountRail) -> None:
         signed = ground.pay(ground.account(), 0)
