@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from tests.contracts.node import Node, running_node
 from tests.contracts.vault import Vault, founded
@@ -13,6 +15,7 @@ from tests.rails.lying_node import LyingNode, lying_node
 
 from strongroom.rails.account_port import AccountRail, AccountStatus, Mined
 from strongroom.rails.evm.rail import EvmRail, Finality
+from strongroom.rails.evm.wire import WireHeader
 from strongroom.rails.port import Accepted, RailError, Rejected, Unknown
 
 
@@ -147,6 +150,26 @@ def test_a_node_that_hides_what_stands_in_its_block_is_not_believed(ground: EvmG
         ground.providers[0].lies["eth_getTransactionByHash"] = lambda *_: None
         with pytest.raises(RailError, match="hides"):
             await rail.status(signed)
+
+    run(ground, story)
+
+
+def test_on_a_chain_that_leaves_its_blooms_empty_nothing_is_taken_for_not_there(ground: EvmGround) -> None:
+    """Its headers have the hash that they should, and deny every log."""
+
+    async def story(rail: AccountRail) -> None:
+        contract, signed = ground.emits(ground.account(), 0)
+        await rail.broadcast(signed)
+        ground.mine()
+        newest = ground.node.rpc("eth_getBlockByNumber", "latest", False)
+        header = replace(msgspec.convert(newest, WireHeader).header(), bloom=bytes(256))
+        empty = newest | {"logsBloom": "0x" + "00" * 256, "hash": "0x" + header.block_hash.hex()}
+        receipts = ground.node.rpc("eth_getBlockReceipts", "latest")
+        ground.providers[0].lies |= {
+            "eth_getBlockByNumber": lambda *_: empty, "eth_getBlockReceipts": lambda *_: receipts,
+        }
+        with pytest.raises(RailError, match="a bloom that isn't that of its logs"):
+            await rail.block(header.number, [contract])
 
     run(ground, story)
 

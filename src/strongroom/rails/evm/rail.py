@@ -118,9 +118,10 @@ class EvmRail:
         header = await self.blocks.at(height)
         if header is None:
             return None
-        # What the bloom denies isn't there, and the header commits to the bloom.
-        may = any(may_hold(header.bloom, each) for each in wanted)
-        receipts = await self.blocks.receipts(header) if may else ()
+        # What the bloom denies isn't there, and the header commits to it; but there are chains that leave it empty.
+        is_empty = header.gas_used > 0 and not any(header.bloom)
+        is_asked = any(is_empty or may_hold(header.bloom, each) for each in wanted)
+        receipts = await self.blocks.receipts(header) if is_asked else ()
         emitted = tuple(
             Emitted(place, receipt.logs) for place, receipt in enumerate(receipts)
             if any(log.address in wanted for log in receipt.logs)
