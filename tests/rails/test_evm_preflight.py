@@ -115,6 +115,14 @@ def test_one_thing_that_is_wrong_is_one_obstacle_with_its_reason(
     assert {reason for reason, _ in scene.found(scene.plan())} <= {expected[0], Reason.ASSET_UNANSWERED}
 
 
+def test_what_is_just_enough_is_enough(scene: Scene) -> None:
+    vault = scene.vault
+    vault.contract.send(OWNER, "setLimit", vault.usdc.address, 17, 0, 7, 100_000)
+    vault.contract.send(OWNER, "withdraw", vault.usdc.address, A, FUNDED - 17)
+    assert scene.found(scene.plan((A, 5), (B, 7), (A, 5))) == []
+    assert scene.found(scene.plan((A, 5), (B, 7), (A, 6))) == [(Reason.LIMIT_WINDOW, None), (Reason.VAULT_FUNDS, None)]
+
+
 def test_money_to_a_listed_payee_of_usdt_arrives_and_is_frozen_and_is_stopped_before(scene: Scene) -> None:
     """The attack that a simulation doesn't see: the transfer succeeds, and the payee can never move what it got."""
     usdt = scene.vault.usdt
