@@ -84,6 +84,14 @@ def test_the_size_is_known_for_any_number_of_coins(form: CoinFormat, inputs: int
 
 
 @everywhere
+@pytest.mark.parametrize("outputs", [1, 252, 253, 2_000])
+def test_the_size_is_known_for_any_number_of_payees(form: CoinFormat, outputs: int) -> None:
+    paid = [address(form, each % 2) for each in range(outputs)]
+    unsigned = form.write_unsigned(coins(form, 3), [(each, 1_000) for each in paid])
+    assert form.signed_sizes(paid)(3) == form.read_unsigned(unsigned).size <= form.size_maximum
+
+
+@everywhere
 def test_other_bytes_than_those_that_were_asked_for_are_noticed(form: CoinFormat) -> None:
     asked = form.write_unsigned(coins(form), [(address(form, 2), 60_000)])
     others = [

@@ -7,16 +7,21 @@ A step that ends in the middle is done again: what was planned and what was sign
 used, and the signer answers the same question in the same way.
 """
 
+from typing import Final
+
 from strongroom.engine.bench import Bench
 from strongroom.engine.free import free
 from strongroom.engine.intake import register
-from strongroom.engine.plan import plan
+from strongroom.engine.plan import PAYOUTS_MAXIMUM, plan
 from strongroom.engine.recall import recall
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.settle import settle
 from strongroom.engine.sign import broadcast, sign
 from strongroom.engine.triage import collect, triage
 from strongroom.engine.wallets import publish
+from strongroom.store.engine import ROWS_MAXIMUM
+
+TRIAGES_MAXIMUM: Final = PAYOUTS_MAXIMUM // ROWS_MAXIMUM
 
 
 async def advance(bench: Bench) -> bool:
@@ -24,7 +29,10 @@ async def advance(bench: Bench) -> bool:
     bench.proofs = RunProofs(bench.connection)
     moved = await publish(bench)  # where the wallets' coins are, for watch
     moved |= await register(bench)  # the signer sees for itself what clients signed
-    moved |= await triage(bench)  # ended, waiting for its time, for people, for funds, or ready
+    for _ in range(TRIAGES_MAXIMUM):  # what came in at once goes out together
+        if not await triage(bench):  # ended, waiting for its time, for people, for funds, or ready
+            break
+        moved = True
     moved |= await collect(bench)  # enough people answered
     moved |= await recall(bench)  # what people took back too late, if the chain still lets us
     moved |= await plan(bench)  # coins, fee, change: written down

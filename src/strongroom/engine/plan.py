@@ -26,13 +26,14 @@ from strongroom.store.engine import DuePayout, NoFundsError, PlannedBeforeError,
 
 LOG = logging.getLogger("strongroom.engine")
 OTHER_BYTES_MAXIMUM: Final = 8
-PAYOUTS_MAXIMUM: Final = 400
+PAYOUTS_MAXIMUM: Final = 2_000
+"""What the signer takes in one chain transaction."""
 
 
 async def plan(bench: Bench) -> bool:
     """One batch for each organisation and network that has something ready. Whether anything moved."""
     waiting: dict[tuple[OrganisationId, str], list[DuePayout]] = defaultdict(list)
-    for payout in await store.due_payouts(bench.connection, (State.READY,), bench.clock()):
+    for payout in await store.due_payouts(bench.connection, (State.READY,), bench.clock(), PAYOUTS_MAXIMUM):
         waiting[payout.organisation, payout.network].append(payout)
     planned = False
     under_way = await store.planned_wallets(bench.connection) if waiting else frozenset()
@@ -98,20 +99,20 @@ def _fitting(
     None if the coins aren't enough for one. Raises: _TooDearError if the fee is too high for one.
     """
     has = sum(coin.amount_minor for coin in coins)
-    sums = accumulate(payout.amount for payout in payouts)
-    count = sum(each <= has for each in sums)
-    while count:
+    sums = list(accumulate(payout.amount for payout in payouts))
+    low, count = 0, sum(each <= has for each in sums)
+    high, fitting, too_dear = count, None, None
+    while low < high:  # all of them at first, then the half of what isn't known
         addresses = [*(payout.address for payout in payouts[:count]), change]
-        chosen = choose(form, coins, sum(payout.amount for payout in payouts[:count]), addresses, rate)
-        if chosen is None:
-            count -= 1
-        elif rule is None or chosen[1] <= rule.fee_maximum_minor:
-            return list(payouts[:count]), *chosen
-        elif count == 1:
-            raise _TooDearError(f"a fee of {chosen[1]} > {rule.fee_maximum_minor}")
+        chosen = choose(form, coins, sums[count - 1], addresses, rate)
+        if chosen is not None and (rule is None or chosen[1] <= rule.fee_maximum_minor):
+            low, fitting = count, chosen
         else:
-            count = min(count - 1, max(1, count * rule.fee_maximum_minor // chosen[1]))
-    return None
+            high, too_dear = count - 1, chosen
+        count = (low + high + 1) // 2
+    if fitting is None and too_dear is not None and rule is not None:
+        raise _TooDearError(f"a fee of {too_dear[1]} > {rule.fee_maximum_minor}")
+    return None if fitting is None else (list(payouts[:low]), *fitting)
 
 
 async def _write_down(
@@ -156,17 +157,19 @@ def choose(
 ) -> tuple[list[Coin], int] | None:
     """Coins for `total` to these addresses and a fee at this rate, the largest first, those in blocks before others.
 
-    None if all of them aren't enough, or there are too many.
+    None if all of them aren't enough, or it gets larger than the chain takes.
     """
     chosen: list[Coin] = []
-    sizes = form.signed_sizes(addresses)
+    has, sizes = 0, form.signed_sizes(addresses)
     for coin in sorted(coins, key=lambda each: (each.height is None, -each.amount_minor)):
         chosen.append(coin)
-        fee = -(-rate_per_1000 * sizes(len(chosen)) // 1_000)
-        if sum(each.amount_minor for each in chosen) >= total + fee:
-            return chosen, fee
-        if len(chosen) == form.inputs_maximum:
+        has += coin.amount_minor
+        size = sizes(len(chosen))
+        fee = -(-rate_per_1000 * size // 1_000)
+        if size > form.size_maximum or len(chosen) > form.inputs_maximum:
             return None
+        if has >= total + fee:
+            return chosen, fee
     return None
 
 

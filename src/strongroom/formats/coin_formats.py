@@ -11,18 +11,22 @@ from strongroom.formats import bitcoin_coins, simulated
 from strongroom.formats.bitcoin_address import NETWORKS, bitcoin_address_of, parse_bitcoin_address
 from strongroom.formats.bitcoin_psbt import SEQUENCE, VERSION, encode_psbt, parse_psbt
 from strongroom.formats.bitcoin_transaction import (
+    KEY_SIGNATURE_LENGTH,
     Input,
     Output,
     Transaction,
+    compact_size,
     encode_transaction,
     parse_transaction,
-    signed_vsize,
     transaction_id,
 )
 from strongroom.formats.coins import ChainTransaction, Coin
 from strongroom.formats.simulated_coins import read_simulated
 
 _INPUT: Final = Input("00" * 32, 0, SEQUENCE)
+_INPUT_LENGTH: Final = 41
+_INPUT_WEIGHT: Final = 4 * _INPUT_LENGTH + 2 + KEY_SIGNATURE_LENGTH
+"""With its witness: a count, a length and a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,14 @@ class Moved:
 
 class CoinFormat(Protocol):
     """`network` is CAIP-2, `asset` CAIP-19, of coins and fees. Outputs below `dust_minor` are never made, nor
-    transactions of more than `inputs_maximum`. What replaces another pays the other's fee, and `relay_per_1000` of its
-    own size on top. `rate_unit` is that of a thousandth of a rate."""
+    transactions of more than `inputs_maximum` or `size_maximum`. What replaces another pays the other's fee, and
+    `relay_per_1000` of its own size on top. `rate_unit` is that of a thousandth of a rate."""
 
     network: str
     asset: str
     dust_minor: int
     inputs_maximum: int
+    size_maximum: int
     relay_per_1000: int
     rate_unit: str
 
@@ -74,6 +79,7 @@ class SimulatedCoins:
         self.asset = simulated.ASSET
         self.dust_minor = simulated.DUST_MINOR
         self.inputs_maximum = simulated.INPUTS_MAXIMUM
+        self.size_maximum = simulated.signed_size(simulated.INPUTS_MAXIMUM, simulated.OUTPUTS_MAXIMUM)
         self.relay_per_1000 = 0
         self.rate_unit = "a byte"
 
@@ -107,6 +113,7 @@ class BitcoinCoins:
         self.asset = f"{network}/slip44:0"
         self.dust_minor = bitcoin_coins.DUST_MINOR
         self.inputs_maximum = bitcoin_coins.INPUTS_MAXIMUM
+        self.size_maximum = bitcoin_coins.VSIZE_MAXIMUM
         self.relay_per_1000 = bitcoin_coins.RELAY_PER_1000
         self.rate_unit = "sat/vB"
 
@@ -130,7 +137,9 @@ class BitcoinCoins:
 
     def signed_sizes(self, addresses: Sequence[str]) -> Callable[[int], int]:
         paid = tuple(Output(0, self._script(address)) for address in addresses)
-        return lambda inputs: signed_vsize(Transaction(VERSION, (_INPUT,) * inputs, paid, 0))
+        bare = encode_transaction(Transaction(VERSION, (_INPUT,), paid, 0))
+        rest = 4 * (len(bare) - _INPUT_LENGTH - 1) + 2  # in weight: outputs, the frame, and the witnesses' marker
+        return lambda inputs: -(-(rest + 4 * len(compact_size(inputs)) + _INPUT_WEIGHT * inputs) // 4)
 
     def _script(self, address: str) -> bytes:
         return parse_bitcoin_address(address, self.network).script_pubkey

@@ -228,12 +228,14 @@ async def refusal_of(connection: Session, payout: DuePayout) -> Refusal | None:
     return None if row is None else Refusal(row["object"], row["rule"], row["reason"], row["tries"], row["due_at"])
 
 
-async def due_payouts(connection: Session, states: Sequence[State], now: Instant) -> list[DuePayout]:
+async def due_payouts(
+    connection: Session, states: Sequence[State], now: Instant, of_each: int = ROWS_MAXIMUM
+) -> list[DuePayout]:
     """Those in one of these states whose time has come, the longest waiting first, of each organisation so many."""
     rows = await connection.fetch(
         f"{_OF_EACH} ({_DUE} WHERE p.organisation = o.id AND p.state = ANY ($1) AND p.due_at <= $2 "
         "ORDER BY p.due_at, p.leaf LIMIT $3) AS due ORDER BY due.due_at, due.leaf LIMIT $4",
-        [state.value for state in states], now, ROWS_MAXIMUM, STEP_MAXIMUM,
+        [state.value for state in states], now, of_each, STEP_MAXIMUM,
     )
     return [_due(row) for row in rows]
 
@@ -441,8 +443,7 @@ async def keep_plan(
 
 async def asking(connection: Session, chain_transaction: str) -> bool:
     """Write down that the signer is asked now; whether it was before, without an answer."""
-    before: bool = await connection.fetchval("SELECT strongroom.engine_asking($1)", chain_transaction)
-    return before
+    return bool(await connection.fetchval("SELECT strongroom.engine_asking($1)", chain_transaction))
 
 
 async def keep_attempt(
@@ -452,9 +453,8 @@ async def keep_attempt(
 
 
 async def try_later(connection: Session, chain_transaction: str, due_at: Instant, said: str) -> None:
-    await connection.execute(
-        "SELECT strongroom.engine_try_later($1, $2, $3)", chain_transaction, due_at, said[:DETAIL_MAXIMUM]
-    )
+    note = said[:DETAIL_MAXIMUM]
+    await connection.execute("SELECT strongroom.engine_try_later($1, $2, $3)", chain_transaction, due_at, note)
 
 
 @contextmanager
