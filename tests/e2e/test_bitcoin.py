@@ -15,11 +15,15 @@ from tests.rails.bitcoin_node import REGTEST, new_key
 from tests.sandbox.box import box
 from tests.sandbox.test_running import owner_query
 
+from strongroom.domain.ids import OrganisationId
 from strongroom.formats.bitcoin_block import parse_block
 from strongroom.formats.coin_formats import COIN_FORMATS, Moved
+from strongroom.formats.coins import Coin
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.signer_wire import RECEIPT_TYPE
 from strongroom.sandbox.bitcoin import Bitcoin
+from strongroom.signer.keys import open_key_file
+from strongroom.signer.sign_bitcoin import BitcoinWallet
 
 pytestmark = pytest.mark.sandbox
 
@@ -71,6 +75,13 @@ class BitcoinSandbox(Sandbox):
             f"SELECT is_whole FROM strongroom.reconciliations WHERE asset = '{ASSET}' ORDER BY created_at DESC LIMIT 1",
         ))
 
+    def stolen_wallet(self) -> BitcoinWallet:
+        data = self.box.data
+        identity = os.open(data / "signer.identity", os.O_RDONLY)
+        keys = open_key_file(next((data / "signer").glob("*.age")).read_bytes(), identity)
+        os.close(identity)
+        return BitcoinWallet(keys, REGTEST)
+
     @contextmanager
     def without_miner(self) -> Iterator[None]:
         """Nothing is mined meanwhile: the supervisor does it."""
@@ -117,8 +128,11 @@ def test_guard_may_ask_the_node_for_blocks_and_for_nothing_else(sandbox: Bitcoin
         guards.close()
 
 
+at_full_count = pytest.mark.skipif(os.environ.get("STRONGROOM_FAULTS") != "full", reason="under STRONGROOM_FAULTS=full")
+
+
 @pytest.mark.faults
-@pytest.mark.skipif(os.environ.get("STRONGROOM_FAULTS") != "full", reason="20 s: under STRONGROOM_FAULTS=full")
+@at_full_count
 def test_called_back_before_it_is_mined_it_is_void_by_what_guard_sees_and_paid_in_its_place_once(
     sandbox: BitcoinSandbox,
 ) -> None:
@@ -144,3 +158,44 @@ def test_called_back_before_it_is_mined_it_is_void_by_what_guard_sees_and_paid_i
     sandbox.reaches(again, "settled")
     assert sandbox.paid("called-back") == [MINOR]
     eventually("ledger and chain agree", sandbox.is_whole)
+
+
+@pytest.mark.faults
+@at_full_count
+def test_what_a_stranger_sends_is_in_suspense_and_what_a_thief_takes_is_an_alarm_at_guard(
+    sandbox: BitcoinSandbox,
+) -> None:
+    """The attacker has the payment key and a node. It wants the coins; what it can't have is a second payment after."""
+    organisation = OrganisationId(sandbox.document["organisation"])
+    wallet = sandbox.stolen_wallet()
+    own = {wallet.address(organisation, 0, index): (0, index) for index in range(100)}
+    sandbox.miner.fund([next(iter(own))], 70_000)
+    suspense = (
+        "SELECT credits_posted - debits_posted FROM strongroom.ledger_accounts WHERE organisation = "
+        f"'{organisation}' AND account = 'suspense' AND asset = '{ASSET}'"
+    )
+    sandbox.miner.mine(3)
+    eventually("it is in suspense", lambda: owner_query(sandbox.document, suspense) == 70_000)
+    eventually("ledger and chain agree", sandbox.is_whole)
+    spent = {each for moved in sandbox.moves() for each in moved.spends}
+    taken = next(
+        Coin(f"{moved.identifier}:{index}", minor, address) for moved in sandbox.moves()
+        for index, (address, minor) in enumerate(moved.pays)
+        if address in own and f"{moved.identifier}:{index}" not in spent and minor > 70_000
+    )
+    thief = new_key().address
+    unsigned = COIN_FORMATS[REGTEST].write_unsigned([taken], [(thief, taken.amount - 1_000)])
+    stolen = sandbox.miner.call(
+        "sendrawtransaction", wallet.sign(organisation, unsigned, [own[taken.address]]).hex())
+    sandbox.miner.mine()
+
+    def alarms() -> list[str]:
+        found: list[str] = sandbox.guard.get("/v1/status").json()["organisations"][organisation]["alarms"]
+        return found
+
+    took_s = eventually("an alarm at guard", lambda: f"unknown-spend.{stolen[:40]}" in alarms(), 10)
+    print(f"the alarm stood at guard after {took_s:.2f} s")
+    assert sandbox.guard.get("/v1/status").json()["lease"] == "recover"
+    payout = sandbox.pay(sandbox.declare("after"), "after-1", MINOR)
+    eventually("it is told", lambda: (sandbox.show(payout)["status_reason"] or {}).get("code") == "lease-fresh", 30)
+    assert sandbox.paid("after") == []

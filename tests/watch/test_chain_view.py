@@ -18,9 +18,14 @@ import pytest
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.formats.coin_formats import Moved
+from strongroom.protocol.genesis import Genesis, Mode, deployment_id
+from strongroom.protocol.record_writer import write_genesis
+from strongroom.protocol.webauthn import RelyingParty
 from strongroom.rails.port import Block, ChainTransaction, ChainTransactionId, Tip
 from strongroom.watch.chain_base import BaseFile
 from strongroom.watch.chain_view import REORG_MAXIMUM, ChainView
+from strongroom.watch.config import ConfigError
+from strongroom.watch.main import founded
 
 A, B = OrganisationId("org_a"), OrganisationId("org_b")
 OWNERS = {"a0": A, "a1": A, "b0": B}
@@ -259,3 +264,27 @@ def test_a_file_that_isnt_of_this_chain_or_cant_be_read_is_not_gone_on_from(spoi
         text = file.read_text()
         file.write_text(text[: len(text) // 2] if spoil == "half of it" else text.replace("holdings", "balances"))
     assert read(view_of(chain, BaseFile(tmp_path, "sim:x")), OWNERS) == counted(chain, OWNERS)
+
+
+class Database:
+    """One whose row of the deployment says this."""
+
+    def __init__(self, genesis: bytes) -> None:
+        self._genesis = genesis
+
+    async def fetchval(self, _: str) -> bytes:
+        return self._genesis
+
+
+def test_when_the_deployment_was_founded_is_believed_by_its_hash_alone() -> None:
+    """Who writes into the database would have reading begin behind a theft."""
+    key = bytes(32)
+    station = RelyingParty("localhost", frozenset({"http://station.localhost:1"}))
+    true, late = (
+        write_genesis(Genesis(Mode.SANDBOX, Instant(at), key, key, key, station, ())) for at in (1_000, 9_000_000)
+    )
+    honest: Any = Database(true)
+    altered: Any = Database(late)
+    assert asyncio.run(founded(honest, deployment_id(true))) == Instant(1_000)
+    with pytest.raises(ConfigError, match="genesis record isn't that of"):
+        asyncio.run(founded(altered, deployment_id(true)))

@@ -8,6 +8,7 @@ An address that is new is looked for in all blocks since. A node with an index o
 have it; only that is believed of it. Otherwise, and when an address is taken away, all is read again.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -72,7 +73,7 @@ class ChainView:
                 return True
             if self.tip[1] and block.previous_hash != self.tip[1]:
                 return False  # a reorg came in between
-            self._blocks.append(self._read(block))
+            self._blocks.append(await asyncio.to_thread(self._read, block))  # a full one of Bitcoin's takes a while
             self._fold(base)
         return False
 

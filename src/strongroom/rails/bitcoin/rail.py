@@ -287,13 +287,15 @@ class BitcoinRail:
         return low
 
     async def may_touch(self, addresses: Sequence[str], first: int, last: int) -> bool:
-        """By the node's block filters (BIP-158), which may name a block too many, and never one too few."""
+        """By the node's block filters (BIP-158). They name a block too many for one address in 784,931 blocks, so the
+        node looks into those that they name."""
         index = (await self._ask(dict[str, _Index], "getindexinfo", _FILTERS)).get(_FILTERS)
         if index is None or not index.synced or index.best_block_height < last:
             return True
         described = [await self._described(each) for each in addresses]
         found = await self._ask(
-            _FoundBlocks, "scanblocks", "start", described, first, last, "basic", timeout_s=SCAN_TIMEOUT_S
+            _FoundBlocks, "scanblocks", "start", described, first, last, "basic", {"filter_false_positives": True},
+            timeout_s=SCAN_TIMEOUT_S,
         )
         if not found.completed or (found.from_height, found.to_height) != (first, last):
             raise RailError("scanblocks: broken off")
