@@ -1,5 +1,6 @@
 """Payouts in bitcoin, end to end: real processes, a real node, and a count by the node's raw blocks."""
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from tests.sandbox.box import box
 from tests.sandbox.test_running import owner_query
 
 from strongroom.domain.ids import OrganisationId
+from strongroom.formats.bitcoin_address import bitcoin_address_of
 from strongroom.formats.bitcoin_block import parse_block
 from strongroom.formats.coin_formats import COIN_FORMATS, Moved
 from strongroom.formats.coins import Coin
@@ -28,6 +30,7 @@ from strongroom.signer.sign_bitcoin import BitcoinWallet
 pytestmark = pytest.mark.sandbox
 
 MINOR = 25_000
+RUN = 2_000
 ASSET = f"{REGTEST}/slip44:0"
 
 
@@ -157,6 +160,27 @@ def test_called_back_before_it_is_mined_it_is_void_by_what_guard_sees_and_paid_i
     again = sandbox.pay(to, "called-back-2", MINOR, external_id="called-back-1", replaces=payout)
     sandbox.reaches(again, "settled")
     assert sandbox.paid("called-back") == [MINOR]
+    eventually("ledger and chain agree", sandbox.is_whole)
+
+
+@pytest.mark.faults
+@at_full_count
+def test_a_run_of_two_thousand_is_one_chain_transaction_of_31_vbytes_for_each(
+    sandbox: BitcoinSandbox, tmp_path: Path
+) -> None:
+    payees = {
+        str(bitcoin_address_of(b"\x00\x14" + hashlib.sha256(b"%d" % each).digest()[:20], REGTEST))
+        for each in range(RUN)
+    }
+    rows = [f"Payee,{REGTEST},{address},BTC,1000,{address}" for address in payees]
+    (tmp_path / "run.csv").write_text("\n".join(["name,network,address,asset,amount,external_id", *rows]) + "\n")
+    done = sandbox.box.run("run", "import", str(tmp_path / "run.csv"), "--json")
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr
+    (batch,) = [moved for moved in sandbox.moves() if len(moved.pays) > RUN]
+    assert {address for address, minor in batch.pays if minor == 1_000} == payees
+    size = sandbox.miner.call("getrawtransaction", batch.identifier, 1)["vsize"]
+    print(f"{size} vbytes, {size / RUN:.3f} for each")
+    assert size <= 31.3 * RUN
     eventually("ledger and chain agree", sandbox.is_whole)
 
 
