@@ -236,7 +236,7 @@ def test_the_whole_ceremony_in_production(founded: tuple[Ceremony, dict[str, Any
     eventually("the lease is there", lambda: running.ask("admin", Ask.STATUS)["lease"] == "all", 10)
     coin = simulated.Input(b"\1" * 32, 0, 10_500, payee("coin"))
     raw = simulated.encode_unsigned(simulated.Transaction((coin,), (simulated.Output(10_000, payee("payee")),)))
-    with pytest.raises(SignerRefusedError, match=r"bytes-read: nothing is signed for sim:sandbox here"):
+    with pytest.raises(SignerRefusedError, match=r"bytes-read: there is no wallet on sim:sandbox here"):
         running.ask(
             "engine", Ask.SIGN, organisation=ceremony.policy["organisation"], operation="pay", approvals=[],
             network=simulated.NETWORK, transaction=b64encode(raw).decode(), paths=[{"generation": 0, "index": 0}],
