@@ -1,6 +1,7 @@
 """What every kind of test may use: a real PostgreSQL, and a fresh database in it for each test."""
 
 import asyncio
+import ctypes
 import itertools
 import sys
 import tempfile
@@ -31,6 +32,12 @@ _RECURSIONS = sys.getrecursionlimit()
 def pytest_runtest_setup() -> None:
     """A library that some tests use lifts the limit when it is loaded, and then JSON that is too deep ends Python."""
     sys.setrecursionlimit(_RECURSIONS)
+
+
+def pytest_unconfigure() -> None:
+    """wallycore, a second opinion here, crashes the interpreter as it is taken down: let it never be."""
+    if "swig_runtime_data4" in sys.modules:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules["swig_runtime_data4"].type_pointer_capsule))
 
 
 @dataclass(frozen=True)

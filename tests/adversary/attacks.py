@@ -605,7 +605,7 @@ SWEEP_OUT = Patch(
 )
 REQUESTS = "signer/requests.py"
 LIMITS_OUT = Patch(GATE, "+ value > limit.maximum_reference_minor", "+ value > 10**30")
-ONCE_OUT = Patch(GATE, "if not excludes(payments, transaction, attempt):", "if False:")
+ONCE_OUT = Patch(GATE, "if not excludes(payments, transaction, attempt, payout):", "if False:")
 QUORUM_OUT = Patch("protocol/standing.py", "len(people & members) >= group.threshold", "len(people) >= 1")
 
 CASES = {
@@ -683,7 +683,7 @@ CASES = {
                 Patch(REQUESTS, " or clock.at_most - seen.at > ATTESTATION_LIFE_MS:", ":"),
             ),
             "anything final excludes": (
-                Patch(REQUESTS, " and excludes(payments, each, attempt)]", "]"),
+                Patch(REQUESTS, " and excludes(payments, each, attempt, payout)]", "]"),
             ),
             "people aren't asked": (
                 Patch(REQUESTS, "if not is_plain and payments.standing.released.get(payout) != sorted(attempts):",

@@ -24,6 +24,7 @@ APPROVALS, REGISTER, REQUESTS, DESK = (
     f"signer/{name}.py" for name in ("approvals", "register", "requests", "desk")
 )
 CHANGES, ATTEMPTS, COINS = "signer/changes.py", "signer/attempts.py", "formats/simulated_coins.py"
+COVER = "signer/cover_evm.py"
 COSIGNER, MERKLE = "guard/cosigner.py", "protocol/merkle.py"
 CLIENT, REQUEST = "protocol/client_request.py", "protocol/request.py"
 
@@ -145,7 +146,17 @@ BUGS = (
         "        pass\n"),
     Bug("a naive rebuild", Rule.PAYOUT_ONCE, (ONCE_OUT,)),
     bug("a replacement excludes only the last attempt", Rule.PAYOUT_ONCE, GATE,
-        "payments.attempts_of.get(payout, ())}:", "payments.attempts_of.get(payout, ())[-1:]}:"),
+        "name in payments.attempts_of.get(each, ())}", "name in payments.attempts_of.get(each, ())[-1:]}"),
+    bug("a batch may be of other payouts", Rule.PAYOUT_ONCE, COVER,
+        "if what == PAY and attempt.payouts != tuple(payouts):", "if False:"),
+    bug("anybody's item is taken over", Rule.PAYOUT_ONCE, COVER,
+        "payout in each.payouts[index : index + 1]", "bool(each.payouts[index : index + 1])"),
+    bug("what is taken over covers all", Rule.PAYOUT_ONCE, COVER,
+        "(batch == _batch(earlier.inputs) or covers(payments, each.inputs, earlier, payout, depth + 1))", "True"),
+    bug("a batch was signed in one way", Rule.PAYOUT_ONCE, COVER, "bool(retried) and all(", "bool(retried) and any("),
+    bug("any vault pays", Rule.BYTES_INPUTS, GATE, "if transaction.vault != rule.vault:", "if False:"),
+    bug("a vault's money comes back", Rule.BYTES_CHANGE, GATE,
+        "CHANGE_OUTPUTS_MAXIMUM if transaction.vault is None else 0", "CHANGE_OUTPUTS_MAXIMUM"),
     bug("any shared ancestor excludes", Rule.PAYOUT_ONCE, ATTEMPTS, "for transaction in theirs - ours:",
         "for transaction in theirs:"),
     bug("a bump may drop payouts", Rule.PAYOUT_ONCE, GATE,
@@ -157,7 +168,7 @@ BUGS = (
     bug("what excludes one attempt is enough", Rule.PAYOUT_VOID, REQUESTS,
         "in map(payments.attempts.__getitem__, attempts):", "in map(payments.attempts.__getitem__, attempts[-1:]):"),
     bug("anything final excludes", Rule.PAYOUT_VOID, REQUESTS,
-        " and excludes(payments, each, attempt)]", "]"),
+        " and excludes(payments, each, attempt, payout)]", "]"),
     bug("what was never signed is void", Rule.PAYOUT_VOID, REQUESTS, "        if not void or (", "        if ("),
     bug("anybody attests", Rule.PAYOUT_VOID, "protocol/guard_wire.py",
         "        VerifyKey(public_key).verify(record_hash(record_type, raw), frame[:_SIGNATURE_LENGTH])\n",
@@ -329,7 +340,7 @@ BUGS = (
     bug("any generation may be begun", Rule.BYTES_CHANGE, DESK, "if generation not in (current, current + 1):",
         "if False:"),
     bug("change may be dust", Rule.BYTES_CHANGE, GATE, "if amount < transaction.dust_minor:", "if False:"),
-    bug("change in any number of outputs", Rule.BYTES_CHANGE, GATE, "if len(rest) > CHANGE_OUTPUTS_MAXIMUM:",
+    bug("change in any number of outputs", Rule.BYTES_CHANGE, GATE, "if len(rest) > most:",
         "if False:"),
     bug("any fee", Rule.BYTES_FEE, GATE, "if not 0 <= fee <= rule.fee_maximum_minor:", "if False:"),
     bug("any fee rate", Rule.BYTES_FEE, GATE, "if fee * 1_000 > rule.fee_rate_maximum * transaction.size:",
@@ -360,7 +371,7 @@ BUGS = (
         "(named.policy, named.roster) != hashes:", "False:"),
     bug("signed before it is journaled", None, DESK,
         "            notary.write(Kind.SPEND, decision.entry, clock)\n            notary.commit()\n",
-        "            self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)\n"
+        "            wallet_on(self._wallets, asked.network).sign(asked.organisation, asked.transaction, asked.paths)\n"
         "            notary.write(Kind.SPEND, decision.entry, clock)\n            notary.commit()\n"),
     bug("nothing is synced", None, NOTARY, "        self._journal.sync()\n", ""),
     bug("written before it is applied", None, NOTARY,

@@ -28,7 +28,7 @@ from strongroom.domain.velocity import Windows
 from strongroom.formats import simulated
 from strongroom.protocol.guard_wire import Lease
 from strongroom.protocol.identifier import payout_id
-from strongroom.protocol.negative import Action
+from strongroom.protocol.negative import STARTS, Action, Negative
 from strongroom.protocol.roster import Role
 from strongroom.signer.book import Book
 
@@ -123,9 +123,11 @@ class Checks:
                 self.tally.read()
                 self.tally.vetoed.add(subject)
 
-    def told_again(self, is_start: bool, action: str) -> None:
-        if is_start:
-            raise BrokenError(f"what people told guard once counts again: {action}")
+    def told_again(self, said: Negative) -> None:
+        """Guard kept it again. What the signer found void, as it came too late by its faster clock, never counted."""
+        self.tally.read()
+        if said.action in STARTS and said.record_id in self.tally.applied | self.tally.applied_before:
+            raise BrokenError(f"what people told guard once counts again: {said.action.value}")
 
     def wanted(self, change: str, people: set[str]) -> None:
         self.tally.wanted.setdefault(change, set()).update(people)

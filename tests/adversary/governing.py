@@ -14,7 +14,7 @@ from strongroom.domain.ids import KeyId
 from strongroom.domain.instant import HOUR_MS
 from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.canonical import encode
-from strongroom.protocol.negative import INSTRUCTION_FAULTS, STARTS, Action, InstructionError, parse_negative
+from strongroom.protocol.negative import INSTRUCTION_FAULTS, Action, InstructionError, parse_negative
 from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import ROSTER_TYPE, Roster, RosterClient, roster_hash
 from strongroom.protocol.signer_wire import Ask
@@ -91,9 +91,8 @@ def replay_given(machine: Machine) -> None:
         given = machine.pick(machine.given)
         with suppress(*INSTRUCTION_FAULTS, KeyError):
             machine.siege.guard.keep(given)
-            action = parse_negative(given.record).action
             machine.moves["told again"] += 1
-            machine.checks.told_again(action in STARTS, action.value)
+            machine.checks.told_again(parse_negative(given.record))
 
 
 def alarm(machine: Machine) -> None:

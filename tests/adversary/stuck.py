@@ -165,7 +165,7 @@ CASES = {
                       "ATTESTATION_TYPE)", "read_record(frame[_SIGNATURE_LENGTH:], ATTESTATION_TYPE)"),
             )),
             "anything final excludes": Control(("signer",), (
-                Patch(REQUESTS, " and excludes(payments, each, attempt)]", "]"),
+                Patch(REQUESTS, " and excludes(payments, each, attempt, payout)]", "]"),
             )),
             "what this signer doesn't know needs nobody": Control(("signer",), (
                 Patch(REQUESTS, "by is not None and by.operation != Operation.SWEEP",

@@ -20,6 +20,7 @@ from tests.signer.world import START
 
 BOOT_MS = 1_000
 """When genesis was written."""
+STARTS = ("unfreeze", "resolve", "recover", "release")
 Group = tuple[str, ...]
 
 
@@ -57,6 +58,10 @@ class Tally:
     """Payout to the debts of which it is one payment."""
     never: set[str] = field(default_factory=set)
     """What the signer said in writing that is never paid."""
+    applied: set[str] = field(default_factory=set)
+    """Records by people that counted."""
+    applied_before: set[str] = field(default_factory=set)
+    """In journals that were lost; a control log that wasn't gives them once more."""
     stolen: set[str] = field(default_factory=set)
     seen: list[tuple[str, list[str]]] = field(default_factory=list)
     """Hash of each block, and the payouts that it pays."""
@@ -91,6 +96,8 @@ class Tally:
     def lose(self) -> None:
         """What follows is another copy, of the journal that was left."""
         self.forgotten |= self.spends
+        self.applied_before |= self.applied
+        self.applied.clear()
         for each in (self.spends, self.rows, self.change, self.pending):
             each.clear()
         self.next_change = (0, 0)
@@ -110,6 +117,10 @@ class Tally:
                 self._noticed(entry)
             case "ended":
                 self._ended(entry)
+            case "control" if "action" in entry:
+                if entry["action"] in STARTS and entry["record_id"] in self.applied:
+                    raise BrokenError(f"what people told guard once counts again: {entry['action']}")
+                self.applied.add(entry["record_id"])
             case "rotated":
                 self.next_change = (self.next_change[0] + 1, 0)
             case "spend":

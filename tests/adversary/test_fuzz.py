@@ -62,7 +62,7 @@ CONTROLS = {
         "and the chain could still take|and no quorum released it",
     ),
     "anything final makes a payout void": (
-        Patch(REQUESTS, " and excludes(payments, each, attempt)]", "]"),
+        Patch(REQUESTS, " and excludes(payments, each, attempt, payout)]", "]"),
         "and the chain could still take|and no quorum released it",
     ),
     "guard looks at one block only": (

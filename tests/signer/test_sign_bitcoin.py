@@ -34,6 +34,7 @@ from strongroom.protocol.signer_wire import Ask
 from strongroom.signer import sign_bitcoin
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.sign_bitcoin import BitcoinWallet, derive, output_key
+from strongroom.signer.wallets import wallet_on
 
 ASSET = f"{REGTEST}/slip44:0"
 PAYEE = str(bitcoin_address_of(b"\x00\x14" + b"\x07" * 20, REGTEST))
@@ -80,7 +81,7 @@ class Bitcoin(World):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, bitcoin_policy())
-        self.ours = self.wallets[REGTEST]
+        self.ours = wallet_on(self.wallets, REGTEST)
 
     def asked_for(self, minor: int = 20_000, address: str = PAYEE) -> str:
         record = self.cooled(network=REGTEST, address=address)

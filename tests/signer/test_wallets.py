@@ -9,11 +9,12 @@ from tests.signer.world import AskRefused, World
 from strongroom.formats import simulated
 from strongroom.formats.bitcoin_address import NETWORKS, REGTEST
 from strongroom.formats.coins import Coin, CoinsError
+from strongroom.formats.evm_address import DEVELOPMENT_CHAIN
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.rules import Refused, Rule
-from strongroom.signer.wallets import open_wallets, wallet_on
+from strongroom.signer.wallets import Wallets, open_wallets, wallet_on
 
 OURS, THEIRS = (simulated.simulated_address(bytes([2]) + bytes(31) + bytes([place])) for place in (1, 2))
 TRANSACTION = simulated.Transaction(
@@ -26,7 +27,7 @@ SANDBOX, PRODUCTION = (open_wallets(KEYS, mode) for mode in (Mode.SANDBOX, Mode.
 
 
 def test_what_it_pays_and_spends_is_read_from_its_bytes() -> None:
-    read = SANDBOX[simulated.NETWORK].read(RAW)
+    read = wallet_on(SANDBOX, simulated.NETWORK).read(RAW)
     assert read.identifier == simulated.transaction_id(RAW).hex()
     assert (read.network, read.asset) == (simulated.NETWORK, simulated.ASSET)
     assert read.inputs == (Coin("01" * 32 + ":7", 30_000, OURS), Coin("02" * 32 + ":0", 10_000, OURS))
@@ -36,28 +37,34 @@ def test_what_it_pays_and_spends_is_read_from_its_bytes() -> None:
 
 def test_its_size_is_that_of_the_signed_bytes() -> None:
     signed = simulated.assemble(RAW, (simulated.Witness(1, b"\2" + bytes(32), bytes(64)),) * 2)
-    assert SANDBOX[simulated.NETWORK].read(RAW).size == len(signed)
+    assert wallet_on(SANDBOX, simulated.NETWORK).read(RAW).size == len(signed)
 
 
-def test_coins_that_anybody_makes_are_the_sandboxs_and_all_others_never() -> None:
-    assert SANDBOX.keys() == {simulated.NETWORK, REGTEST}
-    assert PRODUCTION.keys() == NETWORKS.keys() - {REGTEST}
+EVM = ("eip155:1", "eip155:10", "eip155:8453")
+
+
+def test_what_anybody_makes_is_the_sandboxs_and_all_else_never() -> None:
+    networks = (simulated.NETWORK, *NETWORKS, *EVM, DEVELOPMENT_CHAIN)
+    sandbox, production = ({each for each in networks if wallets(each)} for wallets in (SANDBOX, PRODUCTION))
+    assert sandbox == {simulated.NETWORK, REGTEST, DEVELOPMENT_CHAIN}
+    assert production == set(networks) - sandbox
 
 
 @pytest.mark.parametrize(("network", "wallets"), [
-    (simulated.NETWORK, PRODUCTION), (REGTEST, PRODUCTION), ("eip155:1", SANDBOX), ("", SANDBOX), ("sepa", PRODUCTION),
-    *((network, SANDBOX) for network in PRODUCTION),
+    (simulated.NETWORK, PRODUCTION), (REGTEST, PRODUCTION), (DEVELOPMENT_CHAIN, PRODUCTION), ("", SANDBOX),
+    ("sepa", PRODUCTION), ("eip155:01", PRODUCTION), ("eip155:0", PRODUCTION), ("eip155:", PRODUCTION),
+    *((network, SANDBOX) for network in (*EVM, *NETWORKS) if network != REGTEST),
 ])
-def test_networks_that_it_may_not_sign_on_are_refused(network: str, wallets: dict[str, object]) -> None:
+def test_networks_that_it_may_not_sign_on_are_refused(network: str, wallets: Wallets) -> None:
     with pytest.raises(Refused, match=f"there is no wallet on {network} here") as refusal:
-        wallet_on(wallets, network)  # type: ignore[arg-type] # as opened
+        wallet_on(wallets, network)
     assert refusal.value.rule is Rule.BYTES_READ
 
 
 @pytest.mark.parametrize("raw", [b"", RAW[:-1], RAW + b"\0", bytes(100)])
 def test_bytes_in_another_spelling_are_refused(raw: bytes) -> None:
     with pytest.raises(CoinsError):
-        SANDBOX[simulated.NETWORK].read(raw)
+        wallet_on(SANDBOX, simulated.NETWORK).read(raw)
 
 
 @pytest.mark.parametrize("ask", [Ask.ADDRESSES, Ask.SIGN])

@@ -265,9 +265,8 @@ class World:
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
         self.wallets = open_wallets(self.store, mode)
-        self.wallet = SimulatedWallet(self.store)
-        if mode is Mode.SANDBOX:
-            self.wallets = {**self.wallets, simulated.NETWORK: self.wallet}
+        found = self.wallets(simulated.NETWORK)
+        self.wallet: Any = SimulatedWallet(self.store) if found is None else found
         self.guard = TestGuard(self.keys, self.times, self.store.statement_public_key)
         self.policy = encode(policy or policy_document())
         self.roster = write_roster(made_roster or roster())

@@ -89,7 +89,8 @@ class Limit:
 class WalletRule:
     """The hot wallet of one network: what a chain transaction from it may cost, and where a sweep may go.
 
-    `fee_asset` pays the fees; `fee_rate_maximum` is in its base units for 1,000 bytes. `treasury` None: no sweeps.
+    `fee_asset` pays the fees; `fee_rate_maximum` is in its base units for 1,000 bytes, or of gas. `treasury` None: no
+    sweeps. `vault` is the contract that holds the money, where there is one.
     """
 
     network: str
@@ -98,6 +99,7 @@ class WalletRule:
     fee_rate_maximum: int
     finality_blocks: int
     treasury: str | None
+    vault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,7 @@ def _wallet(fields: Fields) -> WalletRule:
         fee_maximum_minor=fields.minor("fee_maximum_minor"), fee_rate_maximum=fields.minor("fee_rate_maximum"),
         finality_blocks=fields.integer("finality_blocks", 1, FINALITY_MAXIMUM_BLOCKS),
         treasury=fields.optional_text("treasury"),
+        vault=fields.text("vault") if fields.has("vault") else None,
     )
     fields.close()
     return wallet

@@ -3,6 +3,7 @@
 Amounts are in base units, outpoints are `TRANSACTION:INDEX`, addresses in the one spelling of their chain.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -22,7 +23,10 @@ class Coin:
 @dataclass(frozen=True, slots=True)
 class ChainTransaction:
     """`identifier` names it on its chain; `size` is what fees are counted by, signatures included; smaller outputs
-    than `dust_minor` aren't relayed. Amounts are of `asset`."""
+    than `dust_minor` aren't relayed. Amounts are of `asset`.
+
+    `vault` is the contract that pays, where coins aren't an account's own; then nothing comes back as change.
+    """
 
     identifier: str
     network: str
@@ -31,9 +35,11 @@ class ChainTransaction:
     outputs: tuple[tuple[str, int], ...]
     size: int
     dust_minor: int
+    vault: str | None = None
 
     @property
-    def spends(self) -> list[str]:
+    def spends(self) -> Sequence[str]:
+        """What no two of a payout's attempts may both leave to the chain."""
         return [coin.outpoint for coin in self.inputs]
 
     @property

@@ -15,12 +15,14 @@ from strongroom.formats.address_error import AddressError, AddressFault
 PRECOMPILED_MAXIMUM: Final = 0xFFFF
 
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
-_NETWORK = re.compile("eip155:[1-9][0-9]{0,17}")
+EVM_NETWORK: Final = re.compile("eip155:[1-9][0-9]{0,17}")
+DEVELOPMENT_CHAIN: Final = "eip155:31337"
+"""Of development nodes: whoever runs one makes its money."""
 
 
 def parse_evm_address(text: str, network: str, forbidden: Set[str] = frozenset()) -> bytes:
     """The 20 bytes of an EIP-55 address. `forbidden` holds EIP-55 texts. Raises: AddressError."""
-    if _NETWORK.fullmatch(network) is None:
+    if EVM_NETWORK.fullmatch(network) is None:
         raise AddressError(AddressFault.MISMATCH, f"{network} isn't an EVM network")
     if _ADDRESS.fullmatch(text) is None:
         raise AddressError(AddressFault.INVALID, "must be 0x and 40 hex digits")

@@ -8,15 +8,22 @@ from collections.abc import Iterable
 from typing import Final
 
 from strongroom.formats.coins import ChainTransaction
+from strongroom.formats.evm_address import EVM_NETWORK
 from strongroom.protocol.guard_wire import Attestation
 from strongroom.signer.book import Attempt, Payments
+from strongroom.signer.cover_evm import covers
 
 ANCESTORS_MAXIMUM: Final = 1_000
 """How far back it is looked; what lies further doesn't count as excluding, which refuses."""
 
 
-def excludes(payments: Payments, new: ChainTransaction | Attestation, earlier: Attempt) -> bool:
-    """Whether `new`, which is to be signed or was seen by guard, and `earlier` can never both be on the chain."""
+def excludes(payments: Payments, new: ChainTransaction | Attestation, earlier: Attempt, payout: str = "") -> bool:
+    """Whether `new`, which is to be signed or was seen by guard, and `earlier` can never both be on the chain.
+
+    Of a vault's, whether they can never both pay the payout.
+    """
+    if EVM_NETWORK.fullmatch(new.network) is not None:
+        return covers(payments, new.spends, earlier, payout)
     mine = set(new.spends)
     ours = {new.identifier, *_ancestors(payments, mine)}
     theirs = {earlier.transaction, *_ancestors(payments, earlier.inputs)}

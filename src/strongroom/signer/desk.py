@@ -174,7 +174,7 @@ class Desk:
             notary.write(Kind.SPEND, decision.entry, clock)
             notary.commit()
             self._agree_to(asked.organisation, decision.transaction.identifier)
-        signed = self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)
+        signed = wallet_on(self._wallets, asked.network).sign(asked.organisation, asked.transaction, asked.paths)
         return {"signed": b64encode(signed).decode(), "transaction": decision.transaction.identifier}
 
     def _agree_to(self, organisation: OrganisationId, transaction: str) -> None:

@@ -22,6 +22,7 @@ from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes
 from strongroom.signer.book import FEES, SWEEP_FEES, Book, Paid, Payments, sums_of
+from strongroom.signer.cover_evm import check_batch
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
 from strongroom.signer.wallets import Wallet, Wallets, wallet_on
@@ -73,7 +74,7 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, wallets: Wall
     transaction = _read(wallet, asked.transaction)
     dues = [due_now(payments, item, clock) for item in asked.items]
     by_word = _check_frozen(payments, asked, transaction, dues, clock)
-    _check_inputs(asked, transaction, wallet)
+    _check_inputs(asked, rule, transaction, wallet)
     before = payments.attempts.get(transaction.identifier)
     if before is not None:
         if {each.payout for each in dues} != set(before.payouts) or before.operation != asked.operation:
@@ -89,7 +90,7 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, wallets: Wall
     _check_fee(rule, transaction)
     entry: dict[str, JsonValue] = {
         "browser_reference_minor": str(browser_minor), "change_next": change_next,
-        "fee_reference_minor": str(fee_minor), "inputs": [[coin.outpoint] for coin in transaction.inputs],
+        "fee_reference_minor": str(fee_minor), "inputs": [[each] for each in transaction.spends],
         "items": [each.row() for each in paid], "network": asked.network, "operation": asked.operation.value,
         "organisation": asked.organisation, "payouts": [[each.payout] for each in dues], "uses_word": by_word,
         "transaction": transaction.identifier,
@@ -155,9 +156,12 @@ def _check_once(payments: Payments, asked: Asked, transaction: ChainTransaction,
     payouts = {each.payout for each in dues}
     if len(payouts) != len(dues):
         refuse(Rule.PAYOUT_ONCE, "a payout stands in the request twice")
-    for earlier in {earlier for payout in payouts for earlier in payments.attempts_of.get(payout, ())}:
+    is_vaults = transaction.vault is not None  # whose batches exclude each other by payout, where coins do as a whole
+    check_batch(payments, transaction, [each.payout for each in dues])
+    pairs = {(each if is_vaults else "", name) for each in payouts for name in payments.attempts_of.get(each, ())}
+    for payout, earlier in pairs:
         attempt = payments.attempts[earlier]
-        if not excludes(payments, transaction, attempt):
+        if not excludes(payments, transaction, attempt, payout):
             refuse(Rule.PAYOUT_ONCE, f"the chain could hold this and {earlier}, which pays the same")
         if asked.operation is Operation.BUMP and set(attempt.payouts) != payouts:
             refuse(Rule.PAYOUT_ONCE, f"{earlier} doesn't pay the same payouts")
@@ -271,7 +275,9 @@ def _of_runs(paid: Sequence[Paid]) -> dict[tuple[str, str], int]:
     return sums
 
 
-def _check_inputs(asked: Asked, transaction: ChainTransaction, wallet: Wallet) -> None:
+def _check_inputs(asked: Asked, rule: WalletRule, transaction: ChainTransaction, wallet: Wallet) -> None:
+    if transaction.vault != rule.vault:
+        refuse(Rule.BYTES_INPUTS, f"{transaction.vault} isn't the vault of the policy, {rule.vault}")
     if len(asked.paths) != len(transaction.inputs):
         refuse(Rule.BYTES_INPUTS, f"{len(asked.paths)} paths don't fit {len(transaction.inputs)} inputs")
     for coin, path in zip(transaction.inputs, asked.paths, strict=True):
@@ -298,8 +304,9 @@ def _check_outputs(
         if len(rest) != 1 or rule.treasury is None or rest[0][0] != rule.treasury:
             refuse(Rule.BYTES_OUTPUTS, "a sweep pays the policy's treasury, and nothing else")
         return change_next
-    if len(rest) > CHANGE_OUTPUTS_MAXIMUM:
-        refuse(Rule.BYTES_CHANGE, f"{len(rest)} outputs aren't items, and {CHANGE_OUTPUTS_MAXIMUM} may be change")
+    most = CHANGE_OUTPUTS_MAXIMUM if transaction.vault is None else 0
+    if len(rest) > most:
+        refuse(Rule.BYTES_CHANGE, f"{len(rest)} outputs aren't items, and {most} may be change")
     for place_in_rest, (address, amount) in enumerate(rest):
         if address != wallet.address(asked.organisation, generation, change_next + place_in_rest):
             refuse(Rule.BYTES_CHANGE, f"{address} isn't the next address for change")

@@ -116,7 +116,7 @@ def make_void(notary: Notary, payments: Payments, payout: str, frames: Sequence[
         void: list[JsonValue] = []
         for attempt in map(payments.attempts.__getitem__, attempts):
             able = [each.identifier for each in seen
-                    if each.network == attempt.network and excludes(payments, each, attempt)]
+                    if each.network == attempt.network and excludes(payments, each, attempt, payout)]
             if not able:
                 refuse(Rule.PAYOUT_VOID, f"nothing that guard saw excludes {attempt.transaction}")
             by = payments.attempts.get(able[0])

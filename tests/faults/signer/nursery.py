@@ -109,7 +109,7 @@ def run_signer(told: dict[str, Any], sockets: Sequence[socket.socket]) -> None:
     opening = Opening(Journal.load(FileDisk(told["journal"])), keys, link, os.urandom)
     notary = signer_main._meet_guard(opening, keys, link)
     wallet = WatchedWallet(keys, folder / "signing", folder / "marker")
-    desk = Desk(notary, {simulated.NETWORK: wallet}, os.urandom)
+    desk = Desk(notary, {simulated.NETWORK: wallet}.get, os.urandom)
     names = (ENGINE, ADMIN)
     channels = [Channel(name, each, frozenset({os.getuid()})) for name, each in zip(names, sockets, strict=True)]
     Server(channels, desk.answer, desk.idle, lambda: times.boot_ms).run()

@@ -47,7 +47,7 @@ PASSAGES = (
             <spend synced>
             self._agree_to(asked.organisation, decision.transaction.identifier)
             <spend agreed>
-        signed = self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)
+        signed = wallet_on(self._wallets, asked.network).sign(asked.organisation, asked.transaction, asked.paths)
         <signed>
         return {"signed"
 """.removesuffix("\n")),

@@ -16,7 +16,7 @@ from tests.faults.signer.power import fail_often
 from tests.faults.signer.recount import BrokenError
 
 KILLS = 200
-_SIGN = "self._wallets[asked.network].sign(asked.organisation, asked.transaction, asked.paths)\n"
+_SIGN = "wallet_on(self._wallets, asked.network).sign(asked.organisation, asked.transaction, asked.paths)\n"
 
 FAULTS = {
     "signs before it is journaled": (
