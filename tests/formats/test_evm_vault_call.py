@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from strongroom.formats.coins import CoinsError
 from strongroom.formats.evm_address import eip55
-from strongroom.formats.evm_transaction import signing_hash
+from strongroom.formats.evm_transaction import keccak256
 from strongroom.formats.evm_vault_call import (
     KILLS_MAXIMUM,
     RETRIES_MAXIMUM,
@@ -39,7 +39,7 @@ def test_what_is_written_is_read_again(call: VaultCall) -> None:
 
 def test_a_batch_is_read_as_what_it_pays_and_covers() -> None:
     read = read_vault_call(NETWORK, encode_vault_call(CALL))
-    assert read.identifier == signing_hash(CALL.transaction()).hex()
+    assert read.identifier == keccak256(encode_vault_call(CALL)).hex()
     assert (read.network, read.asset, read.vault) == (NETWORK, f"{NETWORK}/erc20:{eip55(TOKEN)}", eip55(VAULT))
     assert read.outputs == ((eip55(PAYEE), 20_000), (eip55(SENDER), 1))
     assert [each.address for each in read.inputs] == [eip55(SENDER)]
@@ -56,7 +56,9 @@ def test_a_kill_pays_nobody() -> None:
 def test_another_nonce_or_fee_is_the_same_batch_and_another_chain_transaction() -> None:
     again = with_fees(CALL, 8, 2 * 10**9, 6 * 10**10)
     assert again.batch == CALL.batch
-    assert signing_hash(again.transaction()) != signing_hash(CALL.transaction())
+    one, other = (read_vault_call(NETWORK, encode_vault_call(each)) for each in (CALL, again))
+    assert one.identifier != other.identifier
+    assert one.spends == other.spends
 
 
 BENT: dict[str, tuple[VaultCall, str]] = {

@@ -17,7 +17,7 @@ from tests.signer.world import CLEO, ORGANISATION, AskRefused, World, policy_doc
 
 from strongroom.domain.invariant import InvariantError
 from strongroom.formats.evm_address import DEVELOPMENT_CHAIN, eip55
-from strongroom.formats.evm_transaction import parse_signed, sender, signing_hash
+from strongroom.formats.evm_transaction import keccak256, parse_signed, sender
 from strongroom.formats.evm_vault_call import VaultCall, encode_vault_call, with_fees
 from strongroom.formats.hot_vault import Batch, Retry, VaultItem, encode_kill
 from strongroom.protocol.negative import Action
@@ -104,7 +104,7 @@ def test_a_payout_is_signed_as_a_call_of_the_vault_that_others_read_alike(world:
 
 
 def call_name(call: VaultCall) -> str:
-    return signing_hash(call.transaction()).hex()
+    return keccak256(encode_vault_call(call)).hex()
 
 
 BENT: dict[str, tuple[str, Any]] = {
@@ -144,6 +144,16 @@ def test_a_sweep_of_a_vault_isnt_signed_yet(tmp_path: Path) -> None:
     world = Evm(tmp_path, vault_policy(sweep_fee_budget_reference_minor="20000"))
     with pytest.raises(AskRefused, match="bytes-outputs"):
         world.ask_sign(world.call(kills=(b"\1" * 32,)), operation="sweep")
+
+
+def test_from_another_account_of_ours_it_counts_as_another(world: Evm) -> None:
+    """Who is asked to send the same from many accounts would otherwise pay for gas that no budget counts."""
+    payout, call = world.asked_for(), world.call(item())
+    world.ask_sign(call, payout)
+    with pytest.raises(AskRefused, match="bytes-inputs"):
+        world.ask_sign(call, payout, index=1)
+    world.ask_sign(replace(call, sender=world.account(index=1)), payout, index=1)
+    assert len(world.payments.attempts_of[payout]) == 2
 
 
 def test_one_path_signs(world: Evm) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from strongroom.formats.coins import ChainTransaction, Coin, CoinsError
 from strongroom.formats.evm_address import eip55
-from strongroom.formats.evm_transaction import EvmTransaction, EvmTransactionError, signing_hash
+from strongroom.formats.evm_transaction import EvmTransaction, EvmTransactionError, keccak256
 from strongroom.formats.hot_vault import Batch, HotVaultError, Retry, VaultItem, encode_kill
 from strongroom.formats.rlp import Decoded, RlpError, decode_number, decode_rlp, encode_number, encode_rlp
 
@@ -111,19 +111,20 @@ def _check(call: VaultCall) -> None:
 
 
 def read_vault_call(network: str, raw: bytes) -> VaultTransaction:
-    """As those of every chain are read. Raises: VaultCallError, and nothing else."""
+    """As those of every chain are read, and named by the hash of these bytes: what the chain calls it depends on the
+    signature. Raises: VaultCallError, and nothing else."""
     call = parse_vault_call(raw)
     if f"eip155:{call.chain_id}" != network:
         raise VaultCallError(f"is for chain {call.chain_id}, and not for {network}")
     try:
-        made = call.transaction()
+        call.transaction()
         paid = [f"{call.batch.name.hex()}:{PAY}"] if call.items else []
     except (HotVaultError, EvmTransactionError) as fault:
         raise VaultCallError(str(fault)) from fault
     covered = [f"{each.hex()}:{KILL}" for each in call.kills]
     covered += [f"{each.batch.hex()}:{each.index}" for each in call.retries]
     return VaultTransaction(
-        signing_hash(made).hex(), network, f"{network}/erc20:{eip55(call.token)}" if call.items else "",
+        keccak256(raw).hex(), network, f"{network}/erc20:{eip55(call.token)}" if call.items else "",
         (Coin(f"{call.sender.hex()}:{call.nonce}", 0, eip55(call.sender)),),
         tuple((eip55(item.payee), item.amount) for item in call.items), call.gas_limit, 1, eip55(call.vault),
         spends=(*paid, *covered), fee=call.gas_limit * call.max_fee,
