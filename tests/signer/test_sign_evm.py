@@ -199,6 +199,16 @@ def test_a_skipped_item_is_taken_over_and_again_from_who_took_it(world: Evm) -> 
         world.ask_sign(loose, payout)
 
 
+def test_taking_over_one_payouts_item_covers_no_other(world: Evm) -> None:
+    payout, other = world.asked_for(), world.asked_for(OTHER)
+    first = world.call(item(), item(OTHER))
+    world.ask_sign(first, payout, other)
+    one, both = ((Retry(first.batch.name, 0),), (Retry(first.batch.name, 0), Retry(first.batch.name, 1)))
+    with pytest.raises(AskRefused, match="payout-once"):
+        world.ask_sign(world.call(item(), item(OTHER), retries=one), payout, other)
+    assert world.ask_sign(world.call(item(), item(OTHER), retries=both), payout, other)
+
+
 def test_who_takes_over_from_a_batch_that_was_signed_otherwise_too_must_cover_all_itself(world: Evm) -> None:
     """The chain may have executed the middle one as it was signed without the kill."""
     payout, first = world.asked_for(), world.call(item())
