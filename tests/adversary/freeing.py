@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tests.adversary.asking import ask_again
 from tests.adversary.machine import Coin, Machine, Payable
-from tests.adversary.paying import pay_for
+from tests.adversary.paying import fresh, pay_for
 from tests.adversary.rail import read
 from tests.signer.world import ADA, BEN, CLEO, DAN, ORGANISATION, AskRefused, Human, payee
 
@@ -61,7 +61,9 @@ def free(machine: Machine) -> None:
     stuck = [(each, coins) for each in machine.payables if (coins := _coins_left(machine, each))]
     if not stuck:
         return
-    (payable, coins), chance = machine.pick(stuck), machine.chance
+    chance = machine.chance
+    often = [each for each in stuck if len(machine.checks.signed_of[each[0].payout]) > 1]
+    payable, coins = machine.pick(often if often and chance.random() < 0.5 else stuck)
     how = chance.choice(("cancel", "cancel", "sweep", "sweep", "theft"))
     machine.moves[f"free: {how}"] += 1
     coin = chance.choice(coins)
@@ -88,6 +90,22 @@ def free(machine: Machine) -> None:
     machine.moves["paid in place of a void one"] += 1
 
 
+def free_by_half(machine: Machine) -> None:
+    """What two attempts share stays, and what only the first spends is taken: the second can still be mined."""
+    payable = fresh(machine)
+    both, first_only = (machine.fresh_coin(payable.promise.minor + 1_000) for _ in range(2))
+    pay_for(machine, payable, [both, first_only])
+    pay_for(machine, payable, [both])
+    name = machine.sign([], "cancel", coins=[first_only])
+    if machine.is_pending(name):
+        _mine(machine, name)
+    for _ in range(machine.rail.finality_blocks - 1):
+        _mine(machine)
+    if _attest(machine, name):
+        machine.moves["freed by half"] += 1
+        _void(machine, payable, machine.attestations[-1:])
+
+
 def _coins_left(machine: Machine, payable: Payable) -> list[Coin]:
     """What could be taken from all of its attempts on the chain, or from the first alone; nothing if it is over."""
     attempts = machine.checks.signed_of.get(payable.payout, ())
@@ -97,8 +115,7 @@ def _coins_left(machine: Machine, payable: Payable) -> list[Coin]:
     inputs = [read(machine.signed[name])[0].inputs for name in attempts]
     left = [coin for coin in inputs[0] if machine.rail.has(coin, machine.signed)]
     common = [coin for coin in left if all(coin in each for each in inputs[1:])]
-    wanted = left if machine.chance.random() < 0.3 else common or left
-    return [each for each in machine.coins if each[0] in wanted]
+    return [each for each in machine.coins if each[0] in (common or left)]
 
 
 def _theft(machine: Machine, coin: Coin) -> str:

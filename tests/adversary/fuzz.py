@@ -31,6 +31,7 @@ STEPS: dict[Callable[[Machine], None], int] = {
     paying.approve: 5, paying.sign: 18, paying.approve_and_sign: 24, paying.move_coins: 3, paying.repeat_frame: 4,
     paying.mix_frame: 5, paying.receipt: 3,
     freeing.mine: 5, freeing.go_back: 1, freeing.attest: 2, freeing.void: 3, freeing.release: 1, freeing.free: 8,
+    freeing.free_by_half: 2,
     governing.instruct: 3, governing.instruct_in_time: 3, governing.rescue: 2, governing.replay_given: 2,
     governing.alarm: 1, governing.change_policy: 1, governing.change_roster: 1, governing.veto: 1, governing.rotate: 1,
     losing.wait: 9, losing.set_clock: 1, losing.restart: 1, losing.restore: 1, losing.restart_guard: 1,

@@ -89,6 +89,7 @@ def replay_given(machine: Machine) -> None:
     """What people told guard once is told again by whoever saw it."""
     if machine.given:
         given = machine.pick(machine.given)
+        machine.moves["replayed"] += 1
         with suppress(*INSTRUCTION_FAULTS, KeyError):
             machine.siege.guard.keep(given)
             machine.moves["told again"] += 1

@@ -3,7 +3,7 @@
 import json
 from base64 import b64decode
 
-from tests.adversary.machine import KEPT, Machine, Payable
+from tests.adversary.machine import KEPT, Coin, Machine, Payable
 from tests.signer.world import ADA, BEN, CLEO, EVE, PIA, TESS
 
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
@@ -45,8 +45,8 @@ def fresh(machine: Machine) -> Payable:
     return payable
 
 
-def pay_for(machine: Machine, payable: Payable) -> str:
-    """The id of what was signed. Raises: AskRefused, KilledError."""
+def pay_for(machine: Machine, payable: Payable, coins: list[Coin] | None = None) -> str:
+    """The id of what was signed, by these coins at least. Raises: AskRefused, KilledError."""
     answer = machine.ask(Ask.REQUEST, subject=payable.subject)
     given = []
     if "request" in answer:
@@ -55,7 +55,7 @@ def pay_for(machine: Machine, payable: Payable) -> str:
         assertions = [assertion_document(each.asserts(raw, APPROVAL_REQUEST_TYPE)) for each in people]
         given = [{"subject": payable.subject, "request": answer["request"], "assertions": assertions}]
         machine.approvals += given
-    return machine.sign([payable], "pay", given)
+    return machine.sign([payable], "pay", given, coins)
 
 
 def move_coins(machine: Machine) -> None:

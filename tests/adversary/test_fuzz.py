@@ -25,8 +25,8 @@ REACHED = {
     "signed: pay": 100, "signed: bump": 1, "signed: cancel": 50, "signed: consolidate": 5, "signed: sweep": 30,
     "mined": 150, "reorg": 20, "guard attests": 50, "guard attests nothing": 50, "released": 10,
     "receipt: never signed": 50, "receipt: void": 15, "paid in place of a void one": 1, "free: cancel": 20,
-    "free: sweep": 5, "free: theft": 5, "rotated": 10, "waits: policy": 15, "waits: roster": 10,
-    "told guard: veto": 15, "told guard: recover": 40, "told guard: suspend": 3, "recovered": 8, "told again": 1,
+    "free: sweep": 5, "free: theft": 5, "freed by half": 1, "rotated": 10, "waits: policy": 15, "waits: roster": 10,
+    "told guard: veto": 15, "told guard: recover": 40, "told guard: suspend": 3, "recovered": 8, "replayed": 30,
     "asked with another key": 40,
 }
 """By ten thousand steps, at least."""
@@ -149,8 +149,8 @@ def test_nothing_that_must_not_be_is_seen(folder: Path, seed: int) -> None:
 
 
 def play_all(source: Path) -> None:
-    """One seed or the other plays into it."""
-    for seed in SEEDS[:2]:
+    """One seed or another plays into it."""
+    for seed in SEEDS:
         run(source, "tests.adversary.fuzz", str(seed), str(CONTROL_STEPS))
 
 
