@@ -9,7 +9,9 @@ import random
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +38,27 @@ def port_block() -> Iterator[PortBlock]:
                 yield PortBlock(base)
                 return
     raise AssertionError(f"no block of ports is free from {FIRST} to {LAST}")
+
+
+def free_port() -> int:
+    """The next that is free of a block that this process holds until it ends."""
+    held = _own_block()
+    for _ in range(SPAN):
+        port = next(held)
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports of this process's block are taken")
+
+
+@cache
+def _own_block() -> Iterator[int]:
+    block = _HELD.enter_context(port_block())
+    return cycle(range(block.base, block.base + SPAN))
+
+
+_HELD = ExitStack()
 
 
 def _is_free(lock: IO[str], base: int) -> bool:

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import random
 import signal
 import socket
 import subprocess
@@ -15,24 +14,13 @@ from types import TracebackType
 from typing import Any
 
 from tests.guard.world import World, b64
+from tests.ports import free_port
 
 from strongroom.protocol.approval import assertion_document
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.control import ByPeople, ByWatch
 
 PATIENCE_S = 20
-
-
-def free_port() -> int:
-    while True:
-        port = random.randrange(28_000, 29_000)
-        with socket.socket() as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def eventually(is_so: Any) -> bool:

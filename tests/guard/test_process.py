@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, free_port, given_document
+from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, given_document
 from tests.guard.world import Signer, World, b64
 from tests.protocol.people import ADA, CLEO, DAN, ORGANISATION, OTHER, PAYER, VIC
 from tests.protocol.recovering import EPOCH
@@ -408,10 +408,6 @@ def test_a_disk_that_fails_stops_guard(world: World) -> None:
         wire.send(signer.frame(signer.offer()))
         assert guard.wait() == 1
         assert "disk failed" in guard.log
-
-
-def test_free_ports_are_of_our_own_range() -> None:
-    assert 28_000 <= free_port() < 29_000
 
 
 def test_a_broken_connection_stops_no_guard(world: World, tmp_path: Path) -> None:
