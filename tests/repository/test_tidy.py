@@ -59,6 +59,14 @@ def test_every_rule_has_a_fault_here() -> None:
     assert {rule for rule, _, _ in FAULTS} == {*tidy.SOURCE_RULES, *tidy.FILE_RULES, "core-size"}
 
 
+def sizes_of(root: Path, files: dict[str, str]) -> dict[str, int]:
+    for name, text in files.items():
+        file = root / "src/strongroom" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tidy.core_sizes(root)
+
+
 def test_the_core_is_what_signer_and_guard_load_and_only_code_counts(tmp_path: Path) -> None:
     files = {
         "signer/a.py": DOC + "# why\n\nfrom strongroom.protocol import b\nfrom strongroom.domain.c import X\n",
@@ -68,11 +76,7 @@ def test_the_core_is_what_signer_and_guard_load_and_only_code_counts(tmp_path: P
         "domain/e.py": DOC + "X = 1\n",
         "domain/of_nobody.py": DOC + "X = 1\n",
     }
-    for name, text in files.items():
-        file = tmp_path / "src/strongroom" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert tidy.core_sizes(tmp_path) == {"domain": 2, "guard": 4, "protocol": 3, "signer": 2}
+    assert sizes_of(tmp_path, files) == {"domain": 2, "guard": 4, "protocol": 3, "signer": 2}
 
 
 def test_what_is_for_one_chain_alone_is_counted_beside_the_core(tmp_path: Path) -> None:
@@ -84,11 +88,7 @@ def test_what_is_for_one_chain_alone_is_counted_beside_the_core(tmp_path: Path) 
         "formats/bitcoin_of_nobody.py": DOC + "X = 1\n",
         "guard/eyes_bitcoin.py": DOC + "X = 1\n",
     }
-    for name, text in files.items():
-        file = tmp_path / "src/strongroom" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert tidy.core_sizes(tmp_path) == {"bitcoin": 5, "formats": 1, "signer": 2}
+    assert sizes_of(tmp_path, files) == {"bitcoin": 5, "formats": 1, "signer": 2}
 
 
 def test_only_signer_and_journal_open_files_and_only_by_flags(tmp_path: Path) -> None:
