@@ -165,7 +165,7 @@ def test_called_back_before_it_is_mined_it_is_void_by_what_guard_sees_and_paid_i
 
 @pytest.mark.faults
 @at_full_count
-def test_a_run_of_two_thousand_is_one_chain_transaction_of_31_vbytes_for_each(
+def test_a_run_of_two_thousand_costs_31_vbytes_for_each(
     sandbox: BitcoinSandbox, tmp_path: Path
 ) -> None:
     payees = {
@@ -176,11 +176,12 @@ def test_a_run_of_two_thousand_is_one_chain_transaction_of_31_vbytes_for_each(
     (tmp_path / "run.csv").write_text("\n".join(["name,network,address,asset,amount,external_id", *rows]) + "\n")
     done = sandbox.box.run("run", "import", str(tmp_path / "run.csv"), "--json")
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr
-    (batch,) = [moved for moved in sandbox.moves() if len(moved.pays) > RUN]
-    assert {address for address, minor in batch.pays if minor == 1_000} == payees
-    size = sandbox.miner.call("getrawtransaction", batch.identifier, 1)["vsize"]
-    print(f"{size} vbytes, {size / RUN:.3f} for each")
-    assert size <= 31.3 * RUN
+    batches = [moved for moved in sandbox.moves() if any(address in payees for address, _ in moved.pays)]
+    paid = [(address, minor) for moved in batches for address, minor in moved.pays if address in payees]
+    assert sorted(paid) == sorted((address, 1_000) for address in payees)
+    sizes = [sandbox.miner.call("getrawtransaction", moved.identifier, 1)["vsize"] for moved in batches]
+    print(f"{sizes} vbytes, {sum(sizes) / RUN:.3f} for each")
+    assert sum(sizes) <= 31.3 * RUN + 150 * (len(batches) - 1)  # it goes as it is ready: mostly in one, or in a few
     eventually("ledger and chain agree", sandbox.is_whole)
 
 
