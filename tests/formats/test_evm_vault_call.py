@@ -18,7 +18,6 @@ from strongroom.formats.evm_vault_call import (
     encode_vault_call,
     parse_vault_call,
     read_vault_call,
-    with_fees,
 )
 from strongroom.formats.hot_vault import ITEMS_MAXIMUM, Retry, VaultItem, encode_kill
 from strongroom.formats.rlp import encode_rlp
@@ -54,7 +53,7 @@ def test_a_kill_pays_nobody() -> None:
 
 
 def test_another_nonce_or_fee_is_the_same_batch_and_another_chain_transaction() -> None:
-    again = with_fees(CALL, 8, 2 * 10**9, 6 * 10**10)
+    again = replace(CALL, nonce=8, max_priority_fee=2 * 10**9, max_fee=6 * 10**10)
     assert again.batch == CALL.batch
     one, other = (read_vault_call(NETWORK, encode_vault_call(each)) for each in (CALL, again))
     assert one.identifier != other.identifier

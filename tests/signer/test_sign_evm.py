@@ -18,7 +18,7 @@ from tests.signer.world import CLEO, ORGANISATION, AskRefused, World, policy_doc
 from strongroom.domain.invariant import InvariantError
 from strongroom.formats.evm_address import DEVELOPMENT_CHAIN, eip55
 from strongroom.formats.evm_transaction import keccak256, parse_signed, sender
-from strongroom.formats.evm_vault_call import VaultCall, encode_vault_call, with_fees
+from strongroom.formats.evm_vault_call import VaultCall, encode_vault_call
 from strongroom.formats.hot_vault import Batch, Retry, VaultItem, encode_kill
 from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
@@ -167,7 +167,8 @@ def test_one_path_signs(world: Evm) -> None:
 def test_the_same_batch_is_signed_again_with_another_nonce_fee_and_deadline(world: Evm) -> None:
     payout, call = world.asked_for(), world.call(item())
     world.ask_sign(call, payout)
-    assert world.ask_sign(with_fees(call, 1, 2 * GWEI, 80 * GWEI), payout, operation="bump")
+    dearer = replace(call, nonce=1, max_priority_fee=2 * GWEI, max_fee=80 * GWEI)
+    assert world.ask_sign(dearer, payout, operation="bump")
     assert world.ask_sign(replace(call, deadline=call.deadline + 60), payout)
     assert len(world.payments.attempts_of[payout]) == 3
 
@@ -227,7 +228,7 @@ def test_two_payouts_of_one_amount_to_one_address_never_share_a_batch(world: Evm
     first, second, call = world.asked_for(), world.asked_for(), world.call(item())
     world.ask_sign(call, first)
     with pytest.raises(AskRefused, match=r"payout-once: the batch .* was signed for other payouts"):
-        world.ask_sign(with_fees(call, 1, GWEI, 51 * GWEI), second)
+        world.ask_sign(replace(call, nonce=1, max_priority_fee=GWEI, max_fee=51 * GWEI), second)
     both = world.call(item(), item())
     world.ask_sign(replace(both, kills=(call.batch.name,)), first, second)
     with pytest.raises(AskRefused, match=r"payout-once: the batch .* was signed for other payouts"):

@@ -4,7 +4,7 @@ No calldata comes from outside. It is a list in RLP, which has one spelling: who
 gas and fees; the vault; and either a batch with what it covers of earlier ones, or batches to be killed and no more.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from strongroom.formats.coins import ChainTransaction, Coin, CoinsError
@@ -129,11 +129,6 @@ def read_vault_call(network: str, raw: bytes) -> VaultTransaction:
         tuple((eip55(item.payee), item.amount) for item in call.items), call.gas_limit, 1, eip55(call.vault),
         spends=(*paid, *covered), fee=call.gas_limit * call.max_fee,
     )
-
-
-def with_fees(call: VaultCall, nonce: int, max_priority_fee: int, max_fee: int) -> VaultCall:
-    """The same for the vault, sent again."""
-    return replace(call, nonce=nonce, max_priority_fee=max_priority_fee, max_fee=max_fee)
 
 
 def _list(item: Decoded, length: int | None = None) -> list[Decoded]:
