@@ -26,6 +26,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "audit_leaves": ({API, WATCH}, set()),
     "audit_nodes": ({API, WATCH}, {WATCH}),
     "audit_sequence": ({API, WATCH}, {WATCH}),
+    "batch_reports": ({API, ENGINE, WATCH}, {WATCH}),
     "bearer_keys": ({API}, set()),
     "beneficiaries": ({API, ENGINE}, set()),
     "cancel_requests": ({API, ENGINE}, set()),
