@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from strongroom.rails.registry import Node, NodeError, open_rails
+from strongroom.rails.registry import Node, NodeError, open_account_rails, open_rails
 
 
 class ConfigError(Exception):
@@ -28,6 +28,7 @@ def read_config(file: Path) -> Config:
     try:
         config = msgspec.json.decode(file.read_bytes(), type=Config)
         open_rails(config.nodes)
+        open_account_rails(config.nodes)
     except (OSError, msgspec.DecodeError, NodeError) as fault:
         raise ConfigError(f"{file}: {fault}") from fault
     return config

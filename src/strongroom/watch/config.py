@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from nacl.signing import SigningKey
 
-from strongroom.rails.registry import Node, NodeError, open_rails
+from strongroom.rails.registry import Node, NodeError, open_account_rails, open_rails
 
 
 class ConfigError(Exception):
@@ -39,6 +39,7 @@ def read_config(file: Path) -> Config:
     try:
         config = msgspec.json.decode(file.read_bytes(), type=Config)
         open_rails(config.nodes)
+        open_account_rails(config.nodes)
         if config.chains_folder is not None and not Path(config.chains_folder).is_dir():
             raise ConfigError(f"{file}: chains_folder: {config.chains_folder} isn't a folder")
     except (OSError, msgspec.DecodeError, NodeError) as fault:
