@@ -12,7 +12,7 @@ from tests.signer.world import ADA, BEN, CLEO, ORGANISATION, OTTO
 from strongroom.engine.intake import _in_batches
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.signer_wire import Ask
-from strongroom.store.engine import Unregistered
+from strongroom.store.registering import Unregistered
 
 
 def test_a_persons_evidence_is_shown_to_the_signer_and_its_answer_kept(

@@ -13,8 +13,9 @@ from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import ITEMS_MAXIMUM, Ask, RefusedAnswer
-from strongroom.store import engine as store
-from strongroom.store.engine import ROWS_MAXIMUM, Refusal, Unregistered
+from strongroom.store import registering as store
+from strongroom.store.engine import ROWS_MAXIMUM
+from strongroom.store.registering import Refusal, Unregistered
 
 if ROWS_MAXIMUM > ITEMS_MAXIMUM:
     raise ValueError("more rows are shown to the signer at once than it takes")

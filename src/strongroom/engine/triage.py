@@ -16,6 +16,7 @@ from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
 from strongroom.protocol.canonical import JsonValue, parse_object, record_hash
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.store import engine as store
+from strongroom.store import registering
 from strongroom.store.engine import DuePayout, NoFundsError, Reason, StoredRequest
 
 FUNDS_WAIT_MS: Final = 5_000
@@ -191,7 +192,7 @@ async def _await_people(bench: Bench, payout: DuePayout, due_at: Instant) -> boo
 async def _wait_for_signer(bench: Bench, payout: DuePayout) -> bool:
     """It is shown its evidence by `intake`, which wakes the payout; a refusal is told, and an open run."""
     now = bench.clock()
-    refusal = await store.refusal_of(bench.connection, payout)
+    refusal = await registering.refusal_of(bench.connection, payout)
     if refusal is not None:
         reason = Reason(refusal.rule, "signer", refusal.reason)
         return await hold(bench, payout, HoldReason.SCREENING, max(refusal.due_at, Instant(now + SOON_MS)), reason)
