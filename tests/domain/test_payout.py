@@ -38,6 +38,11 @@ def test_a_payout_is_cancelled_only_before_it_is_planned() -> None:
     assert not CANCELLABLE & {State.PLANNED, State.SIGNED, State.BROADCAST, State.CONFIRMED, State.SETTLED}
 
 
+def test_what_was_sent_waits_again_only_from_broadcast() -> None:
+    sent = {State.SIGNED, State.BROADCAST, State.CONFIRMED, State.SETTLED}
+    assert {state for state in sent if State.HELD in MOVES[state]} == {State.BROADCAST}
+
+
 def test_signed_money_is_freed_only_as_failed() -> None:
     for state in (State.SIGNED, State.BROADCAST):
         assert MOVES[state] & ENDS == {State.FAILED}

@@ -1,7 +1,8 @@
 """A payout: what is asked for, the states it goes through, and the only table that knows a move.
 
 The API makes payouts `received` or `held`; later states belong to the engine and the signer. From `signed`
-on, only a proof frees the money; the table allows the move, the proof is the signer's business.
+on, only a proof frees the money; the table allows the move, the proof is the signer's business. What a vault skipped
+goes from `broadcast` back to `held`, and keeps its money: it is planned again, in a way that the vault takes once.
 """
 
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
     State.READY: frozenset({State.HELD, State.AWAITING_APPROVAL, State.PLANNED}) | _UNPAID_ENDS,
     State.PLANNED: frozenset({State.READY, State.SIGNED, State.FAILED}),
     State.SIGNED: frozenset({State.BROADCAST, State.FAILED}),
-    State.BROADCAST: frozenset({State.CONFIRMED, State.FAILED}),
+    State.BROADCAST: frozenset({State.CONFIRMED, State.HELD, State.FAILED}),
     State.CONFIRMED: frozenset({State.BROADCAST, State.SETTLED, State.FAILED}),
     State.SETTLED: frozenset({State.CONFIRMED, State.BROADCAST, State.RETURNED}),
     **dict.fromkeys((State.DECLINED, State.CANCELLED, State.EXPIRED, State.FAILED, State.RETURNED), frozenset()),
