@@ -33,8 +33,9 @@ from strongroom.protocol.record_writer import write_negative, write_roster
 from strongroom.protocol.request import INTENT_TYPE, PersonEvidence
 from strongroom.protocol.roster import Role, Roster, parse_roster
 from strongroom.protocol.signer_wire import Ask
+from strongroom.sandbox.funding import fund_wallet
 from strongroom.sandbox.organisation import make_organisation
-from strongroom.sandbox.trusted import ask_signer, fund_wallet, let_in
+from strongroom.sandbox.trusted import ask_signer, let_in
 from strongroom.sdk import Client
 from strongroom.store.organisations import add_organisation
 

@@ -54,6 +54,24 @@ def evm_call(document: dict[str, Any], method: str, *parameters: object) -> Any:
     return httpx.post(document["evm"]["rpc_url"], json=request, timeout=10, trust_env=False).json()["result"]
 
 
+def in_vault(document: dict[str, Any], symbol: str) -> int:
+    """What the organisation's vault holds of a token, by the token."""
+    token = document["assets"][symbol].removeprefix("eip155:31337/erc20:")
+    data = "0x70a08231" + document["evm"]["hot_vault"][2:].lower().rjust(64, "0")  # balanceOf(address)
+    held = evm_call(document, "eth_call", {"to": token, "data": data}, "latest")
+    return int(held.removeprefix("0x") or "0", 16)
+
+
+def operator_of(document: dict[str, Any]) -> str:
+    """Whose calls the organisation's vault takes."""
+    question = {"to": document["evm"]["hot_vault"], "data": "0x570ca735"}  # operator()
+    return "0x" + str(evm_call(document, "eth_call", question, "latest"))[-40:]
+
+
+def evm_ether(document: dict[str, Any], account: str) -> int:
+    return int(evm_call(document, "eth_getBalance", account, "latest"), 16)
+
+
 def bitcoin_call(document: dict[str, Any], method: str, *parameters: object, wallet: str = "") -> Any:
     name, _, password = Path(document["bitcoin"]["cookie_file"]).read_text().strip().partition(":")
     url = document["bitcoin"]["rpc_url"] + (f"/wallet/{wallet}" if wallet else "/")
@@ -83,6 +101,7 @@ def test_the_document_says_what_exists(sandbox: Box) -> None:
     for symbol in ("USDC", "USDT"):
         token = document["assets"][symbol].removeprefix("eip155:31337/erc20:")
         assert len(evm_call(document, "eth_getCode", token, "latest")) > 1_000
+    assert in_vault(document, "USDC") == in_vault(document, "USDT") == 10_000_000 * 10**6
     assert set(document["pids"]) >= PROCESSES
     assert all(start_time(pid) is not None for pid in document["pids"].values())
 
@@ -166,6 +185,12 @@ def test_a_fresh_organisation_has_keys_wallets_and_the_same_form(sandbox: Box) -
     document, first = json.loads(made.stdout), sandbox.document()
     assert set(document) == set(first)
     assert document["organisation"] != first["organisation"]
+    assert document["evm"]["hot_vault"] != first["evm"]["hot_vault"]
+    assert in_vault(document, "USDC") == 10_000_000 * 10**6
+    assert evm_ether(document, operator_of(document)) == 10 * 10**18
+    policy = json.loads((sandbox.data / "keys" / document["organisation"] / "policy.json").read_text())
+    wallets = {each["network"]: each.get("vault") for each in policy["wallets"]}
+    assert wallets["eip155:31337"] == document["evm"]["hot_vault"]
     answer = get(document, "payouts", "/v1/balances")
     assert answer.status_code == 200
     assert {row["asset"] for row in answer.json()["data"]} == set(document["assets"].values())
@@ -187,8 +212,7 @@ def test_what_is_killed_comes_back_and_works(sandbox: Box) -> None:
     document = sandbox.document()
     assert get(document, "payouts", "/v1/balances").status_code == 200
     for symbol in ("USDC", "USDT"):
-        token = document["assets"][symbol].removeprefix("eip155:31337/erc20:")
-        while evm_call(document, "eth_getCode", token, "latest") == "0x":
+        while in_vault(document, symbol) != 10_000_000 * 10**6:
             assert time.monotonic() < deadline
             time.sleep(0.2)
     while "miner" not in bitcoin_call(document, "listwallets"):

@@ -19,10 +19,13 @@ from httpx import HTTPError
 
 from strongroom.domain.instant import Instant
 from strongroom.sandbox.bitcoin import Bitcoin, BitcoinError
+from strongroom.sandbox.evm import Evm, EvmError
+from strongroom.sandbox.evm_vault import vault_of
+from strongroom.sandbox.funding import Nodes, fund_wallets
 from strongroom.sandbox.organisation import make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Known, private_log, start_time, wait_until_gone, why_not_isolated
-from strongroom.sandbox.trusted import TrustedError, fund_wallets, let_in
+from strongroom.sandbox.trusted import TrustedError, let_in
 from strongroom.store.organisations import NewOrganisation, add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
 from strongroom.store.session import FAULTS
@@ -122,21 +125,28 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
         _fund(document, made.new)
     except FAULTS as fault:
         raise SandboxFault(f"the database doesn't take it: {fault}") from fault
-    except (TrustedError, BitcoinError, HTTPError) as fault:
+    except (TrustedError, BitcoinError, EvmError, HTTPError) as fault:
         raise SandboxFault(f"the new organisation isn't whole: {fault}") from fault
     whole = {**document, **made.document}
+    if "evm" in whole:
+        whole["evm"] = {**whole["evm"], "hot_vault": vault_of(made.new.id)}
     write_private(data.resolve() / "keys" / made.new.id / "sandbox.json", json.dumps(whole, indent=1) + "\n")
     time.sleep(1.1)  # the API sees new organisations within a second
     return whole
 
 
 def _fund(document: Mapping[str, Any], new: NewOrganisation) -> None:
-    """Raises: TrustedError, BitcoinError, HTTPError."""
-    chain_url, known = document.get("simulated", {}).get("url", ""), document.get("bitcoin")
-    bitcoin = None if known is None else Bitcoin(known["rpc_url"], Path(known["cookie_file"]))
-    fund_wallets(Path(document["admin_socket"]), chain_url, bitcoin, new.id, new.opening)
-    if bitcoin is not None:
-        bitcoin.close()
+    """Raises: TrustedError, BitcoinError, EvmError, HTTPError."""
+    bitcoin, evm = document.get("bitcoin"), document.get("evm")
+    nodes = Nodes(
+        document.get("simulated", {}).get("url", ""),
+        None if bitcoin is None else Bitcoin(bitcoin["rpc_url"], Path(bitcoin["cookie_file"])),
+        None if evm is None else Evm(evm["rpc_url"]),
+    )
+    fund_wallets(Path(document["admin_socket"]), nodes, new.id, new.opening)
+    for node in (nodes.bitcoin, nodes.evm):
+        if node is not None:
+            node.close()
 
 
 def doctor(data: Path, base: int) -> list[Finding]:

@@ -2,19 +2,21 @@
 
 import json
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
-from sha3 import keccak_256
 
+from strongroom.formats.evm_abi import encode_call
 from strongroom.formats.evm_address import eip55
+from strongroom.formats.evm_transaction import keccak256
+from strongroom.sandbox.parts import root
 
 CHAIN_ID: Final = 31337
 SUPPLY_MINOR: Final = 10**15
 TIMEOUT_S: Final = 30
-_MINT: Final = "0x40c10f19"  # mint(address,uint256)
+ARTIFACTS: Final = root() / "contracts" / "artifacts"
+_GAS: Final = 5_000_000
 
 
 class EvmError(Exception):
@@ -36,6 +38,9 @@ class Evm:
             raise EvmError(f"the EVM node refuses {method}: {answer['error'].get('message')}")
         return answer["result"]
 
+    def close(self) -> None:
+        self._client.close()
+
     def wait(self, alive: Callable[[], bool]) -> None:
         """Until it answers. Raises: EvmError when it ended, or takes too long, or is of another chain."""
         deadline = time.monotonic() + TIMEOUT_S
@@ -51,17 +56,16 @@ class Evm:
                 raise EvmError(f"the EVM node is of chain {chain_id}, and not {CHAIN_ID}")
             return
 
-    def deploy_tokens(self, artifacts: Path) -> dict[str, str]:
+    def deploy_tokens(self) -> dict[str, str]:
         """Symbol to EIP-55 address. Deploys what isn't there yet; the deployer's nonce decides the address."""
         deployer = self.call("eth_accounts")[0]
         tokens: dict[str, str] = {}
         for nonce, symbol in enumerate(("USDC", "USDT")):
-            artifact = json.loads((artifacts / f"Test{symbol}.json").read_text())
+            artifact = json.loads((ARTIFACTS / f"Test{symbol}.json").read_text())
+            address, mint = created(deployer, 2 * nonce), mint_call(deployer, SUPPLY_MINOR)
             if int(self.call("eth_getTransactionCount", deployer, "latest"), 16) <= 2 * nonce:
-                made = self._send({"from": deployer, "data": artifact["bytecode"]})
-                to = "0" * 24 + deployer[2:]
-                self._send({"from": deployer, "to": made["contractAddress"], "data": f"{_MINT}{to}{SUPPLY_MINOR:064x}"})
-            address = _created(deployer, 2 * nonce)
+                made = {"from": deployer, "gas": hex(_GAS)}
+                self.send({**made, "data": artifact["bytecode"]}, {**made, "to": address, "data": mint})
             if self.call("eth_getCode", address, "latest") == "0x":
                 raise EvmError(f"{symbol} isn't at {address}: the EVM node's state is of something else")
             tokens[symbol] = address
@@ -71,19 +75,29 @@ class Evm:
         """How many chain transactions wait for a block."""
         return int(self.call("txpool_status")["pending"], 16)
 
+    def genesis(self) -> str:
+        """The hash of the first block: 64 hex digits."""
+        return str(self.call("eth_getBlockByNumber", "0x0", False)["hash"]).removeprefix("0x")
+
     def mine(self) -> None:
         self.call("evm_mine")
 
-    def _send(self, transaction: dict[str, str]) -> dict[str, Any]:
-        digest = self.call("eth_sendTransaction", {**transaction, "gas": hex(5_000_000)})
+    def send(self, *sent: Mapping[str, str]) -> None:
+        """Chain transactions of accounts that the node has unlocked, in one block. Raises: EvmError if one fails."""
+        identifiers = [self.call("eth_sendTransaction", each) for each in sent]
         self.mine()
-        receipt: dict[str, Any] | None = self.call("eth_getTransactionReceipt", digest)
-        if receipt is None or receipt["status"] != "0x1":
-            raise EvmError(f"chain transaction {digest} failed")
-        return receipt
+        for identifier in identifiers:
+            receipt: dict[str, Any] | None = self.call("eth_getTransactionReceipt", identifier)
+            if receipt is None or receipt["status"] != "0x1":
+                raise EvmError(f"chain transaction {identifier} failed")
 
 
-def _created(deployer: str, nonce: int) -> str:
+def mint_call(to: str, minor: int) -> str:
+    """What the owner of a test token tells it, to have so much more there."""
+    return "0x" + encode_call("mint(address,uint256)", [bytes.fromhex(to[2:]), minor]).hex()
+
+
+def created(deployer: str, nonce: int) -> str:
     """The address of a contract by its deployer's address and nonce (below 128): Yellow Paper, section 7."""
     encoded = b"\xd6\x94" + bytes.fromhex(deployer[2:]) + (bytes([nonce]) if nonce else b"\x80")
-    return eip55(keccak_256(encoded).digest()[-20:])
+    return eip55(keccak256(encoded)[-20:])

@@ -26,6 +26,7 @@ from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, encode
 from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import Credential, CredentialClass, Group, Person, Role, Roster, RosterClient, RosterKey
+from strongroom.sandbox.evm_vault import vault_of
 from strongroom.store.organisations import NewClient, NewKey, NewOrganisation
 
 BITCOIN: Final = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"
@@ -50,11 +51,13 @@ _PEOPLE: Final = (
 )
 _FEES: Final[Mapping[str, tuple[str, str, str]]] = {
     "BTC": (BITCOIN, "5000000", "200000"), "SIM": (simulated.NETWORK, "5000000", "20000"),
+    "ETH": (EVM, "400000000000000000", "50000000000000"),
 }
-"""Symbol of the asset that pays a network's fees: network, the most for one chain transaction, and for 1,000 bytes."""
+"""Symbol of the asset that pays a network's fees: network, the most for one chain transaction, and for 1,000 bytes, or
+of gas."""
 _GROUPS: Final = {"treasury": 1, "operations": 1, "officers": 2}
 _OPENING: Final = {"BTC": 20 * 10**8, "SIM": 1_000_000 * 10**8,
-    "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "EUR": 10_000_000 * 100}
+    "USDC": 10_000_000 * 10**6, "USDT": 10_000_000 * 10**6, "ETH": 10 * 10**18, "EUR": 10_000_000 * 100}
 
 _Id = TypeVar("_Id", bound=str)
 
@@ -68,11 +71,19 @@ class Made:
 
 
 def assets_of(tokens: Mapping[str, str], rails: Collection[str] = ()) -> dict[str, str]:
-    """Symbol to CAIP-19 name; tokens are there when an EVM node is, SIM when the simulated chain is."""
+    """Symbol to CAIP-19 name; tokens, and ether for their fees, are there when an EVM node is, SIM when the simulated
+    chain is."""
     assets = {"BTC": f"{BITCOIN}/slip44:0", "EUR": "iso4217:EUR"}
     if "simulated" in rails:
         assets["SIM"] = simulated.ASSET
+    if tokens:
+        assets["ETH"] = f"{EVM}/slip44:60"
     return {**assets, **{symbol: f"{EVM}/erc20:{address}" for symbol, address in tokens.items()}}
+
+
+def opening_of(assets: Mapping[str, str]) -> dict[str, int]:
+    """What a sandbox's wallets have to begin with, by the asset's CAIP-19 name; `assets` are those names by symbol."""
+    return {asset: _OPENING[symbol] for symbol, asset in assets.items()}
 
 
 def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Made:
@@ -110,7 +121,7 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
         policy=encode(policy_document(organisation, assets)),
         roster=write_roster(roster),
         clients=clients,
-        opening={asset: _OPENING[symbol] for symbol, asset in assets.items()},
+        opening=opening_of(assets),
     )
     for file_name, raw in (("policy.json", new.policy), ("roster.json", new.roster)):
         write_private(keys / file_name, raw.decode())
@@ -124,6 +135,7 @@ def policy_document(organisation: OrganisationId, assets: Mapping[str, str]) -> 
     """The sandbox's policy: small sums need nobody, large ones two groups, none above 250,000 USD."""
     known: Mapping[str, tuple[int, str, str, str, str]] = {
         "BTC": (8, BITCOIN, str(21 * 10**14), "100000000", "15000000"),
+        "ETH": (18, EVM, "1", str(10**18), "500000"),  # pays fees, and nobody: no payout is that small
         "EUR": (2, "sepa", str(10**11), "100", "125"),
         "SIM": (8, simulated.NETWORK, str(10**15), "1000000", "1"),
         "USDC": (6, EVM, str(10**15), "10000", "1"),
@@ -157,7 +169,7 @@ def policy_document(organisation: OrganisationId, assets: Mapping[str, str]) -> 
         "cooling_off_ms": {"declared": COOLING_MS, "payee_verified": COOLING_MS, "allowlisted": COOLING_MS},
         "intent_maximum_age_ms": DAY_MS,
         "browser_release_reference_minor": str(BUDGET_CENTS),
-        "wallets": [_wallet(symbol, assets) for symbol in _FEES if symbol in assets],
+        "wallets": [_wallet(organisation, symbol, assets) for symbol in _FEES if symbol in assets],
         "governance": {"group": "officers", "delay_ms": CHANGE_DELAY_MS},
     }
 
@@ -210,9 +222,11 @@ def _tier(up_to_cents: int, approvals: int, groups: int) -> dict[str, JsonValue]
     return {"up_to_reference_minor": str(up_to_cents), "approvals": approvals, "groups": groups}
 
 
-def _wallet(symbol: str, assets: Mapping[str, str]) -> dict[str, JsonValue]:
+def _wallet(organisation: OrganisationId, symbol: str, assets: Mapping[str, str]) -> dict[str, JsonValue]:
     network, maximum, rate = _FEES[symbol]
+    vault: dict[str, JsonValue] = {"vault": vault_of(organisation)} if network == EVM else {}
     return {
+        **vault,
         "network": network, "fee_asset": assets[symbol], "fee_maximum_minor": maximum, "fee_rate_maximum": rate,
         "finality_blocks": FINALITY_BLOCKS, "treasury": None,
     }

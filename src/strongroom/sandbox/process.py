@@ -65,6 +65,13 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def give(path: Path, user: int | None) -> None:
+    """A file, or a folder with all that is in it; to nobody new if `user` is None."""
+    if user is not None:
+        for each in (path, *path.rglob("*")) if path.is_dir() else (path,):
+            os.chown(each, user, user, follow_symlinks=False)
+
+
 @dataclass(slots=True)
 class Child:
     """One process of the sandbox, and its log. `user` is the number of the user it runs as, None for ours."""

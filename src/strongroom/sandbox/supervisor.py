@@ -17,7 +17,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +37,11 @@ from strongroom.sandbox import parts, trusted
 from strongroom.sandbox.bitcoin import COOKIE_FILE, Bitcoin, BitcoinError, node_arguments
 from strongroom.sandbox.environment import VARIABLES
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
+from strongroom.sandbox.evm_vault import vault_of
+from strongroom.sandbox.funding import Nodes, fund_wallets, open_vaults
 from strongroom.sandbox.organisation import (
     BITCOIN,
+    EVM,
     FINALITY_BLOCKS,
     Made,
     assets_of,
@@ -47,7 +49,7 @@ from strongroom.sandbox.organisation import (
     write_private,
 )
 from strongroom.sandbox.ports import Ports, PortTakenError
-from strongroom.sandbox.process import Child, Known, ProcessError, start_time, user_of
+from strongroom.sandbox.process import Child, Known, ProcessError, give, start_time, user_of
 from strongroom.store import session
 from strongroom.store.migrate import MigrationError, migrate
 from strongroom.store.organisations import found_deployment
@@ -61,7 +63,6 @@ RESTARTS_WITHIN_S: Final = 60
 MINE_EVERY_S: Final = 1
 READERS: Final = ("engine", "watch", "guard")
 """Of the Bitcoin node."""
-_ARTIFACTS: Final = parts.root() / "contracts" / "artifacts"
 
 FAULTS: Final = (
     PostgresError, PortTakenError, parts.PartError, trusted.TrustedError, ProcessError, BitcoinError, EvmError,
@@ -76,12 +77,6 @@ class SandboxError(Exception):
 
 class _StopAskedError(Exception):
     """Somebody stops the sandbox while it is still starting."""
-
-
-@dataclass(slots=True)
-class Nodes:
-    bitcoin: Bitcoin | None = None
-    evm: Evm | None = None
 
 
 class Supervisor:
@@ -140,6 +135,7 @@ class Supervisor:
         self._start_trusted()
         if made is not None:
             self._let_in(made)
+        self._open_vaults()
         self._start_product()
         self._write_document(ready=True)
 
@@ -197,7 +193,7 @@ class Supervisor:
             node.wait(child.running)
         except EvmError as fault:
             raise fault if child.running() else child.fail("ended at once") from fault
-        return node, node.deploy_tokens(_ARTIFACTS)
+        return node, node.deploy_tokens()
 
     async def _found(self, assets: Mapping[str, str]) -> Made:
         """The genesis record, the log's key, and the first organisation; once in the life of a sandbox."""
@@ -237,6 +233,7 @@ class Supervisor:
             "--mine-every-ms", str(trusted.MINE_EVERY_MS),
         ], user_of(trusted.SIMULATED))
         self.simulated_genesis = trusted.chain_genesis(self._simulated_url, child)
+        self.nodes.simulated_url = self._simulated_url
 
     def _start_trusted(self) -> None:
         """Guard first: the signer says nothing before it has met guard."""
@@ -259,8 +256,11 @@ class Supervisor:
     def _let_in(self, made: Made) -> None:
         admin = self.sockets.path("admin")
         trusted.let_in(admin, made.new.policy, made.new.roster)
-        chain_url = self._simulated_url if "simulated" in self.rails else ""
-        trusted.fund_wallets(admin, chain_url, self.nodes.bitcoin, made.new.id, made.new.opening)
+        fund_wallets(admin, self.nodes, made.new.id, made.new.opening)
+
+    def _open_vaults(self) -> None:
+        if self.nodes.evm is not None:
+            open_vaults(self.sockets.path("admin"), self.nodes.evm, self.data / "keys")
 
     @property
     def _simulated_url(self) -> str:
@@ -275,6 +275,11 @@ class Supervisor:
             nodes[BITCOIN] = {
                 "genesis": self.nodes.bitcoin.genesis(), "url": f"http://127.0.0.1:{self.ports.bitcoin_rpc}",
                 "cookie_file": str(self._folder(process) / COOKIE_FILE),
+            }
+        if self.nodes.evm is not None and process != "guard":  # whose eyes know no chain of accounts yet
+            nodes[EVM] = {
+                "genesis": self.nodes.evm.genesis(), "url": f"http://127.0.0.1:{self.ports.evm}",
+                "finality": FINALITY_BLOCKS,
             }
         return nodes
 
@@ -306,7 +311,7 @@ class Supervisor:
     def _product(self, name: str, place: int, config: Mapping[str, object]) -> Child:
         file = self._folder(name) / "config.json"
         write_private(file, json.dumps(config, indent=1) + "\n")
-        _give(file, user_of(place))
+        give(file, user_of(place))
         module = f"strongroom.{name}.main"
         if name == "guard":
             command = trusted.in_core_environment(module, "--config", str(file))
@@ -318,7 +323,7 @@ class Supervisor:
         *, inherited: Sequence[int] = (), rewound: int | None = None, locks_memory: bool = False,
     ) -> Child:
         folder = self._folder(name)
-        _give(folder, user)
+        give(folder, user)
         child = Child(
             name, command, self.data / f"{name}.log", user, environment or {}, inherited=inherited, rewound=rewound,
             locks_memory=locks_memory,
@@ -342,7 +347,7 @@ class Supervisor:
         """A secret where only the process that needs it can read it."""
         copy = self._folder(process) / name
         write_private(copy, (self.data / name).read_text())
-        _give(copy, user)
+        give(copy, user)
         return copy
 
     def _wait_ready(self, child: Child, url: str) -> None:
@@ -385,8 +390,9 @@ class Supervisor:
                 self.nodes.bitcoin.prepare()
             if child.name == "evm" and self.nodes.evm is not None:
                 self.nodes.evm.wait(child.running)
-                self.nodes.evm.deploy_tokens(_ARTIFACTS)
-        except (BitcoinError, EvmError) as fault:
+                self.nodes.evm.deploy_tokens()
+                self._open_vaults()
+        except (BitcoinError, EvmError, trusted.TrustedError) as fault:
             self.say(f"{child.name} isn't ready again: {fault}")
 
     def _mine(self) -> None:
@@ -446,7 +452,10 @@ class Supervisor:
                 "cookie_file": str(self.data / "bitcoin" / "regtest" / ".cookie"),
             }
         if self.nodes.evm is not None:
-            document["evm"] = {"rpc_url": f"http://127.0.0.1:{self.ports.evm}", "chain_id": CHAIN_ID}
+            vault = vault_of(founded["organisation"])
+            document["evm"] = {
+                "rpc_url": f"http://127.0.0.1:{self.ports.evm}", "chain_id": CHAIN_ID, "hot_vault": vault,
+            }
         document["database_url"] = self.cluster.owner_dsn
         running = [child for child in self.children if child.running()] if ready else []
         known = {child.name: child.known() for child in running}
@@ -456,12 +465,6 @@ class Supervisor:
         write_private(self.data / "sandbox.json", json.dumps(document, indent=1) + "\n")
         started = {name: [each.pid, each.started] for name, each in known.items()}
         write_private(self.data / "processes.json", json.dumps(started) + "\n")
-
-
-def _give(path: Path, user: int | None) -> None:
-    if user is not None:
-        for each in (path, *path.rglob("*")) if path.is_dir() else (path,):
-            os.chown(each, user, user, follow_symlinks=False)
 
 
 def explain(fault: BaseException) -> str:

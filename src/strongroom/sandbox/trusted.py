@@ -20,15 +20,12 @@ from typing import Any, Final
 
 import httpx
 
-from strongroom.domain.document import Fields
-from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue, record_hash
 from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
-from strongroom.sandbox.bitcoin import Bitcoin
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
-from strongroom.sandbox.organisation import BITCOIN, write_private
+from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.process import Child, user_of
 
 SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY = 4, 5, 6, 7, 8, 9
@@ -36,8 +33,6 @@ SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY = 4, 5, 6, 7, 8, 9
 SOCKET_PATH_MAXIMUM: Final = 100
 ASK_TIMEOUT_S: Final = 30
 CEREMONY_TIMEOUT_S: Final = 30
-FUNDED_COINS: Final = 20
-"""The opening is paid in so many coins, so that several batches can be under way."""
 MINE_EVERY_MS: Final = 500
 
 
@@ -183,42 +178,6 @@ def let_in(path: Path, policy: bytes, roster: bytes) -> None:
     """An organisation, on the admin socket."""
     body: dict[str, JsonValue] = {"policy": b64encode(policy).decode(), "roster": b64encode(roster).decode()}
     ask_signer(path, Ask.ORGANISATION, body)
-
-
-def fund_wallets(
-    path: Path, chain_url: str, bitcoin: Bitcoin | None, organisation: str, opening: Mapping[str, int]
-) -> None:
-    """Pay the opening of each wallet whose chain runs, in several coins; `chain_url` is empty without a simulated one.
-
-    Raises: TrustedError, BitcoinError, httpx.HTTPError.
-    """
-    amount = opening.get(simulated.ASSET, 0)
-    if chain_url and amount:
-        fund_wallet(path, chain_url, organisation, amount)
-    amount = opening.get(f"{BITCOIN}/slip44:0", 0)
-    if bitcoin is not None and amount:
-        bitcoin.fund(_addresses(path, organisation, BITCOIN), amount)
-
-
-def _addresses(path: Path, organisation: str, network: str) -> list[str]:
-    body: dict[str, JsonValue] = {
-        "count": FUNDED_COINS, "first": 0, "generation": 0, "network": network, "organisation": organisation,
-    }
-    addresses = Fields(ask_signer(path, Ask.ADDRESSES, body)).take("addresses")
-    if not isinstance(addresses, list):
-        raise TrustedError("the signer gives no addresses")
-    return [str(each) for each in addresses]
-
-
-def fund_wallet(path: Path, chain_url: str, organisation: str, amount: int) -> None:
-    """Pay the opening of a wallet on the simulated chain."""
-    addresses = _addresses(path, organisation, simulated.NETWORK)
-    share, rest = divmod(amount, len(addresses))
-    with httpx.Client(base_url=chain_url, timeout=ASK_TIMEOUT_S, trust_env=False) as chain:
-        for place, address in enumerate(addresses):
-            minor = share + (rest if place == 0 else 0)
-            chain.post("/fund", json={"address": address, "amount": str(minor)}).raise_for_status()
-        chain.post("/mine", json={"blocks": 1}).raise_for_status()
 
 
 def chain_genesis(url: str, child: Child) -> str:
