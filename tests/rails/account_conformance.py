@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from strongroom.rails.account_port import AccountRail, Mined, Replaced
+from strongroom.domain.instant import DAY_MS, SECOND_MS, Instant
+from strongroom.rails.account_port import Account, AccountRail, Mined, Replaced
 from strongroom.rails.port import Accepted, ChainTransactionId, Pending, RailError, Rejected, Unknown, Unseen
 
 FINAL_DEPTH = 3
@@ -23,6 +24,7 @@ class Ground(Protocol):
 
     `rate` is how much is offered for gas; an account's first nonce is 0. `cut`, `delay` and `lose` are for the sending
     of bytes: lost ones never reach the node. `reorg` undoes that many blocks, with what stood in them gone for good.
+    `made_at` is in seconds.
     """
 
     network: str
@@ -34,6 +36,7 @@ class Ground(Protocol):
     def pay(self, account: str, nonce: int, rate: int = 1, *, fails: bool = False) -> bytes: ...
     def emits(self, account: str, nonce: int) -> tuple[str, bytes]: ...
     def id_of(self, signed: bytes) -> ChainTransactionId: ...
+    def made_at(self, height: int) -> int: ...
     def mine(self, blocks: int = 1) -> None: ...
     def reorg(self, depth: int) -> None: ...
     def lose(self) -> None: ...
@@ -146,9 +149,10 @@ class AccountConformance:
             assert await rail.status(signed) == Pending()
             ground.mine()
             tip = await rail.tip()
-            assert await rail.status(signed) == Mined(tip.height, tip.block_hash, 1, False, True)
+            fee = (await mined(rail, signed)).fee
+            assert await rail.status(signed) == Mined(tip.height, tip.block_hash, 1, False, True, fee)
             ground.mine(FINAL_DEPTH - 1)
-            assert await rail.status(signed) == Mined(tip.height, tip.block_hash, FINAL_DEPTH, True, True)
+            assert await rail.status(signed) == Mined(tip.height, tip.block_hash, FINAL_DEPTH, True, True, fee)
 
         run(ground, story)
 
@@ -158,6 +162,39 @@ class AccountConformance:
             assert await rail.broadcast(signed) == Accepted()
             ground.mine()
             assert (await mined(rail, signed)).succeeded is False
+
+        run(ground, story)
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_what_it_cost_is_what_the_account_has_less(self, ground: Ground, fails: bool) -> None:
+        async def story(rail: AccountRail) -> None:
+            account, other = ground.account(), ground.account()
+            before = await rail.account(account, await rail.tip())
+            signed = ground.pay(account, 0, rate=3, fails=fails)
+            for each in (ground.pay(other, 0), signed, ground.pay(other, 1)):  # it isn't alone in its block
+                await rail.broadcast(each)
+            assert await rail.account(account, await rail.tip()) == before
+            ground.mine()
+            fee = (await mined(rail, signed)).fee
+            assert fee > 0
+            after = Account(before.balance - fee, before.nonce + 1)
+            at = await rail.tip()
+            await rail.broadcast(ground.pay(account, 1))
+            ground.mine()
+            assert await rail.account(account, at) == after
+            assert (await rail.account(account, await rail.tip())).nonce == 2
+
+        run(ground, story)
+
+    def test_a_chain_is_read_from_a_day_before_a_moment(self, ground: Ground) -> None:
+        async def story(rail: AccountRail) -> None:
+            ground.mine(3)
+            tip = await rail.tip()
+            assert (await rail.before(Instant(0))).block_hash == ground.genesis
+            assert await rail.before(Instant(2**42 * SECOND_MS)) == tip
+            made_ms = ground.made_at(tip.height - 1) * SECOND_MS
+            assert (await rail.before(Instant(made_ms + DAY_MS))).height == tip.height - 2
+            assert (await rail.before(Instant(made_ms + DAY_MS + SECOND_MS))).height == tip.height - 1
 
         run(ground, story)
 
@@ -289,10 +326,11 @@ class AccountConformance:
     def test_without_a_node_reading_raises_and_sending_is_unknown(self, ground: Ground) -> None:
         async def story(rail: AccountRail) -> None:
             account = ground.account()
-            signed = ground.pay(account, 0)
+            signed, tip = ground.pay(account, 0), await rail.tip()
             asks: list[Callable[[], Awaitable[Any]]] = [
                 rail.identity, rail.tip, rail.final, rail.fees, lambda: rail.nonces(account),
                 lambda: rail.balance(account), lambda: rail.block(0, []), lambda: rail.status(signed),
+                lambda: rail.before(Instant(0)), lambda: rail.account(account, tip),
             ]
             with cut_off(ground):
                 for ask in asks:

@@ -74,6 +74,9 @@ class EvmGround:
     def id_of(self, signed: bytes) -> ChainTransactionId:
         return ChainTransactionId(transaction_hash(signed))
 
+    def made_at(self, height: int) -> int:
+        return int(self.node.rpc("eth_getBlockByNumber", hex(height), False)["timestamp"], 16)
+
     def mine(self, blocks: int = 1) -> None:
         for _ in range(blocks):
             self.node.rpc("evm_mine")

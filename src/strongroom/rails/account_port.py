@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from strongroom.domain.instant import Instant
 from strongroom.formats.hot_vault import Log
 from strongroom.rails.port import BroadcastOutcome, ChainTransactionId, Identity, Pending, Tip, Unseen
 
@@ -22,6 +23,14 @@ class Nonces:
 
     mined: int
     waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """After a block: what it has for gas, and how many nonces it has used."""
+
+    balance: int
+    nonce: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class AccountBlock:
 class Mined:
     """It stands in this block of the node's best chain; `depth` is 1 when that block is the tip.
 
-    `succeeded` False: it used up its nonce and its gas, and did nothing else.
+    `succeeded` False: it used up its nonce and its gas, and did nothing else. `fee` is what the gas that it used cost.
     """
 
     height: int
@@ -65,6 +74,7 @@ class Mined:
     depth: int
     is_final: bool
     succeeded: bool
+    fee: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,15 @@ class AccountRail(Protocol):
 
     async def block(self, height: int, contracts: Sequence[str]) -> AccountBlock | None:
         """The block of the node's best chain at this height, None above its tip. Raises: RailError."""
+
+    async def before(self, at: Instant) -> Tip:
+        """A block that was made a day before this moment or earlier; the first one if there is none such.
+
+        Raises: RailError.
+        """
+
+    async def account(self, address: str, at: Tip) -> Account:
+        """The node's word, of one of the newest blocks. Raises: RailError."""
 
     async def nonces(self, address: str) -> Nonces:
         """Raises: RailError."""

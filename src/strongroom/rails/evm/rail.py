@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from strongroom.domain.instant import DAY_MS, SECOND_MS, Instant
 from strongroom.formats.address_error import AddressError
 from strongroom.formats.evm_address import parse_evm_address
 from strongroom.formats.evm_block import Header, Receipt, may_hold
@@ -24,7 +25,16 @@ from strongroom.formats.evm_transaction import (
     sender,
 )
 from strongroom.rails import port
-from strongroom.rails.account_port import AccountBlock, AccountStatus, Emitted, FeeMarket, Mined, Nonces, Replaced
+from strongroom.rails.account_port import (
+    Account,
+    AccountBlock,
+    AccountStatus,
+    Emitted,
+    FeeMarket,
+    Mined,
+    Nonces,
+    Replaced,
+)
 from strongroom.rails.evm.blocks import Blocks, Named, text_of
 from strongroom.rails.evm.fees import next_base_fee
 from strongroom.rails.evm.rpc import Data, Hash, Quantity, Refused, Rpc, number, raw_bytes, shortened
@@ -128,6 +138,22 @@ class EvmRail:
         )
         return AccountBlock(height, text_of(header.block_hash), text_of(header.parent), emitted)
 
+    async def before(self, at: Instant) -> Tip:
+        wanted_s = (at - DAY_MS) // SECOND_MS
+        low, high = 0, (await self.blocks.tagged("latest")).number
+        while low < high:
+            middle = (low + high + 1) // 2
+            if (await self._at(middle)).timestamp < wanted_s:
+                low = middle
+            else:
+                high = middle - 1
+        return _tip(await self._at(low))
+
+    async def account(self, address: str, at: Tip) -> Account:
+        raw, where = text_of(self._address(address)), {"blockHash": at.block_hash}
+        balance = number(await self._rpc.ask(Quantity, "eth_getBalance", raw, where))
+        return Account(balance, number(await self._rpc.ask(Quantity, "eth_getTransactionCount", raw, where)))
+
     async def nonces(self, address: str) -> Nonces:
         raw = self._address(address)
         mined = await self._nonce(raw, "latest")
@@ -208,7 +234,7 @@ class EvmRail:
             raise RailError("the block that is said to hold the chain transaction isn't on the node's chain")
         return Mined(
             header.number, text_of(block_hash), tip.number - header.number + 1, final.number >= header.number,
-            receipts[place].succeeded,
+            receipts[place].succeeded, _fee(ours.transaction, header, receipts, place),
         )
 
     async def _contents(self, header: Header) -> tuple[tuple[Named, ...], tuple[Receipt, ...]]:
@@ -226,7 +252,11 @@ class EvmRail:
         tip = await self.blocks.tagged("latest")
         if self._finality == 1:
             return tip
-        header = await self.blocks.at(max(tip.number - self._finality + 1, 0))
+        return await self._at(max(tip.number - self._finality + 1, 0))
+
+    async def _at(self, height: int) -> Header:
+        """Of a block that was there a moment ago. Raises: RailError."""
+        header = await self.blocks.at(height)
         if header is None:
             raise RailError("the chain changed while it was asked about")
         return header
@@ -281,6 +311,12 @@ def _signed(raw: bytes) -> Signed:
     """Raises: EvmTransactionError."""
     transaction, signature = parse_signed(raw)
     return Signed(transaction, sender(transaction, signature), keccak256(raw))
+
+
+def _fee(transaction: EvmTransaction, header: Header, receipts: Sequence[Receipt], place: int) -> int:
+    """Of the gas that it used, at the price that its block makes of what it offers (EIP-1559)."""
+    gas = receipts[place].gas_used - (receipts[place - 1].gas_used if place else 0)
+    return gas * min(transaction.max_fee, (header.base_fee or 0) + transaction.max_priority_fee)
 
 
 def _of_sender(transactions: Sequence[Named], address: bytes) -> list[Signed]:

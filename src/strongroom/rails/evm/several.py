@@ -13,7 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from strongroom.rails.account_port import AccountBlock, AccountRail, AccountStatus, FeeMarket, Mined, Nonces
+from strongroom.domain.instant import Instant
+from strongroom.rails.account_port import Account, AccountBlock, AccountRail, AccountStatus, FeeMarket, Mined, Nonces
 from strongroom.rails.port import (
     Accepted,
     BroadcastOutcome,
@@ -67,6 +68,13 @@ class SeveralRails:
         known = _same(f"block {height}", [each for each in found if each is not None])
         return None if None in found else known
 
+    async def before(self, at: Instant) -> Tip:
+        return await self._lowest("an early block", await self._ask("an early block", lambda rail: rail.before(at)))
+
+    async def account(self, address: str, at: Tip) -> Account:
+        found = await self._ask("an account", lambda rail: rail.account(address, at))
+        return _same("an account", found) or found[0]
+
     async def nonces(self, address: str) -> Nonces:
         found = await self._ask("nonces", lambda rail: rail.nonces(address))
         mined = _same("the nonce of an account", [each.mined for each in found])
@@ -107,13 +115,15 @@ class SeveralRails:
             return Pending() if Pending() in found else Unseen()
         mined = [each for each in found if isinstance(each, Mined)]
         same = _same("what became of a chain transaction", [
-            (each.height, each.block_hash, each.succeeded) if isinstance(each, Mined) else each for each in found
+            (each.height, each.block_hash, each.succeeded, each.fee) if isinstance(each, Mined) else each
+            for each in found
         ])
         if len(mined) < len(found) or same is None:
             return found[0]  # it was replaced, and all say by what
         least = min(mined, key=lambda each: each.depth)
         return Mined(
-            least.height, least.block_hash, least.depth, all(each.is_final for each in mined), least.succeeded
+            least.height, least.block_hash, least.depth, all(each.is_final for each in mined), least.succeeded,
+            least.fee,
         )
 
     async def close(self) -> None:
