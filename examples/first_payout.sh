@@ -58,5 +58,5 @@ say 'Its receipt: the leaf that tells of it, and the proof that the signed log h
 strongroom api GET "/v1/payouts/$payout/receipt"
 
 say 'The whole log, exported and verified by its own text and one public key. No server is asked.'
-strongroom audit export "$scratch/audit.jsonl" 2> "$scratch/said"
+strongroom audit export "$scratch/audit.jsonl" 2> "$scratch/said" || { cat "$scratch/said" >&2; exit 1; }
 strongroom audit verify "$scratch/audit.jsonl"

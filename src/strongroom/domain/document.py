@@ -22,7 +22,7 @@ class DocumentError(ValueError):
 
 
 class Fields:
-    """The fields of one object, each taken once; `close` refuses what nobody took."""
+    """The fields of one object, each taken once; `close` and `done` refuse what nobody took."""
 
     def __init__(self, value: object, path: str = "") -> None:
         if not isinstance(value, Mapping):
@@ -116,3 +116,8 @@ class Fields:
     def close(self) -> None:
         for name in self._left:
             raise DocumentError(self.path(name), "is unknown")
+
+    def done(self, made: _Value) -> _Value:
+        """What was made of all the fields."""
+        self.close()
+        return made

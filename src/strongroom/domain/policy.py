@@ -171,15 +171,12 @@ def parse_policy(document: object) -> Policy:
 
 def _asset(fields: Fields) -> AssetRule:
     ceiling = fields.inner("ceiling")
-    rule = AssetRule(
+    return fields.done(AssetRule(
         asset=AssetId(fields.text("asset")), symbol=fields.text("symbol", 16),
         decimals=fields.integer("decimals", 0, 24), network=fields.text("network"),
         maximum_minor=fields.minor("maximum_minor"), ceiling_units=ceiling.minor("units"),
-        ceiling_reference_minor=ceiling.minor("reference_minor"),
-    )
-    ceiling.close()
-    fields.close()
-    return rule
+        ceiling_reference_minor=ceiling.done(ceiling.minor("reference_minor")),
+    ))
 
 
 def _tiers(each: list[Fields]) -> tuple[Tier, ...]:
@@ -217,15 +214,13 @@ def _limit(fields: Fields) -> Limit:
 
 
 def _wallet(fields: Fields) -> WalletRule:
-    wallet = WalletRule(
+    return fields.done(WalletRule(
         network=fields.text("network"), fee_asset=AssetId(fields.text("fee_asset")),
         fee_maximum_minor=fields.minor("fee_maximum_minor"), fee_rate_maximum=fields.minor("fee_rate_maximum"),
         finality_blocks=fields.integer("finality_blocks", 1, FINALITY_MAXIMUM_BLOCKS),
         treasury=fields.optional_text("treasury"),
         vault=fields.text("vault") if fields.has("vault") else None,
-    )
-    fields.close()
-    return wallet
+    ))
 
 
 def _refuse_twice(name: str, values: Sequence[str]) -> None:

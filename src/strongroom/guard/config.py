@@ -104,7 +104,7 @@ def read_config(file: Path) -> Config:
 def _parse(fields: Fields) -> Config:
     rate = "requests_per_second"
     nodes = fields.inner("nodes") if fields.has("nodes") else Fields({})
-    config = Config(
+    return fields.done(Config(
         folder=fields.text("folder", PATH_MAXIMUM), marker_file=fields.text("marker_file", PATH_MAXIMUM),
         key_file=fields.text("key_file", PATH_MAXIMUM), genesis_hash=take_hash(fields, "genesis_hash"),
         signer_listen=fields.text("signer_listen"), officers_listen=fields.text("officers_listen"),
@@ -112,9 +112,7 @@ def _parse(fields: Fields) -> Config:
         officers_tls=_tls(fields.inner("officers_tls")) if fields.has("officers_tls") else None,
         requests_per_second=fields.integer(rate, 1, REQUESTS_MAXIMUM) if fields.has(rate) else REQUESTS_PER_SECOND,
         nodes={network: _node(network, nodes.inner(network)) for network in nodes.names()},
-    )
-    fields.close()
-    return config
+    ))
 
 
 def _node(network: str, fields: Fields) -> Node:
@@ -132,8 +130,7 @@ def _node(network: str, fields: Fields) -> Node:
 def _tls(fields: Fields) -> Tls:
     certificate_file, key_file = (fields.text(name, PATH_MAXIMUM) for name in ("certificate_file", "key_file"))
     peer_file = fields.text("peer_file", PATH_MAXIMUM) if fields.has("peer_file") else None
-    fields.close()
-    return Tls(certificate_file, key_file, peer_file)
+    return fields.done(Tls(certificate_file, key_file, peer_file))
 
 
 def parse_listen(name: str, listen: str, tls: Tls | None) -> tuple[str, int]:

@@ -17,14 +17,7 @@ from strongroom.protocol.client_request import ClientEvidence, take_base64, take
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.genesis import Genesis
 from strongroom.protocol.guard_wire import open_frame
-from strongroom.protocol.negative import (
-    Action,
-    Instruction,
-    InstructionError,
-    check_client,
-    check_object,
-    check_people,
-)
+from strongroom.protocol.negative import Action, Instruction, InstructionError, check_client, check_object, check_people
 from strongroom.protocol.record import read_record
 from strongroom.protocol.standing import Standing
 
@@ -76,12 +69,10 @@ def write_control(control: Control) -> bytes:
 def read_control(raw: bytes) -> Control:
     """Raises: DocumentError."""
     fields = read_record(raw, CONTROL_TYPE)
-    control = Control(
+    return fields.done(Control(
         Instant(fields.integer("at_ms", 0, INSTANT_MAXIMUM)), fields.parsed("organisation", parse_organisation_id),
         take_given(fields),
-    )
-    fields.close()
-    return control
+    ))
 
 
 def take_given(fields: Fields) -> ByPeople | ByWatch | ClientEvidence:

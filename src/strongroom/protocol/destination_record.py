@@ -73,19 +73,16 @@ def parse_destination_record(raw: bytes) -> DestinationRecord:
     """A record from its verbatim bytes. Raises: DocumentError with the field at fault."""
     fields = read_record(raw, DESTINATION_TYPE)
     version, previous = take_version(fields)
-    record = DestinationRecord(
+    return fields.done(DestinationRecord(
         organisation=fields.parsed("organisation", parse_organisation_id),
         beneficiary=fields.parsed("beneficiary", parse_beneficiary_id), name=fields.text("name"),
         destination_class=fields.parsed("class", DestinationClass), network=fields.text("network"),
         where=_bank_account(fields) if "account" in fields.names() else fields.text("address"), version=version,
         previous=None if previous is None else DestinationDigest(previous),
-    )
-    fields.close()
-    return record
+    ))
 
 
 def _bank_account(fields: Fields) -> BankAccountRecord:
     account = fields.inner("account")
-    record = BankAccountRecord(account.text("account_holder"), account.text("country", 2), account.text("iban", 34))
-    account.close()
-    return record
+    holder, country = account.text("account_holder"), account.text("country", 2)
+    return account.done(BankAccountRecord(holder, country, account.text("iban", 34)))

@@ -77,9 +77,7 @@ def _relying_party(fields: Fields) -> RelyingParty:
     origins = take_distinct(fields, "origins", ORIGINS_MAXIMUM, str)
     if not origins or list(origins) != sorted(origins):
         raise DocumentError(fields.path("origins"), "must be 1 or more, in the order of their letters")
-    relying_party = RelyingParty(fields.text("id"), frozenset(origins))
-    fields.close()
-    return relying_party
+    return fields.done(RelyingParty(fields.text("id"), frozenset(origins)))
 
 
 def _check_origins(relying_party: RelyingParty) -> None:
@@ -91,8 +89,6 @@ def _check_origins(relying_party: RelyingParty) -> None:
 
 
 def _founding(fields: Fields) -> FoundingOrganisation:
-    founding = FoundingOrganisation(
+    return fields.done(FoundingOrganisation(
         fields.parsed("organisation", parse_organisation_id), take_hash(fields, "policy"), take_hash(fields, "roster")
-    )
-    fields.close()
-    return founding
+    ))

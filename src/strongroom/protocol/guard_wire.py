@@ -154,12 +154,10 @@ def encode_sync(sync: Sync) -> bytes:
 def parse_sync(raw: bytes) -> Sync:
     """Raises: DocumentError."""
     fields = read_record(raw, SYNC_TYPE)
-    sync = Sync(
+    return fields.done(Sync(
         take_bytes(fields, "nonce", 32, 32), take_head(fields, "journal"), _take_entries(fields),
         take_head(fields, "control"), fields.flag("wants_spend"), take_bytes(fields, "head_signature", 64, 64),
-    )
-    fields.close()
-    return sync
+    ))
 
 
 def encode_sync_answer(answer: SyncAnswer) -> bytes:
@@ -174,14 +172,12 @@ def encode_sync_answer(answer: SyncAnswer) -> bytes:
 def parse_sync_answer(raw: bytes) -> SyncAnswer:
     """Raises: DocumentError."""
     fields = read_record(raw, SYNC_ANSWER_TYPE)
-    answer = SyncAnswer(
+    return fields.done(SyncAnswer(
         take_bytes(fields, "nonce", 32, 32), fields.flag("is_cosigned"), take_head(fields, "journal"),
         take_head(fields, "control"), _take_entries(fields), fields.parsed("lease", Lease),
         fields.integer("lease_ms", 0, LEASE_MAXIMUM_MS), Instant(fields.integer("now_ms", 0, INSTANT_MAXIMUM)),
         fields.parsed("reason", Reason),
-    )
-    fields.close()
-    return answer
+    ))
 
 
 def encode_fetch(nonce: bytes, first: int) -> bytes:
@@ -206,12 +202,10 @@ def encode_fetch_answer(answer: FetchAnswer) -> bytes:
 def parse_fetch_answer(raw: bytes) -> FetchAnswer:
     """Raises: DocumentError."""
     fields = read_record(raw, FETCH_ANSWER_TYPE)
-    answer = FetchAnswer(
+    return fields.done(FetchAnswer(
         take_bytes(fields, "nonce", 32, 32), take_head(fields, "journal"),
         take_bytes(fields, "head_signature", 64, 64), _take_entries(fields),
-    )
-    fields.close()
-    return answer
+    ))
 
 
 def fitting(entries: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -237,13 +231,11 @@ def open_attestation(public_key: bytes, frame: bytes, deployment: str) -> Attest
     """Raises: DocumentError."""
     fields = read_record(open_frame(public_key, frame, ATTESTATION_TYPE), ATTESTATION_TYPE)
     fields.exactly("deployment", deployment)
-    seen = Attestation(
+    return fields.done(Attestation(
         Instant(fields.integer("at_ms", 0, INSTANT_MAXIMUM)), take_hash(fields, "chain_transaction"),
         fields.integer("depth", 1, LENGTH_MAXIMUM), fields.text("network"),
         take_distinct(fields, "spends", SPENDS_MAXIMUM, str),
-    )
-    fields.close()
-    return seen
+    ))
 
 
 def _head_document(head: Head) -> dict[str, JsonValue]:
@@ -252,9 +244,7 @@ def _head_document(head: Head) -> dict[str, JsonValue]:
 
 def take_head(fields: Fields, name: str) -> Head:
     inner = fields.inner(name)
-    head = Head(inner.integer("length", 0, LENGTH_MAXIMUM), bytes.fromhex(take_hash(inner, "head")))
-    inner.close()
-    return head
+    return inner.done(Head(inner.integer("length", 0, LENGTH_MAXIMUM), bytes.fromhex(take_hash(inner, "head"))))
 
 
 def _take_entries(fields: Fields) -> tuple[bytes, ...]:

@@ -57,9 +57,7 @@ class PayoutIntent:
 
 def read_payout(fields: Fields, organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> PayoutIntent:
     """Of the body of `POST /v1/payouts`. Raises: DocumentError."""
-    intent = _payout(fields, payout_id(organisation, client, key), client)
-    fields.close()
-    return intent
+    return fields.done(_payout(fields, payout_id(organisation, client, key), client))
 
 
 def read_run_item(leaf: bytes, organisation: OrganisationId, client: Maker) -> PayoutIntent:
@@ -68,9 +66,7 @@ def read_run_item(leaf: bytes, organisation: OrganisationId, client: Maker) -> P
     fields.exactly("type", RUN_ITEM_TYPE)
     key = fields.parsed("idempotency_key", parse_idempotency_key)
     run, index = fields.parsed("run", parse_run_id), fields.integer("index", 0, RUN_ITEMS_MAXIMUM - 1)
-    intent = _payout(fields, payout_id(organisation, client, key), client, run, index)
-    fields.close()
-    return intent
+    return fields.done(_payout(fields, payout_id(organisation, client, key), client, run, index))
 
 
 def read_seal(fields: Fields) -> Seal:

@@ -84,5 +84,4 @@ def take_evidence(value: object, field: str) -> Evidence:
         return take_client_evidence(value, field)
     fields = Fields(value, field)
     record, given = take_base64(fields.take("record"), fields.path("record")), take_assertion(fields.inner("assertion"))
-    fields.close()
-    return PersonEvidence(record, given)
+    return fields.done(PersonEvidence(record, given))

@@ -136,14 +136,12 @@ def parse_roster(raw: bytes, mode: Mode) -> Roster:
 
 
 def _person(fields: Fields) -> Person:
-    person = Person(
+    return fields.done(Person(
         id=fields.parsed("id", parse_person_id), name=fields.text("name"),
         roles=take_distinct(fields, "roles", len(Role), Role),
         groups=take_distinct(fields, "groups", GROUPS_MAXIMUM, str),
         credentials=tuple(_credential(each) for each in fields.each("credentials", 0, CREDENTIALS_MAXIMUM)),
-    )
-    fields.close()
-    return person
+    ))
 
 
 def _credential(fields: Fields) -> Credential:
@@ -160,19 +158,15 @@ def _credential(fields: Fields) -> Credential:
 
 
 def _group(fields: Fields) -> Group:
-    group = Group(fields.text("name"), fields.integer("threshold", 1, PEOPLE_MAXIMUM))
-    fields.close()
-    return group
+    return fields.done(Group(fields.text("name"), fields.integer("threshold", 1, PEOPLE_MAXIMUM)))
 
 
 def _client(fields: Fields) -> RosterClient:
-    client = RosterClient(
+    return fields.done(RosterClient(
         id=fields.parsed("id", parse_client_id),
         keys=tuple(_key(each) for each in fields.each("keys", 0, KEYS_MAXIMUM)),
         custodians=take_distinct(fields, "custodians", PEOPLE_MAXIMUM, parse_person_id),
-    )
-    fields.close()
-    return client
+    ))
 
 
 def _key(fields: Fields) -> RosterKey:
@@ -181,11 +175,9 @@ def _key(fields: Fields) -> RosterKey:
         parse_scopes(scopes, SignIn.CLIENT_SIGNATURE)
     except ScopeError as fault:
         raise DocumentError(fields.path("scopes"), str(fault)) from fault
-    key = RosterKey(
+    return fields.done(RosterKey(
         fields.parsed("id", parse_key_id), take_bytes(fields, "public_key", 32, 32), tuple(map(Permission, scopes))
-    )
-    fields.close()
-    return key
+    ))
 
 
 def _check_unique(roster: Roster) -> None:

@@ -54,10 +54,8 @@ def read_file(path: str, maximum: int) -> bytes:
 
 def _parse(raw: bytes) -> Config:
     fields = Fields(parse_object(raw))
-    config = Config(
+    return fields.done(Config(
         fields.text("folder"),
         *(fields.integer(name, 3, DESCRIPTOR_MAXIMUM) for name in ("identity", "engine", "admin", "link")),
         *(fields.integer(name, 0, USER_MAXIMUM) for name in ("engine_user", "admin_user")),
-    )
-    fields.close()
-    return config
+    ))

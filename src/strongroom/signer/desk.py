@@ -224,12 +224,9 @@ def _read_asked(fields: Fields) -> Asked:
 
 def _read_item(fields: Fields) -> Item:
     if fields.has("payout"):
-        item = Item(payout=fields.text("payout"))
-    else:
-        leaf = take_base64(fields.take("leaf"), fields.path("leaf"))
-        item = Item(run=fields.text("run"), leaf=leaf, proof=_read_proof(fields))
-    fields.close()
-    return item
+        return fields.done(Item(payout=fields.text("payout")))
+    leaf = take_base64(fields.take("leaf"), fields.path("leaf"))
+    return fields.done(Item(run=fields.text("run"), leaf=leaf, proof=_read_proof(fields)))
 
 
 def _read_proof(fields: Fields) -> tuple[bytes, ...]:

@@ -11,12 +11,7 @@ from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import Maker
 from strongroom.domain.instant import HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.policy import Tier
-from strongroom.protocol.approval import (
-    APPROVAL_REQUEST_TYPE,
-    REQUEST_LIFE_MAXIMUM_MS,
-    TICKET_LENGTH,
-    approval_request,
-)
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, REQUEST_LIFE_MAXIMUM_MS, TICKET_LENGTH, approval_request
 from strongroom.protocol.canonical import JsonValue, encode, record_hash
 from strongroom.protocol.client_request import base64_list
 from strongroom.protocol.entry import Kind, Reading
