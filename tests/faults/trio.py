@@ -77,14 +77,14 @@ def many_keys() -> Any:
 
 
 class Trio(LockedWorld):
-    """`watched`: whether watch's heartbeat comes. `source` is a patched copy, which signer and guard then run from."""
+    """`source` is a patched copy, which signer and guard then run from; `changes` are to the policy."""
 
-    def __init__(self, folder: Path, ports: PortBlock, source: Path | None) -> None:
+    def __init__(self, folder: Path, ports: PortBlock, source: Path | None, changes: Mapping[str, Any]) -> None:
         wallets = [{**policy_document()["wallets"][0], "treasury": TREASURY}]
         policy = policy_document(
             cooling_off_ms=dict.fromkeys(("declared", "payee_verified", "allowlisted"), COOLING_MS), wallets=wallets,
             sweep_fee_budget_reference_minor="1000000", governance={"group": "officers", "delay_ms": DELAY_MS}, risk={
-                "above_reference_minor": "25000", "young_for_ms": COOLING_MS},
+                "above_reference_minor": "25000", "young_for_ms": COOLING_MS}, **changes,
         )
         super().__init__(folder / "signer", policy, many_keys(), began=time.time_ns() // 1_000_000)
         self.source, self.base = source, folder
@@ -207,11 +207,12 @@ class Trio(LockedWorld):
 
 
 @contextmanager
-def trio(*patches: Patch, is_watched: bool = True) -> Iterator[Trio]:
+def trio(*patches: Patch, is_watched: bool = True, **changes: Any) -> Iterator[Trio]:
+    """`is_watched`: whether watch's heartbeat comes. `changes` are to the policy."""
     with tempfile.TemporaryDirectory(prefix="sr", dir=FOLDER) as name, port_block() as ports:
         (Path(name) / "signer").mkdir(mode=0o700)
         source = patched(Path(name), *patches) if patches else None
-        made = Trio(Path(name), ports, source)
+        made = Trio(Path(name), ports, source, changes)
         try:
             made.begin(is_watched=is_watched)
             yield made
