@@ -127,15 +127,17 @@ class OwnEyes:
 
 
 class Road:
-    def __init__(self, world: World, database: Database, chain: Chain, intake: Intake, sockets: Path) -> None:
+    network, asset = simulated.NETWORK, simulated.ASSET
+
+    def __init__(self, world: World, database: Database, chain: Any, intake: Intake, sockets: Path) -> None:
         self.world, self.database, self.chain, self.intake, self.sockets = world, database, chain, intake, sockets
-        self.rail = SimulatedRail(chain.url, answer_timeout_s=2)
         self.destinations: dict[str, DestinationRecord] = {}
         self.payouts: dict[str, PayoutId] = {}
         self.runs: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.screen: Any = NoScreen()
-        self.guard: Any = OwnEyes(world, chain)
+        self.guard: Any = None
+        self.open_rail()
         self.connection: Any = None
         self.watch_connection: Any = None
         self.owner: Any = None
@@ -145,6 +147,17 @@ class Road:
 
     def now(self) -> Instant:
         return Instant(self.world.times.wall_ms)
+
+    def open_rail(self) -> None:
+        self.rail: Any = SimulatedRail(self.chain.url, answer_timeout_s=2)
+        self.guard = OwnEyes(self.world, self.chain)
+
+    def made_bench(self, connection: Any, signer: Any) -> Bench:
+        rails = {self.network: self.wrap(self.rail)}
+        return Bench(connection, signer, rails, self.now, self.screen, self.guard)
+
+    def address_of(self, name: str) -> str:
+        return payee(name)
 
     async def open(self) -> None:
         """An engine and a watch, as after their start."""
@@ -156,10 +169,7 @@ class Road:
             raise
         self.connection = connection
         signer = SignerClient(str(self.sockets))
-        self.bench = Bench(
-            self.wrap(self.connection), self.wrap(signer), {simulated.NETWORK: self.wrap(self.rail)}, self.now,
-            self.screen, self.guard,
-        )
+        self.bench = self.made_bench(self.wrap(self.connection), self.wrap(signer))
         self.signer_client = signer
 
     async def open_watch(self) -> None:
@@ -193,7 +203,8 @@ class Road:
         """A payee; each name has one address."""
         if name not in self.destinations:
             key = f"beneficiary-{name}"
-            body = {"destination": {"address": payee(name), "network": simulated.NETWORK}, "name": f"Payee {name}"}
+            where = {"address": self.address_of(name), "network": self.network}
+            body = {"destination": where, "name": f"Payee {name}"}
             given = self.world.request("/v1/beneficiaries", body, key, self.world.keys.declarer, DECLARE_KEY)
             beneficiary = beneficiary_id(ORGANISATION, DECLARER, IdempotencyKey(key))
             record = read_beneficiary(Fields(body), ORGANISATION, beneficiary)
@@ -207,7 +218,7 @@ class Road:
         """Each name is a payee's; `to` is another's."""
         record = await self.declare(to or name)
         key = f"payout-{name}-{len(self.payouts)}"
-        body = self.world.payout_body(record, minor, **{"external_id": key, **changes})
+        body = self.world.payout_body(record, minor, **{"asset": self.asset, "external_id": key, **changes})
         given = self.world.payout_evidence(body, key)
         request = _request(payout_id(ORGANISATION, PAYER, IdempotencyKey(key)), key, body, record)
         made = await self.intake.pay(PAYS, request, self.evidence(given, key, "/v1/payouts"))
@@ -221,7 +232,8 @@ class Road:
         for index in range(count):
             record = await self.declare(f"{name}.{index}")
             key = f"item-{name}-{index}"
-            items.append({**self.world.payout_body(record, minor, external_id=key, **changes), "idempotency_key": key})
+            body = self.world.payout_body(record, minor, **{"asset": self.asset, "external_id": key, **changes})
+            items.append({**body, "idempotency_key": key})
         key = f"run-{name}"
         run = run_id(ORGANISATION, PAYER, IdempotencyKey(key))
         leaves = [item_leaf(item, run, index) for index, item in enumerate(items)]
@@ -237,7 +249,7 @@ class Road:
         made = await self.intake.open_run(PAYS, asked, self.evidence(given, key, "/v1/payout-runs"))
         assert not hasattr(made, "code"), made
         self.runs[name] = run
-        self._seal = (count, {simulated.ASSET: count * minor}, run_root(leaves))
+        self._seal = (count, {self.asset: count * minor}, run_root(leaves))
         for index, row in enumerate(rows):
             self.payouts[f"{name}.{index}"] = row.request.id
 
@@ -304,6 +316,11 @@ class Road:
         )
         return bool(rows[0][0])
 
+    def fund_chain(self) -> None:
+        """What the ledger's openings say."""
+        self.fund(OPENING, COINS)
+        self.chain.mine(3)
+
     def fund(self, amount: int, coins: int = 1) -> None:
         for index in range(coins):
             self.chain.fund(self.world.wallet.address(ORGANISATION, 0, index), amount // coins)
@@ -363,11 +380,11 @@ class Road:
     async def alarm_names(self) -> list[str]:
         return [row[0] for row in await self.fetch("SELECT name FROM strongroom.alarms ORDER BY id")]
 
-    async def account(self, name: str) -> tuple[int, int]:
+    async def account(self, name: str, asset: str = "") -> tuple[int, int]:
         """What an account has posted and what is pending, debits less credits."""
         rows = await self.fetch(
             "SELECT debits_posted - credits_posted, debits_pending - credits_pending FROM strongroom.ledger_accounts "
-            "WHERE organisation = $1 AND account = $2 AND asset = $3", ORGANISATION, name, simulated.ASSET,
+            "WHERE organisation = $1 AND account = $2 AND asset = $3", ORGANISATION, name, asset or self.asset,
         )
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
@@ -396,9 +413,21 @@ def _request(payout: PayoutId, key: str, body: dict[str, Any], record: Destinati
 async def open_road(
     folder: Path, database: Database, chain: Chain, made_roster: Roster | None = None, began: int = START, **policy: Any
 ) -> AsyncIterator[Road]:
+    world = new_world(folder, policy_document(**policy), made_roster, began)
+    async with opened(Road, world, database, chain, {simulated.ASSET: OPENING}) as road:
+        yield road
+
+
+def new_world(folder: Path, policy: dict[str, Any], made_roster: Roster | None = None, began: int = START) -> World:
     signer_folder = folder / "signer"
     signer_folder.mkdir()
-    world = World(signer_folder, policy_document(**policy), made_roster, began=began)
+    return World(signer_folder, policy, made_roster, began=began)
+
+
+@asynccontextmanager
+async def opened(
+    kind: type[Any], world: World, database: Database, chain: Any, openings: dict[str, int]
+) -> AsyncIterator[Any]:
     path = Path(f"/tmp/road-{os.getpid()}-{threading.get_ident() % 10_000}.sock")
     owner = await asyncpg.connect(database.owner_dsn)
     keys = world.keys
@@ -409,17 +438,15 @@ async def open_road(
         owner,
         NewOrganisation(
             ORGANISATION, "Example Rides", world.policy, world.roster,
-            [NewClient(PAYER, "payer", [payer]), NewClient(DECLARER, "declarer", [declarer])],
-            {simulated.ASSET: OPENING},
+            [NewClient(PAYER, "payer", [payer]), NewClient(DECLARER, "declarer", [declarer])], openings,
         ),
         Instant(world.times.wall_ms),
     )
     await owner.close()
     intake = await Intake.start(database.dsn("api"), lambda: Instant(world.times.wall_ms))
     with listening(world, path):
-        road = Road(world, database, chain, intake, path)
-        road.fund(OPENING, COINS)
-        chain.mine(3)
+        road = kind(world, database, chain, intake, path)
+        road.fund_chain()
         try:
             road.owner = await asyncpg.connect(database.owner_dsn)
             await road.open()

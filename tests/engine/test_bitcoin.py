@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
 
-from strongroom.engine.plan import shown_rate
 from strongroom.engine.recall import build_cancel
+from strongroom.engine.waits import shown_rate
 from strongroom.engine.wallets import Wallet
 from strongroom.formats import coins
 from strongroom.formats.bitcoin_psbt import parse_psbt

@@ -25,17 +25,20 @@ _ROAD: Final = (State.PLANNED, State.SIGNED, State.BROADCAST, State.CONFIRMED, S
 async def move_along(
     bench: Bench, attempt: StoredAttempt, before: State, after: State, now: Instant, reason: Reason | None = None
 ) -> list[PayoutId]:
-    """In the database transaction in which their attempt goes from `before` to `after`; those that went with it."""
+    """In the database transaction in which their attempt goes from `before` to `after`; those that went with it.
+
+    Of a batch that is sent again they may be further on, by what the vault did: those go along that are where it was.
+    """
     states = await freeing.states_of(bench.connection, attempt.payouts)
     by_state: dict[State, list[PayoutId]] = defaultdict(list)
     for payout in attempt.payouts:
         by_state[states[payout]].append(payout)
     for state, payouts in by_state.items():
-        step = after if state is before else _follows(state, after)
+        step = after if state is before else _follows(state, after) if attempt.batch is None else None
         if step is not None and step is not state:
             await store.move(bench.connection, payouts, state, step, now, reason=reason)
     odd = {payout: state for payout, state in states.items() if state not in (before, after)}
-    if odd:
+    if odd and attempt.batch is None:
         await _put_aside(bench, attempt, odd, after, now)
     return by_state[before]
 

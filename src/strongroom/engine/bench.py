@@ -13,6 +13,7 @@ from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.screening import NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient
 from strongroom.protocol.signer_wire import RefusedAnswer
+from strongroom.rails.account_port import AccountRail
 from strongroom.rails.port import Rail
 from strongroom.store import engine as store
 from strongroom.store.engine import Reason
@@ -42,8 +43,14 @@ class Bench:
     clock: Callable[[], Instant]
     screen: Screen = field(default_factory=NoScreen)
     guard: GuardClient | None = None
+    accounts: Mapping[str, AccountRail] = field(default_factory=dict)
+    """The rails of chains of accounts; `rails` are those of coins."""
+    stuck_ms: int = MINUTE_MS
+    """After this a call of a vault that isn't in a block is sent again at a higher price."""
     published: set[tuple[OrganisationId, str]] = field(default_factory=set)
     """Wallets whose addresses were published since this process started."""
+    reports_seen: int = 0
+    """The newest report of a vault's item that was looked at since this process started."""
     proofs: RunProofs = field(init=False)
     """Of the runs that were asked about in this step."""
     _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
@@ -51,6 +58,10 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.proofs = RunProofs(self.connection)
+
+    def relay(self, network: str) -> Rail | AccountRail | None:
+        """What takes signed bytes to this network."""
+        return self.rails.get(network) or self.accounts.get(network)
 
     async def policies(self) -> Mapping[OrganisationId, Policy]:
         """Those in force, read again every second: they change seldom, and are asked for in every step."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from strongroom.domain.instant import MINUTE_MS
 from strongroom.rails.registry import Node, NodeError, open_account_rails, open_rails
 
 
@@ -13,7 +14,8 @@ class ConfigError(Exception):
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """`nodes` by network (CAIP-2); `signer_socket` is a Unix socket's path; `screening_list` a file of addresses that
-    the company doesn't pay; `guard_url` guard's listener, without which nothing that was signed is ever freed."""
+    the company doesn't pay; `guard_url` guard's listener, without which nothing that was signed is ever freed;
+    `stuck_ms` how long a call of a vault waits for a block before more is offered for it."""
 
     database_url: str
     signer_socket: str
@@ -21,6 +23,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     screening_list: str | None = None
     guard_url: str | None = None
     interval_ms: int = 100
+    stuck_ms: int = MINUTE_MS
 
 
 def read_config(file: Path) -> Config:

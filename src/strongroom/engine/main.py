@@ -21,8 +21,9 @@ from strongroom.engine.guard_client import GuardClient
 from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen, NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient, SignerUnreachableError
+from strongroom.rails.account_port import AccountRail
 from strongroom.rails.port import Rail, RailError
-from strongroom.rails.registry import open_rails
+from strongroom.rails.registry import open_account_rails, open_rails
 from strongroom.store.engine import EngineTakenError, take_lock
 from strongroom.store.session import FAULTS, SessionError, connect
 
@@ -32,7 +33,7 @@ RETRY_S: Final = 1
 
 async def engine(config: Config, stop: asyncio.Event) -> None:
     """Until told to stop; what goes away is waited for. Raises: SessionError, RailError for a wrong chain."""
-    rails = open_rails(config.nodes)
+    rails, accounts = open_rails(config.nodes), open_account_rails(config.nodes)
     signer = SignerClient(config.signer_socket)
     guard = None if config.guard_url is None else GuardClient(config.guard_url)
     if config.screening_list is None:
@@ -41,23 +42,27 @@ async def engine(config: Config, stop: asyncio.Event) -> None:
         LOG.warning("no guard_url is configured: what was signed and can't be paid stays reserved")
     while not stop.is_set():
         try:
-            await _work(config, signer, guard, rails, stop)
+            await _work(config, signer, guard, rails, accounts, stop)
         except (SignerUnreachableError, DocumentError, RailError, EngineTakenError, *FAULTS) as fault:
             LOG.warning("%s; again in %d s", fault, RETRY_S)
             await _pause(stop, RETRY_S)
 
 
 async def _work(
-    config: Config, signer: SignerClient, guard: GuardClient | None, rails: dict[str, Rail], stop: asyncio.Event
+    config: Config, signer: SignerClient, guard: GuardClient | None, rails: dict[str, Rail],
+    accounts: dict[str, AccountRail], stop: asyncio.Event,
 ) -> None:
     """With one connection, until it fails or we are stopped."""
     for rail in rails.values():
         await rail.identity()
+    for account in accounts.values():
+        await account.identity()
     connection = await connect(config.database_url, "strongroom engine")
     try:
         await take_lock(connection)
         screen: Screen = NoScreen() if config.screening_list is None else ListScreen(Path(config.screening_list))
-        bench = Bench(connection, signer, rails, lambda: Instant(time.time_ns() // 1_000_000), screen, guard)
+        clock = lambda: Instant(time.time_ns() // 1_000_000)  # noqa: E731 one read of the clock
+        bench = Bench(connection, signer, rails, clock, screen, guard, accounts, config.stuck_ms)
         while not stop.is_set():
             if not await advance(bench):
                 await _pause(stop, config.interval_ms / SECOND_MS)

@@ -16,6 +16,7 @@ from strongroom.engine.plan import PAYOUTS_MAXIMUM, plan
 from strongroom.engine.recall import recall
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.settle import settle
+from strongroom.engine.settle_vault import settle_vaults
 from strongroom.engine.sign import broadcast, sign
 from strongroom.engine.triage import collect, triage
 from strongroom.engine.wallets import publish
@@ -39,5 +40,6 @@ async def advance(bench: Bench) -> bool:
     moved |= await sign(bench)  # the signer decides; its bytes are written down
     moved |= await broadcast(bench)  # the same bytes, as often as it takes
     moved |= await settle(bench)  # final on the chain, and in the ledger
+    moved |= await settle_vaults(bench)  # the same where a vault pays, by what it did with each item
     moved |= await free(bench)  # can never be paid, as guard saw and the signer says
     return moved

@@ -1,7 +1,7 @@
 """Puts ready payouts into chain transactions: which coins, which fee, where the change goes. Written down before use.
 
-Coins are chosen and reserved here, in our own record, and the fee in the ledger; a node that forgets its locks changes
-nothing. The oldest payouts go first, as many as the coins are enough for.
+Chains of accounts have `plan_vault`. Coins are chosen and reserved here, in our own record, and the fee in the ledger:
+a node that forgets its locks changes nothing. The oldest payouts go first, as many as the coins are enough for.
 """
 
 import json
@@ -16,7 +16,9 @@ from strongroom.domain.instant import Instant
 from strongroom.domain.payout import HoldReason, State
 from strongroom.domain.policy import WalletRule
 from strongroom.engine.bench import LATER_MS, Bench
+from strongroom.engine.plan_vault import plan_vault
 from strongroom.engine.triage import FUNDS_WAIT_MS, end, hold
+from strongroom.engine.waits import shown_rate, too_dear
 from strongroom.engine.wallets import Wallet, coins_of, wallet_of
 from strongroom.formats import coins
 from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
@@ -40,7 +42,8 @@ async def plan(bench: Bench) -> bool:
     for (organisation, network), payouts in waiting.items():
         if (organisation, network) in under_way:
             continue  # change has one next address, so one plan waits for the one before
-        planned |= await _plan_batch(bench, organisation, network, payouts[:PAYOUTS_MAXIMUM])
+        plan_batch = plan_vault if network in bench.accounts else _plan_batch
+        planned |= await plan_batch(bench, organisation, network, payouts[:PAYOUTS_MAXIMUM])
     return planned
 
 
@@ -68,22 +71,16 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
     rule = None if policy is None else policy.wallets.get(network)
     if rule is not None and rate > rule.fee_rate_maximum:
         said = f"{shown_rate(rate)} > {shown_rate(rule.fee_rate_maximum)} {form.rate_unit}"
-        return await _too_dear(bench, wanted, Reason("fee_rate", "node", said))
+        return await too_dear(bench, wanted, Reason("fee_rate", "node", said))
     reserved = await store.reserved_coins(bench.connection, organisation)
     free = [coin for coin in found if coin.outpoint not in reserved]
     try:
         fitting = _fitting(form, wallet.change, wanted, free, rate, rule)
     except _TooDearError as fault:
-        return await _too_dear(bench, wanted[:1], Reason("fee", "node", str(fault)))
+        return await too_dear(bench, wanted[:1], Reason("fee", "node", str(fault)))
     if fitting is None:
         return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
     return await _write_down(bench, organisation, network, *fitting, wallet, wanted[-1])
-
-
-def shown_rate(rate_per_1000: int) -> str:
-    """For a thousandth, as people write it: 62, or 62.5."""
-    whole, rest = divmod(rate_per_1000, 1_000)
-    return f"{whole}.{rest:03}".rstrip("0").rstrip(".")
 
 
 class _TooDearError(Exception):
@@ -132,14 +129,6 @@ async def _write_down(
         return True
     LOG.error("%s: %s: no plan is new; its payouts stay ready", organisation, network)
     return False
-
-
-async def _too_dear(bench: Bench, payouts: Sequence[DuePayout], reason: Reason) -> bool:
-    """They are held, and keep their money: fees fall again."""
-    async with bench.connection.transaction():
-        for payout in payouts:
-            await hold(bench, payout, HoldReason.FEE, Instant(bench.clock() + LATER_MS), reason)
-    return True
 
 
 async def _no_funds(bench: Bench, payout: DuePayout, detail: str) -> bool:

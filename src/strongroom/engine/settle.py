@@ -93,6 +93,6 @@ async def _look_into(bench: Bench, reported: ReportedAttempt) -> None:
 
 async def _send_again(bench: Bench, attempt: StoredAttempt) -> None:
     """A node that was told forgot it, or a reorg did."""
-    if attempt.network in bench.rails and await send(bench, attempt):
+    if await send(bench, attempt):
         later = Instant(bench.clock() + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
         await store.try_later(bench.connection, attempt.chain_transaction, later, "sent again")

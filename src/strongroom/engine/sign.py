@@ -16,11 +16,11 @@ from strongroom.domain.instant import HOUR_MS, SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import State
 from strongroom.engine.aside import move_along
-from strongroom.engine.bench import Bench, hold_of, later_ms, reason_of
+from strongroom.engine.bench import LATER_MS, Bench, hold_of, later_ms, reason_of
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
-from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
+from strongroom.formats.signed_forms import is_signed_form
 from strongroom.protocol.approval import take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
@@ -68,7 +68,10 @@ async def sign_one(bench: Bench, attempt: StoredAttempt) -> tuple[bool, RefusedA
     if was_asked and answer.rule not in _PROVES:
         await _wait(bench, attempt, answer)
         return False, answer
-    await _drop(bench, attempt, payouts, requests, answer)
+    if attempt.nonce is not None and (attempt.replaces is not None or not payouts):
+        await _drop_call(bench, attempt, answer)
+    else:
+        await _drop(bench, attempt, payouts, requests, answer)
     return True, answer
 
 
@@ -76,7 +79,7 @@ async def broadcast(bench: Bench) -> bool:
     """Send what is signed. An outcome that isn't known is looked into by sending the same bytes again."""
     sent = False
     for attempt in await store.attempts_in(bench.connection, "signed", bench.clock()):
-        if attempt.network in bench.rails and await send(bench, attempt):
+        if await send(bench, attempt):
             now = bench.clock()
             async with bench.connection.transaction():
                 await store.keep_attempt(bench.connection, attempt.chain_transaction, "broadcast", now)
@@ -87,9 +90,11 @@ async def broadcast(bench: Bench) -> bool:
 
 async def send(bench: Bench, attempt: StoredAttempt) -> bool:
     """The same bytes as ever, which can only be the same payment. Whether the node has them; if not, later again."""
-    rail = bench.rails[attempt.network]
+    rail = bench.relay(attempt.network)
     if attempt.signed is None:
         raise InvariantError(f"{attempt.chain_transaction} has no signed bytes")
+    if rail is None:
+        return False
     outcome = await rail.broadcast(attempt.signed)
     now = bench.clock()
     retry_at = Instant(now + min(later_ms(attempt.tries), RESEND_MAXIMUM_MS))
@@ -153,7 +158,7 @@ def _readable(request: StoredRequest) -> list[JsonValue]:
 async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
     """Raises: InvariantError if these aren't the bytes that were asked for, signed."""
     try:
-        is_signed = COIN_FORMATS[attempt.network].is_signed_form(signed, attempt.unsigned)
+        is_signed = is_signed_form(attempt.network, signed, attempt.unsigned)
     except CoinsError as fault:
         raise InvariantError(f"what the signer gave for {attempt.chain_transaction} can't be read: {fault}") from fault
     if not is_signed:
@@ -193,6 +198,17 @@ async def _drop(
             await _put_back(bench, payout, asked_in_vain or refused, now)
         if refused.rule in _MORE:
             await _hear_latecomers(bench, named, requests, now)
+
+
+async def _drop_call(bench: Bench, attempt: StoredAttempt, refused: RefusedAnswer) -> None:
+    """Of what was sent before: its payouts stay where they are, and it is tried again later."""
+    now = bench.clock()
+    async with bench.connection.transaction():
+        await store.keep_attempt(bench.connection, attempt.chain_transaction, "dropped", now)
+        await store.note(bench.connection, attempt.payouts, reason_of(refused), now)
+        if attempt.replaces is not None:
+            said = f"{refused.rule}: {refused.reason}"
+            await store.try_later(bench.connection, attempt.replaces, Instant(now + LATER_MS), said)
 
 
 async def _hear_latecomers(

@@ -86,6 +86,8 @@ async def end(bench: Bench, payout: DuePayout) -> bool:
     buried it already. A cancel that comes too late changes nothing. One that the signer can't believe holds the payout:
     somebody doesn't want it paid, and people must see who.
     """
+    if payout.is_vaults:
+        return payout.is_cancel_requested and await _wait_for_proof(bench, payout)
     if payout.status_code == DEAD and await _bury_dead(bench, payout):
         return True
     if payout.is_cancel_requested:
@@ -93,6 +95,13 @@ async def end(bench: Bench, payout: DuePayout) -> bool:
     if payout.expires_at is not None and payout.expires_at <= bench.clock() and payout.is_registered:
         return await _bury(bench, payout, payout.id, Ask.RECEIPT, await _of(bench, payout), State.EXPIRED) is None
     return False
+
+
+async def _wait_for_proof(bench: Bench, payout: DuePayout) -> bool:
+    """It was signed, and taken back since: it isn't paid again, and its money isn't freed without a proof."""
+    reason = Reason("void_needed", "engine", "it was signed before that: only a void proof frees its money")
+    await hold(bench, payout, HoldReason.SCREENING, Instant(bench.clock() + LATER_MS), reason)
+    return True
 
 
 async def _cancel(bench: Bench, payout: DuePayout) -> bool:
@@ -137,7 +146,7 @@ async def _of(bench: Bench, payout: DuePayout) -> dict[str, JsonValue]:
 
 async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
     now = bench.clock()
-    if payout.network not in bench.rails:
+    if bench.relay(payout.network) is None:
         reason = Reason("no_rail", "engine", f"nothing pays on {payout.network} here")
         return await hold(bench, payout, HoldReason.RAIL, Instant(now + LATER_MS), reason)
     if payout.not_before is not None and payout.not_before > now:
@@ -152,6 +161,8 @@ async def _look(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
     if isinstance(screened, Hit):
         reason = Reason("screening_hit", screened.source, screened.detail)
         return await hold(bench, payout, HoldReason.SCREENING, Instant(now + LATER_MS), reason)
+    if payout.is_vaults:  # what was approved once is paid as it was approved
+        return await _make_ready(bench, payout)
     return await _hear_people(bench, payout, asked)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from strongroom.domain.document import Fields
 from strongroom.domain.ids import OrganisationId
 from strongroom.engine.bench import Bench
+from strongroom.engine.vault import vault_of
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import ADDRESSES_MAXIMUM, Coin, Rail
@@ -35,6 +36,9 @@ async def publish(bench: Bench) -> bool:
     for organisation, policy in (await bench.policies()).items():
         for network in policy.wallets.keys() & bench.rails.keys():
             if (organisation, network) not in bench.published and await wallet_of(bench, organisation, network):
+                bench.published.add((organisation, network))
+        for network in policy.wallets.keys() & bench.accounts.keys():
+            if (organisation, network) not in bench.published and await vault_of(bench, organisation, network):
                 bench.published.add((organisation, network))
     return False
 

@@ -55,7 +55,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class DuePayout:
-    """A payout to look at. `subject` is what people approve: its run, or itself. It was held `holds` times in a row."""
+    """A payout to look at. `subject` is what people approve: its run, or itself. It was held `holds` times in a row.
+
+    `is_vaults`: it was signed, or may have been, to be paid by a vault that didn't.
+    """
 
     id: PayoutId
     organisation: OrganisationId
@@ -76,6 +79,7 @@ class DuePayout:
     is_sealed: bool
     holds: int
     status_code: str
+    is_vaults: bool
 
     @property
     def subject(self) -> str:
@@ -95,6 +99,8 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredAttempt:
+    """The last three are of calls of a vault alone: what is paid, the account's nonce, whose batch is sent again."""
+
     chain_transaction: str
     organisation: OrganisationId
     network: str
@@ -106,6 +112,9 @@ class StoredAttempt:
     payouts: tuple[PayoutId, ...]
     tries: int = 0
     note: str = ""
+    batch: str | None = None
+    nonce: int | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,9 @@ SELECT p.id, p.organisation, p.client, p.beneficiary, p.destination_digest, p.ru
     p.run IS NULL OR EXISTS (SELECT FROM strongroom.run_seals s WHERE s.run = p.run) AS is_sealed,
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = coalesce(p.run, p.id)) AND
     EXISTS (SELECT FROM strongroom.registrations r WHERE r.object = p.destination_digest) AS is_registered,
-    EXISTS (SELECT FROM strongroom.cancel_requests c WHERE c.object = p.id OR c.object = p.run) AS is_cancel_requested
+    EXISTS (SELECT FROM strongroom.cancel_requests c WHERE c.object = p.id OR c.object = p.run) AS is_cancel_requested,
+    EXISTS (SELECT FROM strongroom.attempt_payouts m JOIN strongroom.attempts t USING (chain_transaction)
+        WHERE m.payout = p.id AND t.batch IS NOT NULL AND (t.signed IS NOT NULL OR t.is_asked)) AS is_vaults
 FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destination_digest
 """
 ATTEMPTS: Final = """
@@ -231,9 +242,9 @@ async def planned_wallets(connection: Session) -> frozenset[tuple[OrganisationId
 async def reported_attempts(
     connection: Session, now: Instant, finality_minimum: int, finality_maximum: int
 ) -> list[ReportedAttempt]:
-    """Those of which watch saw something that could move them, oldest first; of the settled ones the newest."""
+    """Of coins, those of which watch saw something that could move them, oldest first; of settled ones the newest."""
     rows = await connection.fetch(
-        f"{REPORTED} WHERE a.state IN ('signed', 'broadcast', 'confirmed') AND "
+        f"{REPORTED} WHERE a.nonce IS NULL AND a.state IN ('signed', 'broadcast', 'confirmed') AND "
         "((a.state = 'signed' AND r.status IN ('pending', 'confirmed')) OR (a.state = 'broadcast' AND r.depth > 0) OR "
         "(a.state = 'broadcast' AND r.status = 'unseen' AND a.due_at <= $1) OR "
         "(a.state = 'confirmed' AND (coalesce(r.depth, 0) = 0 OR r.depth >= $2)) OR "
@@ -241,8 +252,8 @@ async def reported_attempts(
         now, finality_minimum, ROWS_MAXIMUM, EXCLUDED,
     )
     rows += await connection.fetch(
-        f"{_NEWEST} ({REPORTED} WHERE a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) AS settled "
-        "WHERE coalesce(depth, 0) < $1",
+        f"{_NEWEST} ({REPORTED} WHERE a.nonce IS NULL AND a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2) "
+        "AS settled WHERE coalesce(depth, 0) < $1",
         finality_maximum, ROWS_MAXIMUM,
     )
     return [
@@ -282,7 +293,7 @@ async def publish_addresses(
 
 async def reserve(connection: Session, payouts: Sequence[PayoutId], at: Instant) -> None:
     """Raises: NoFundsError if the wallet hasn't enough for all of them."""
-    with _no_funds():
+    with no_funds():
         await connection.execute("SELECT strongroom.engine_reserve($1, $2)", list(payouts), at)
 
 
@@ -343,7 +354,7 @@ async def keep_plan(
 
     Raises: NoFundsError when the fee is more than the wallet has left, PlannedBeforeError.
     """
-    with _no_funds(PlannedBeforeError):
+    with no_funds(PlannedBeforeError):
         async with connection.transaction():
             await connection.execute(
                 "SELECT strongroom.engine_plan($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -370,7 +381,7 @@ async def try_later(connection: Session, chain_transaction: str, due_at: Instant
 
 
 @contextmanager
-def _no_funds(otherwise: type[Exception] = asyncpg.CheckViolationError) -> Iterator[None]:
+def no_funds(otherwise: type[Exception] = asyncpg.CheckViolationError) -> Iterator[None]:
     """Tells a wallet that hasn't enough from other violations, which are raised as `otherwise`."""
     try:
         yield
@@ -390,7 +401,7 @@ def attempt_of(row: asyncpg.Record) -> StoredAttempt:
     return StoredAttempt(
         row["chain_transaction"], OrganisationId(row["organisation"]), row["network"], row["operation"], row["state"],
         row["unsigned"], row["signed"], row["paths"], tuple(PayoutId(each) for each in row["payouts"] or ()),
-        row["tries"], row["note"] or "",
+        row["tries"], row["note"] or "", row["batch"], row["nonce"], row["replaces"],
     )
 
 
@@ -404,5 +415,5 @@ def _due(row: asyncpg.Record) -> DuePayout:
         row["destination_digest"], None if row["run"] is None else RunId(row["run"]), row["run_index"],
         State(row["state"]), row["asset"], int(row["amount"]), row["network"], row["address"],
         row["not_before"], row["expires_at"], row["is_registered"], row["is_cancel_requested"],
-        row["is_sealed"], row["holds"], row["status_code"] or "",
+        row["is_sealed"], row["holds"], row["status_code"] or "", row["is_vaults"],
     )

@@ -13,13 +13,14 @@ _EXCLUDED: Final = REPORTED + """
 WHERE a.state IN ('signed', 'broadcast') AND r.status = 'conflicted' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
 """
 _SENT: Final = ATTEMPTS + """
-WHERE a.state = 'broadcast' AND a.operation = 'pay' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
+WHERE a.nonce IS NULL AND a.state = 'broadcast' AND a.operation = 'pay' AND a.due_at <= $1
+ORDER BY a.created_at LIMIT $2
 """
 ODD: Final = "put aside: "
 """How the note of an attempt begins of whose payouts the record says what can't be."""
 _ODD: Final = REPORTED + """
-WHERE a.state IN ('broadcast', 'confirmed', 'settled') AND starts_with(a.note, $1) AND a.due_at <= $2
-ORDER BY a.created_at LIMIT $3
+WHERE a.nonce IS NULL AND a.state IN ('broadcast', 'confirmed', 'settled') AND starts_with(a.note, $1)
+AND a.due_at <= $2 ORDER BY a.created_at LIMIT $3
 """
 _COINS: Final = """
 SELECT c.chain_transaction, c.outpoint FROM strongroom.attempt_coins c

@@ -97,6 +97,14 @@ class Preflight:
     obstacles: tuple[Obstacle, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a vault could pay of a token now, and the gas that each transfer of it is given."""
+
+    minor: int
+    gas_per_item: int
+
+
 class _Unanswered(Exception):
     """The contract reverted, or answered in another form."""
 
@@ -109,6 +117,18 @@ async def check(rail: AccountRail, planned: Planned) -> Preflight:
     asked = _Asked(rail, at)
     return Preflight(at, (*await _of_token(asked, planned), *await _of_vault(asked, planned),
                           *await _of_payees(asked, planned)))
+
+
+async def room(rail: AccountRail, vault: str, token: str) -> Room:
+    """None at all where vault or token doesn't answer: `check` says why. Raises: RailError."""
+    asked = _Asked(rail, await rail.tip())
+    try:
+        (available,) = await asked.words(vault, "available", token)
+        (held,) = await asked.words(token, "balanceOf", vault)
+        limit = await asked.words(vault, "limits", token, count=_LIMIT_FIELDS)
+    except _Unanswered:
+        return Room(0, 0)
+    return Room(min(available, held), limit[-1])
 
 
 class _Asked:
