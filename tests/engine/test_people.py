@@ -3,12 +3,15 @@ run. The store has no evidence of people yet, so the first is shown with rows su
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.conftest import Database
 from tests.engine.road import Road, open_road
 from tests.rails.chain import Chain
 from tests.signer.world import ADA, BEN, CLEO, ORGANISATION, OTTO
 
+from strongroom.engine import triage
 from strongroom.engine.intake import _in_batches
 from strongroom.protocol.destination_record import destination_digest
 from strongroom.protocol.signer_wire import Ask
@@ -91,5 +94,34 @@ def test_an_item_that_needs_two_people_when_its_run_needs_one_says_so_and_is_pai
             await road.go()
             assert (await stands(road))[0] == "settled"
             assert road.received() == {"run.0": [200_000]}
+
+    asyncio.run(go())
+
+
+def test_an_approval_that_comes_while_it_is_written_down_that_nobody_answered_yet_is_heard(
+    tmp_path: Path, database: Database, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who approves between the engine's look and its note to look again in an hour would else wait for that hour."""
+    waited, answered = triage.store.wait, []
+
+    async def go() -> None:
+        async with open_road(tmp_path, database, chain) as road:
+
+            async def wait(*arguments: Any, **more: Any) -> None:
+                rows = await road.fetch("SELECT FROM strongroom.approval_requests")
+                if rows and not answered:
+                    answered.append(True)
+                    await road.approve("run", ADA)
+                await waited(*arguments, **more)
+
+            monkeypatch.setattr(triage.store, "wait", wait)
+            await road.begin_run("run", 2, 20_000)
+            await road.seal_run("run")
+            await road.go()
+            assert answered
+            chain.mine(3)
+            await road.go()
+            rows = await road.fetch("SELECT DISTINCT state FROM strongroom.payouts")
+            assert [row["state"] for row in rows] == ["settled"]
 
     asyncio.run(go())

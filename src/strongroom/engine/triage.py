@@ -191,11 +191,15 @@ async def _ask_once(bench: Bench, payout: DuePayout, asked: Asked) -> bool:
 
 
 async def _await_people(bench: Bench, payout: DuePayout, due_at: Instant) -> bool:
-    """An approval wakes it before."""
+    """An approval wakes it before; one that came before this was written down is looked for once more."""
     now = bench.clock()
     if payout.state is State.AWAITING_APPROVAL:
         await store.wait(bench.connection, [payout.id], due_at, now)
-        return False
+        request = await store.newest_request(bench.connection, payout.subject)
+        if request is None or request.people < request.approvals:
+            return False
+        await store.wait(bench.connection, [payout.id], now, now)
+        return True
     await store.move(bench.connection, [payout.id], payout.state, State.AWAITING_APPROVAL, now)
     return True
 
