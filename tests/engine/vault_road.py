@@ -25,6 +25,7 @@ from strongroom.rails.account_port import Mined, Replaced
 from strongroom.rails.evm.rail import EvmRail
 from strongroom.rails.evm.settlement import Dead, Differs, NotSeen, Paid, Skipped, TakenOver
 from strongroom.rails.evm.vault_history import VaultHistory
+from strongroom.rails.evm.vault_sums import base_at
 from strongroom.rails.port import Pending
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.sign_evm import EvmWallet
@@ -73,7 +74,9 @@ class VaultRoad(Road):
 
     async def open_watch(self) -> None:
         await self.rail.identity()
-        self.history = VaultHistory(self.rail, bytes.fromhex(self.vault.address[2:]), await self.rail.tip())
+        self.history = VaultHistory(
+            self.rail, base_at(await self.rail.tip(), [bytes.fromhex(self.vault.address[2:])])
+        )
         self.lies: dict[tuple[str, int], tuple[str, bool]] = {}
         """By batch and item: a fate, and whether it is said to be final."""
 

@@ -23,6 +23,7 @@ from strongroom.rails.evm.rail import EvmRail
 from strongroom.rails.evm.settlement import Paid, Skipped, TakenOver
 from strongroom.rails.evm.several import SeveralRails
 from strongroom.rails.evm.vault_history import VaultHistory
+from strongroom.rails.evm.vault_sums import base_at
 from strongroom.rails.port import Accepted, Pending, Unseen
 
 GWEI = 10**9
@@ -55,7 +56,7 @@ def test_a_batch_is_asked_about_signed_sent_bumped_and_settled_and_its_skipped_i
         node.rpc("anvil_setBalance", OPERATOR, hex(10**19))
         node.rpc("evm_mine")
         operator, good, late = eip55(raw(OPERATOR)), eip55(raw(account("good"))), eip55(raw(account("late")))
-        history = VaultHistory(rail, raw(vault.address), await rail.tip())
+        history = VaultHistory(rail, base_at(await rail.tip(), [raw(vault.address)]))
         token = Token(eip55(raw(vault.usdc.address)), USDC)
         plan = Planned(eip55(raw(vault.address)), operator, token, [(good, 500), (late, 700)])
         assert (await check(rail, plan)).obstacles == ()

@@ -37,6 +37,7 @@ from strongroom.rails.evm.settlement import (
     settle,
 )
 from strongroom.rails.evm.vault_history import FinalityBroken, VaultHistory
+from strongroom.rails.evm.vault_sums import base_at
 from strongroom.rails.port import RailError, Tip
 
 NETWORK = "eip155:31337"
@@ -63,7 +64,8 @@ class Scene:
         newest = node.rpc("eth_getBlockByNumber", "latest", False)
         genesis = node.rpc("eth_getBlockByNumber", "0x0", False)["hash"]
         self.rail = EvmRail(NETWORK, f"http://127.0.0.1:{node.port}", genesis, FINAL_DEPTH)
-        self.history = VaultHistory(self.rail, raw(vault.address), Tip(int(newest["number"], 16), newest["hash"]))
+        begin = Tip(int(newest["number"], 16), newest["hash"])
+        self.history = VaultHistory(self.rail, base_at(begin, [raw(vault.address)]))
 
     def batch(self, token: Contract, *items: tuple[str, int]) -> Batch:
         paid = tuple(VaultItem(raw(payee), amount) for payee, amount in items)
@@ -133,14 +135,17 @@ def test_a_batch_goes_from_not_seen_to_paid_to_final(scene: Scene) -> None:
         scene.mine(FINAL_DEPTH - 2)
         await scene.history.advance()
         assert scene.history.fates(batch)[0] == Paid(5, where)
-        with pytest.raises(RailError, match="isn't final yet"):
-            scene.history.forget(batch.name)
+        scene.history.fold(0)
+        assert scene.history.fates(batch)[0] == Paid(5, where)
         scene.mine()
         progress = await scene.history.advance()
         assert progress.final == tip
         assert scene.history.fates(batch)[0] == Paid(5, replace(where, is_final=True))
-        scene.history.forget(batch.name)
-        assert names(scene.history.fates(batch)) == "NotSeen NotSeen NotSeen"
+        scene.history.fold(FINAL_DEPTH)
+        assert scene.history.fates(batch)[0] == Paid(5, replace(where, is_final=True))
+        scene.history.fold(FINAL_DEPTH - 1)
+        assert scene.history.fates(batch) == (None, None, None)
+        assert scene.history.base.tip == tip
 
     play(scene, story)
 
@@ -286,7 +291,7 @@ def test_a_reorg_in_the_middle_of_a_reading_makes_nothing_final_that_it_undid(sc
 
             provider.lies["eth_getBlockByNumber"] = shown
             rail = EvmRail(NETWORK, provider.url, "0x", "finalized")
-            history = VaultHistory(rail, raw(scene.vault.address), scene.history.final)
+            history = VaultHistory(rail, base_at(scene.history.final, [raw(scene.vault.address)]))
             scene.pay(batch)
             await history.advance()
             assert names(history.fates(batch)) == "Paid"
@@ -329,7 +334,7 @@ def test_a_vault_that_is_asked_for_its_own_events_shows_them(scene: Scene) -> No
     theirs = replace(wanted, vault=raw(other.address), token=raw(other.usdc.address))
 
     async def story() -> None:
-        history = VaultHistory(scene.rail, raw(other.address), scene.history.final)
+        history = VaultHistory(scene.rail, base_at(scene.history.final, [raw(other.address)]))
         other.contract.send_data(OPERATOR, theirs.pay([wanted.name], [], NEVER), gas=GAS)
         await history.advance()
         assert names(history.fates(wanted)) == "Dead"
@@ -347,7 +352,7 @@ def test_a_reading_that_broke_off_loses_and_doubles_nothing(scene: Scene, monkey
         with lying_node(scene.node.port) as provider:
             provider.cut_each = 7
             rail = EvmRail(NETWORK, provider.url, "0x", FINAL_DEPTH)
-            history = VaultHistory(rail, raw(scene.vault.address), scene.history.final)
+            history = VaultHistory(rail, base_at(scene.history.final, [raw(scene.vault.address)]))
             broken_off = 0
             for _ in range(40):
                 try:

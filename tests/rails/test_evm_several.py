@@ -20,6 +20,7 @@ from strongroom.rails.evm.rail import EvmRail
 from strongroom.rails.evm.settlement import NotSeen, Paid
 from strongroom.rails.evm.several import Disagree, SeveralRails
 from strongroom.rails.evm.vault_history import VaultHistory
+from strongroom.rails.evm.vault_sums import base_at
 from strongroom.rails.port import Accepted, Pending, RailError, Rejected, Unknown, Unseen
 
 NODES = 3
@@ -77,13 +78,13 @@ def test_a_payment_that_only_one_node_shows_is_not_settled(ground: EvmGround, va
     async def story(rail: AccountRail) -> None:
         ground.mine(3)
         begin = await rail.final()
-        history = VaultHistory(rail, fields[0], begin)
+        history = VaultHistory(rail, base_at(begin, [fields[0]]))
         snapshot = ground.node.snapshot()
         vault.contract.send_data(OPERATOR, wanted.pay([], [], 2**40), gas=16_000_000)
         forged = ground.node.rpc("eth_getBlockByNumber", "latest", False)
         receipts = ground.node.rpc("eth_getBlockReceipts", forged["hash"])
         one = EvmRail(ground.network, ground.providers[liar].url, ground.genesis, 1)
-        alone = VaultHistory(one, fields[0], begin)
+        alone = VaultHistory(one, base_at(begin, [fields[0]]))
         await alone.advance()
         await one.close()
         assert isinstance(alone.fates(wanted)[0], Paid), "the control: one node alone is believed"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
@@ -82,6 +83,69 @@ async def read_recorded(
         int(posted), {row["chain_transaction"]: row["state"] for row in present},
         {row["chain_transaction"]: row["unsigned"] for row in absent},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTokens:
+    """Of one asset that a vault holds. `left` is what the ledger says was paid out for good; `known` are the batches of
+    which we hold an attempt's signed bytes, but for those of which all attempts were dropped."""
+
+    posted: int
+    left: int
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGas:
+    """Of the asset that pays for gas. By watch's own reports so many `nonces` were used by attempts of ours, which cost
+    `fees`."""
+
+    posted: int
+    left: int
+    nonces: int
+    fees: int
+
+
+_POSTED: Final = """
+SELECT sum(debits_posted - credits_posted) FILTER (WHERE account = 'wallet:hot')::text AS posted,
+    coalesce(sum(debits_posted - credits_posted) FILTER (WHERE account IN ('payouts', 'fees')), 0)::text AS outgone
+FROM strongroom.ledger_accounts WHERE organisation = $1 AND asset = $2
+"""
+
+
+async def read_tokens(
+    connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, batches: Collection[str]
+) -> RecordedTokens | None:
+    """All of it as of one moment; None if the ledger has no such wallet. `batches` were executed, by the chain."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        ledger = await connection.fetchrow(_POSTED, organisation, asset)
+        known = await connection.fetch(
+            "SELECT DISTINCT batch FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
+            "AND signed IS NOT NULL AND state <> 'dropped' AND batch = ANY ($3)",
+            organisation, network, list(batches),
+        )
+    if ledger is None or ledger["posted"] is None:
+        return None
+    return RecordedTokens(int(ledger["posted"]), int(ledger["outgone"]), frozenset(row["batch"] for row in known))
+
+
+async def read_gas(
+    connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, height: int
+) -> RecordedGas | None:
+    """As of one moment, of attempts that are mined up to this height; None if the ledger has no such wallet."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        ledger = await connection.fetchrow(_POSTED, organisation, asset)
+        used = await connection.fetchrow(
+            "SELECT count(DISTINCT (a.paths, a.nonce)) AS nonces, coalesce(sum(r.fee), 0)::text AS fees "
+            "FROM strongroom.attempts a JOIN LATERAL (SELECT c.status, c.height, c.fee FROM strongroom.chain_reports c "
+            "WHERE c.chain_transaction = a.chain_transaction ORDER BY c.id DESC LIMIT 1) r ON true "
+            "WHERE a.organisation = $1 AND a.network = $2 AND a.nonce IS NOT NULL AND a.signed IS NOT NULL "
+            "AND r.status IN ('confirmed', 'reverted') AND r.height <= $3",
+            organisation, network, height,
+        )
+    if ledger is None or ledger["posted"] is None or used is None:
+        return None
+    return RecordedGas(int(ledger["posted"]), int(ledger["outgone"]), used["nonces"], int(used["fees"]))
 
 
 async def keep(connection: Session, found: Found, at: Instant) -> None:

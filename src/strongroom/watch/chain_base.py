@@ -7,7 +7,7 @@ a watch that is started again needn't read the chain from the first block on.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -74,24 +74,34 @@ class Base(msgspec.Struct, forbid_unknown_fields=True):
         return self.holdings.setdefault(owner, Holding())
 
 
-class BaseFile:
+class AsOfBlock(Protocol):
+    """Something that is so after the block at this height."""
+
+    height: int
+
+
+Kept = TypeVar("Kept", bound=AsOfBlock)
+
+
+class KeptFile(Generic[Kept]):
     """One network's, rewritten now and then; what can't be read is as if there were none."""
 
     SAVED_EVERY_BLOCKS: Final = 100
 
-    def __init__(self, folder: Path, network: str) -> None:
+    def __init__(self, folder: Path, network: str, form: type[Kept]) -> None:
         self._file = folder / f"{network.replace(':', '-')}.json"
+        self._form = form
         self._height = -1
 
-    def recall(self) -> Base | None:
+    def recall(self) -> Kept | None:
         try:
-            base = msgspec.json.decode(self._file.read_bytes(), type=Base)
+            base = msgspec.json.decode(self._file.read_bytes(), type=self._form)
         except (OSError, msgspec.DecodeError):
             return None
         self._height = base.height
         return base
 
-    def keep(self, base: Base) -> None:
+    def keep(self, base: Kept) -> None:
         """The old one or the new one is there whenever the power fails. Raises: OSError."""
         if abs(base.height - self._height) < self.SAVED_EVERY_BLOCKS:
             return
@@ -103,3 +113,10 @@ class BaseFile:
             os.fsync(handle.fileno())
         unfinished.rename(self._file)
         self._height = base.height
+
+
+class BaseFile(KeptFile[Base]):
+    """Of a chain of coins."""
+
+    def __init__(self, folder: Path, network: str) -> None:
+        super().__init__(folder, network, Base)

@@ -25,10 +25,11 @@ from strongroom.domain.invariant import InvariantError
 from strongroom.protocol.checkpoint import Checkpoint, CheckpointError, sign_checkpoint, verify_checkpoint
 from strongroom.protocol.genesis import deployment_id, parse_genesis
 from strongroom.rails.port import RailError
-from strongroom.rails.registry import open_rails
+from strongroom.rails.registry import open_account_rails, open_rails
 from strongroom.store.approvals import read_genesis
 from strongroom.store.audit_sequencer import Sequencer, SequencerTakenError
 from strongroom.store.session import FAULTS, Session, SessionError, connect
+from strongroom.watch.account_chain import AccountChain
 from strongroom.watch.alarms import Alarms
 from strongroom.watch.config import Config, ConfigError, read_config, read_key
 from strongroom.watch.confirmations import Follower
@@ -85,20 +86,27 @@ class Eyes:
 
 async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asyncio.Event) -> None:
     """What was signed, on its chain, and whether the ledger is what stands there, until told to stop."""
-    rails = open_rails(config.nodes)
+    rails, account_rails = open_rails(config.nodes), open_account_rails(config.nodes)
     follower, reconciler = Follower(rails), None
+    chains: list[AccountChain] = []
     folder = None if config.chains_folder is None else Path(config.chains_folder)
-    while rails and not stop.is_set():
+    while config.nodes and not stop.is_set():
         try:
             for rail in rails.values():
                 await rail.identity()
+            for each in account_rails.values():
+                await each.identity()
             connection = await connect(config.database_url, "strongroom watch: chains")
             try:
                 if reconciler is None:
-                    reconciler = Reconciler(rails, alarms, await founded(connection, config.deployment), folder)
+                    since = await founded(connection, config.deployment)
+                    reconciler = Reconciler(rails, alarms, since, folder)
+                    chains = [AccountChain(rail, alarms, since, folder) for rail in account_rails.values()]
                 while not stop.is_set():
                     await follower.follow(connection, _now())
-                    if await reconciler.step(connection, _now()):
+                    seen = [await reconciler.step(connection, _now())]
+                    seen += [await each.step(connection, _now()) for each in chains]
+                    if all(seen):
                         eyes.looked_s = time.monotonic()
                     await _pause(stop, FOLLOW_S)
             finally:

@@ -11,7 +11,6 @@ A surplus goes to suspense once it is final. A deficit or an unknown spend is an
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,6 @@ from strongroom.domain.instant import Instant
 from strongroom.domain.policy import Policy
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
-from strongroom.protocol.control import UNKNOWN_SPEND
 from strongroom.rails.port import Rail, RailError
 from strongroom.store import reconciliations as store
 from strongroom.store.organisations import read_policies
@@ -29,6 +27,7 @@ from strongroom.store.session import Connection
 from strongroom.watch.alarms import Alarms
 from strongroom.watch.chain_base import BaseFile, Holding
 from strongroom.watch.chain_view import ChainView
+from strongroom.watch.findings import Findings
 
 LOG = logging.getLogger("strongroom.watch")
 SETTLED: Final = "settled"
@@ -47,8 +46,7 @@ class Reconciler:
             )
             for network, rail in rails.items() if network in COIN_FORMATS
         }
-        self._alarms = alarms
-        self._last: dict[tuple[OrganisationId, str], Found] = {}
+        self._findings = Findings(alarms)
         self._policies: Mapping[OrganisationId, Policy] = {}
         self._owners: dict[str, dict[str, OrganisationId]] = {}
         self._read_s = -float(LOOK_S)
@@ -103,20 +101,18 @@ class Reconciler:
         found = Found(
             organisation, network, asset, *view.tip, holding.balance, recorded.posted, expected, is_whole,
         )
-        await self._keep(connection, found, now)
+        await self._findings.keep(connection, found, now)
         for chain_transaction, minor in unknown.items():
-            await self._alarm_unknown(connection, organisation, chain_transaction, minor, now)
+            await self._findings.alarm_unknown(connection, organisation, chain_transaction, minor, now)
         missing = -(difference + sum(unknown.values()))
         if missing > 0:
-            await self._alarm_deficit(connection, found, missing, now)
-        height, block_hash = view.tip
+            await self._findings.alarm_deficit(connection, found, missing, now)
+        height, _ = view.tip
         finality = policy.wallets[network].finality_blocks
         young = sum(minor for at, minor in holding.incomes if height - at + 1 < finality)
         surplus = difference + sum(unknown.values()) - young
         if surplus > 0:
-            entry = f"surplus:{network}:{height}:{block_hash}:{asset}"
-            if await store.post_surplus(connection, organisation, asset, surplus, entry, now):
-                LOG.warning("%s: %d of %s came that nobody expected; it is in suspense", organisation, surplus, asset)
+            await self._findings.hold_surplus(connection, found, surplus, now)
 
     def _expected(
         self, view: ChainView, organisation: OrganisationId, holding: Holding, recorded: Recorded
@@ -133,33 +129,3 @@ class Reconciler:
             absent = view.reader.read_unsigned(raw)
             back += view.outflow(absent.outputs, organisation, sum(coin.amount for coin in absent.inputs))
         return recorded.posted - left + back
-
-    async def _keep(self, connection: Connection, found: Found, now: Instant) -> None:
-        """A row when something but the block changed."""
-        last = self._last.get((found.organisation, found.asset))
-        if last is None or replace(found, height=last.height, block_hash=last.block_hash) != last:
-            await store.keep(connection, found, now)
-            if not found.is_whole:
-                LOG.warning("%s: %s: chain %d, expected %d at block %d", found.organisation, found.asset, found.chain,
-                            found.expected, found.height)
-            self._last[found.organisation, found.asset] = found
-
-    async def _alarm_unknown(
-        self, connection: Connection, organisation: OrganisationId, chain_transaction: str, minor: int,
-        now: Instant,
-    ) -> None:
-        name = f"{UNKNOWN_SPEND}{chain_transaction[:40]}"
-        if not await store.was_raised(connection, organisation, name):
-            detail = f"{chain_transaction} took {minor} that nobody here signed for"
-            if await self._alarms.raise_alarm(organisation, name, detail, now):
-                await store.keep_alarm(connection, organisation, name, detail, now)
-
-    async def _alarm_deficit(self, connection: Connection, found: Found, missing: int, now: Instant) -> None:
-        """Only of a wallet that was whole once: one that isn't funded yet lacks what its opening says."""
-        if not await store.was_whole(connection, found.organisation, found.asset):
-            return
-        name = f"deficit.{found.network}"
-        if not await store.is_raised(connection, found.organisation, name, found.asset):
-            detail = f"{missing} of {found.asset} are missing at block {found.height}"
-            if await self._alarms.raise_alarm(found.organisation, name, detail, now):
-                await store.keep_alarm(connection, found.organisation, name, detail, now)

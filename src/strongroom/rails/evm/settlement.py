@@ -102,7 +102,7 @@ def read_vault_logs(vault: bytes, logs: Sequence[Log]) -> list[VaultEvent]:
     transfers: list[Transfer] = []
     for log in logs:
         if log.address != vault:
-            moved = _transfer(log)
+            moved = transfer_of(log)
             if moved is not None and moved[0] == vault:
                 transfers.append(Transfer(log.address, moved[1], moved[2]))
             continue
@@ -170,7 +170,7 @@ def _received(
     return None if left else received
 
 
-def _transfer(log: Log) -> tuple[bytes, bytes, int] | None:
+def transfer_of(log: Log) -> tuple[bytes, bytes, int] | None:
     """Of any contract; what isn't of the form of a Transfer is something else."""
     try:
         return read_transfer(log)
