@@ -16,13 +16,14 @@ from typing import Final, TypeVar
 
 import uvloop
 
-from benchmarks import audit, evm_gas, intake_http, limiter, opponent
+from benchmarks import audit, bitcoin_size, evm_gas, intake_http, limiter, opponent
 from benchmarks.figures import Figure, Run, Target, as_table, write_figures
 from benchmarks.ground import Ground, prepared_ground
 from benchmarks.intake_in_process import measure_intake
 from benchmarks.machine import facts
 from benchmarks.rows import check_rows
 from benchmarks.sample import Sample, cpu, median_of, rate
+from benchmarks.signer_batch import signer_bench
 from benchmarks.stored import filled_database
 from strongroom.store.audit_sequencer import STEP_MAXIMUM
 
@@ -72,7 +73,8 @@ class Bench:
         self._say = say
 
     def figures(self) -> list[Figure]:
-        return [*self._intake(), self._stored(), *self._audit(), self._limiter(), *self._gas()]
+        return [*self._intake(), self._stored(), *self._audit(), self._limiter(), *self._signer(), *self._gas(),
+                self._vbytes()]
 
     def _intake(self) -> Iterable[Figure]:
         size = self._size
@@ -181,6 +183,31 @@ class Bench:
         hits = self._repeated(lambda: limiter.hit_us(self._size.hits))
         return _plain("limiter_us", hits, "µs", "one hit of the API's rate limiter; a request makes two", None)
 
+    def _signer(self) -> Iterable[Figure]:
+        self._say("a thousand requests through signer and guard")
+        verified, signed = [], []
+        with signer_bench() as bench:
+            for _ in range(self._size.repeats):
+                requests = bench.requests()
+                verified.append(bench.verified_per_s(requests))
+                signed.append(bench.signed_per_s(requests))
+        yield _plain(
+            "signer_batch_1000_per_s", signed, "payouts/s",
+            "signed requests registered, decided, cosigned by guard and signed in one chain transaction", None,
+        )
+        bare, whole = (sorted(each)[len(each) // 2] for each in (verified, signed))
+        yield Figure(
+            "signer_vs_bare_verify", whole / bare, "times", f"{whole:,.0f}/s; bare signatures verified: {bare:,.0f}/s",
+            [*_plain_runs("signer", signed), *_plain_runs("bare", verified)], Target(0.4, True),
+        )
+
+    def _vbytes(self) -> Figure:
+        self._say("bytes of a thousand payouts in bitcoin")
+        return _plain(
+            f"btc_vbytes_per_payout_{bitcoin_size.COUNT}", [bitcoin_size.measure_vbytes()], "vB",
+            "of one signed chain transaction with P2WPKH payees; the same on every machine", Target(31.3, False),
+        )
+
     def _gas(self) -> Iterable[Figure]:
         self._say("gas of the hot vault")
         cold, warm = evm_gas.measure_gas()
@@ -216,6 +243,10 @@ def _ratio(
 def _plain(name: str, values: list[float], unit: str, against: str, target: Target | None) -> Figure:
     """The median of a few runs."""
     return Figure(name, sorted(values)[len(values) // 2], unit, against, [round(value, 3) for value in values], target)
+
+
+def _plain_runs(side: str, rates: Sequence[float]) -> list[Run]:
+    return [{"side": side, "per_second": round(each, 2)} for each in rates]
 
 
 def _runs(side: str, samples: Sequence[Sample]) -> list[Run]:

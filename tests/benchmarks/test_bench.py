@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = {
     "intake_in_process_vs_pgbench", "intake_http_vs_pgbench", "intake_http_run_vs_pgbench", "intake_p99_ms_at_128",
     "cpu_us_per_payout_intake", "audit_appends_per_s", "audit_proofs_per_s", "intake_cpu_1e6_vs_1e4", "limiter_us",
+    "signer_batch_1000_per_s", "signer_vs_bare_verify", "btc_vbytes_per_payout_1000",
     "evm_gas_per_usdc_payout_200_cold", "evm_gas_per_usdc_payout_200_warm",
 }
 DURABLE = {

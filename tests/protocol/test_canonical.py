@@ -149,6 +149,22 @@ def test_depth_is_exact_where_brackets_stand_side_by_side() -> None:
         parse(spread(DEPTH_MAXIMUM + 1))
 
 
+@pytest.mark.parametrize("text", ['"plain [[[ text"', '"escaped \\" [[[ text"'])
+def test_depth_is_exact_in_what_is_long(text: str) -> None:
+    def long(levels: int) -> bytes:
+        return (f"[{text}," * levels + "1" + "]" * levels).encode() + b" " * 10_000
+
+    parse(long(DEPTH_MAXIMUM))
+    with pytest.raises(CanonicalError, match="deeper than 32"):
+        parse(long(DEPTH_MAXIMUM + 1))
+
+
+@pytest.mark.parametrize("end", ["", '"', '"[[[', '\\"[['])
+def test_a_text_that_never_ends_is_refused_however_long_it_is(end: str) -> None:
+    with pytest.raises(CanonicalError):
+        parse(b"[" * 40 + b'"' + b"[" * 10_000 + end.encode())
+
+
 def test_depth_can_be_set_lower() -> None:
     assert parse(b"[[],[],[],[],[],[]]", maximum_depth=2) == [[]] * 6
     with pytest.raises(CanonicalError, match="deeper than 2"):

@@ -40,7 +40,7 @@ class Reconciler(Witness):
         if reason is not Reason.COSIGNED:
             return reason
         if self._log.standings.genesis is None:
-            self._log.follow(self._standings_after(sync.entries[:1]))
+            self._log.follow(self._standings_after(map(read_entry, sync.entries[:1])))
         self._append(self._new(sync))
         if not sync.entries and not self.is_done and (not self.epoch or self._is_recovered()):
             self._finish(sync)
@@ -51,7 +51,7 @@ class Reconciler(Witness):
         read = [read_entry(raw) for raw in self._journal.entries()]
         said = {fields.text("organisation") for kind, _, fields in read if kind is Kind.RECOVERED
                 and fields.text("epoch") == self.epoch}
-        return said == self._standings_after(tuple(self._journal.entries(1))).organisations.keys()
+        return said == self._standings_after(map(read_entry, self._journal.entries(1))).organisations.keys()
 
     def _finish(self, sync: Sync) -> None:
         """Raises: JournalError."""

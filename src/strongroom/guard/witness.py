@@ -6,7 +6,7 @@ yet and whose genesis its operator named; before any other it counts as restored
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from strongroom.guard.notices import tell_members
 from strongroom.journal.journal import FileDisk, Journal
 from strongroom.protocol import guard_wire as wire
 from strongroom.protocol.canonical import record_hash
-from strongroom.protocol.entry import Kind, read_entry
+from strongroom.protocol.entry import Entry, Kind, read_entry
 from strongroom.protocol.guard_wire import FetchAnswer, Lease, Reason, Sync, SyncAnswer
 from strongroom.protocol.journal_chain import EMPTY_HEAD, Head, head_after
 from strongroom.protocol.standings import KINDS, Standings
@@ -101,7 +101,7 @@ class Witness:
 
         Whoever offers less is only told, whoever it is, that guard has nothing: so the signer offers all.
         """
-        standings = self._standings_after(sync.entries[:1])
+        standings = self._standings_after(map(read_entry, sync.entries[:1]))
         if standings.genesis is None or standings.genesis.guard_key != bytes(self._key.verify_key):
             raise DocumentError("entries", "don't begin with a genesis that names this guard's key")
         return standings
@@ -151,12 +151,13 @@ class Witness:
 
     def _swap(self, sync: Sync) -> Reason:
         """Keep what is new, unless it holds a spend that may not be. Raises: DocumentError, JournalError."""
-        new = self._new(sync)
-        kinds = {read_entry(raw)[0] for raw in new}
+        new, read = self._new(sync), [read_entry(raw) for raw in sync.entries]
+        newly = read[len(read) - len(new) :]
+        kinds = {kind for kind, _, _ in newly}
         if Kind.RECOVERED in kinds or (not self.head.length and not _FOUNDING.issuperset(kinds)):
             return Reason.UNRECONCILED
-        refused = self._weigh_spends(sync)
-        standings = self._standings_after(new)
+        refused = self._weigh_spends(sync, read)
+        standings = self._standings_after(newly)
         if refused is not None or not self._log.holds(standings.control):
             return refused or Reason.FORK
         if new:
@@ -169,7 +170,7 @@ class Witness:
     def _new(self, sync: Sync) -> tuple[bytes, ...]:
         return sync.entries[len(sync.entries) - (sync.journal.length - self._journal.length) :]
 
-    def _weigh_spends(self, sync: Sync) -> Reason | None:
+    def _weigh_spends(self, sync: Sync, read: Sequence[Entry]) -> Reason | None:
         """Spends that weren't given up again need the whole control log, and a lease for what they do; those that pay,
         that watch alarms nothing of their organisation.
 
@@ -177,8 +178,7 @@ class Witness:
         """
         spends: dict[str, tuple[str, str]] = {}
         left: set[str] = set()
-        for raw in sync.entries:
-            kind, _, fields = read_entry(raw)
+        for kind, _, fields in read:
             if kind is Kind.SPEND:
                 spends[fields.text("transaction")] = fields.text("operation"), fields.text("organisation")
             elif kind is Kind.ABANDONED:
@@ -194,12 +194,12 @@ class Witness:
             return Reason.ALARM
         return None
 
-    def _standings_after(self, entries: tuple[bytes, ...]) -> Standings:
-        read = [each for each in map(read_entry, entries) if each[0] in KINDS]
+    def _standings_after(self, entries: Iterable[Entry]) -> Standings:
+        told = [each for each in entries if each[0] in KINDS]
         standings = self._log.standings
-        if read:
+        if told:
             standings = standings.copied()
-        for kind, clock, fields in read:
+        for kind, clock, fields in told:
             standings.apply(kind, clock, fields)
         return standings
 

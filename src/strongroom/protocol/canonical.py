@@ -25,6 +25,8 @@ _NOT_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _INTEGER_DIGITS = len(str(INTEGER_MAXIMUM)) + 1
 _SHOWN_CHARACTERS = 64
+_COUNTED_MAXIMUM = 2**12
+"""Counting is quick for what is short, and takes longer than the rest for what is long."""
 
 
 class CanonicalError(ValueError):
@@ -110,7 +112,8 @@ def _check(value: JsonValue, levels: int) -> None:
                 _check(inner, levels - 1)
     elif kind is list or kind is tuple:
         for inner in cast("list[JsonValue]", value):
-            _check(inner, levels - 1)
+            if type(inner) is not str:
+                _check(inner, levels - 1)
     else:
         raise CanonicalError(f"a {kind.__name__} has no canonical form here")
 
@@ -121,9 +124,11 @@ def _is_deeper(raw: bytes, levels: int) -> bool:
 
     Strings and all that is no bracket go first, then empty pairs are taken away from the inside, a level at a time.
     """
-    if raw.count(b"[") + raw.count(b"{") <= levels:
+    if len(raw) < _COUNTED_MAXIMUM and raw.count(b"[") + raw.count(b"{") <= levels:
         return False
-    brackets = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKET)
+    # Where nothing is escaped, strings are just what stands between quotes.
+    outside = _STRING.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
+    brackets = outside.translate(_SQUARE, _NOT_BRACKET)
     if b"[" * (levels + 1) in brackets:
         return True
     for _ in range(levels):

@@ -11,12 +11,13 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import IdempotencyKey, IdError, MakerKey, parse_idempotency_key
 from strongroom.domain.instant import Instant
-from strongroom.protocol.canonical import JsonValue, canonical_digest
+from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.record import parse_fields
 from strongroom.protocol.signature_base import SignatureError, content_digest, holds, read_keyed_base
 
@@ -105,7 +106,7 @@ def request_of(path: str, key_id: MakerKey, created: Instant, key: IdempotencyKe
     ask, match = next(found, (None, None))
     if ask is None or match is None:
         raise SignatureError(f"{path} isn't a path that moves money")
-    digest = canonical_digest(["POST", path, content_digest(body)]).hex()
+    digest = sha256(f'["POST","{path}","{content_digest(body)}"]'.encode()).hexdigest()  # canonical JSON, written out
     return Request(ask, match[1] if match.groups() else "", key_id, created, key, digest, body)
 
 

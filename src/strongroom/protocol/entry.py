@@ -62,7 +62,10 @@ def write_entry(kind: Kind, clock: Reading, body: dict[str, JsonValue]) -> bytes
     return encode({**body, "clock": [clock.at_least, clock.at_most, clock.wall], "type": _type(kind)})
 
 
-def read_entry(raw: bytes) -> tuple[Kind, Reading, Fields]:
+Entry = tuple[Kind, Reading, Fields]
+
+
+def read_entry(raw: bytes) -> Entry:
     """Raises: DocumentError."""
     fields = parse_fields(raw)
     name = fields.text("type")
