@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Database
-from tests.contracts.vault import Vault
+from tests.contracts.vault import OWNER, STRANGER, Vault
 from tests.engine.vault_road import open_vault_road, vault_on_node
+from tests.signer.test_sign_evm import GWEI
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,8 @@ def vault(founded_vault: Vault) -> Iterator[Vault]:
     snapshot = founded_vault.node.snapshot()
     yield founded_vault
     founded_vault.node.revert(snapshot)
+    founded_vault.node.rpc("anvil_setNextBlockBaseFeePerGas", "0x0")  # which no snapshot has
+    founded_vault.node.rpc("evm_mine")
 
 
 def test_payouts_in_two_tokens_go_out_as_two_batches_and_settle_to_the_unit(
@@ -37,6 +40,144 @@ def test_payouts_in_two_tokens_go_out_as_two_batches_and_settle_to_the_unit(
             assert [road.paid(f"tether{number}", vault.usdt) for number in range(3)] == [2_000, 2_001, 2_002]
             assert [(state, len(call.items)) for state, call in await road.calls()] == [("settled", 3), ("settled", 3)]
             assert [call.nonce for _, call in await road.calls()] == [0, 1]
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_what_is_stuck_is_outbid_at_its_nonce_and_one_of_both_is_paid_for(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.go()
+            vault.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * GWEI))
+            road.mine()
+            await road.go()
+            assert [call.nonce for _, call in await road.calls()] == [0]
+            road.world.pass_by(60_000)
+            await road.go()
+            (_, first), (_, second) = await road.calls()
+            assert (first.nonce, second.nonce, first.batch) == (0, 0, second.batch)
+            assert second.max_fee >= 20 * GWEI
+            assert second.deadline > first.deadline
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+            assert road.paid("ada") == 5_000
+            (one, nothing), (other, cost) = await road.fees()
+            assert ((one, nothing), other) == (("dropped", None), "settled")
+            assert cost
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_above_the_policys_price_payouts_wait_and_say_so_and_go_when_it_falls(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            vault.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(300 * GWEI))
+            road.mine()
+            await road.pay("ada", 5_000)
+            await road.go()
+            rows = await road.fetch("SELECT state, hold, status_detail FROM strongroom.payouts")
+            assert [tuple(row) for row in rows] == [("held", "fee", "263.5 > 200 gwei")]
+            road.mine(12)
+            road.world.pass_by(60_000)
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+
+    asyncio.run(story())
+
+
+def test_a_batch_that_reverted_is_sent_again_with_the_next_nonce_when_it_can_be_paid(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    """Paused when it came to the chain, which costs; it waits while the vault is paused, which doesn't."""
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.pay("ben", 6_000)
+            await road.go()
+            vault.node.rpc("anvil_dropAllTransactions")
+            vault.contract.send(OWNER, "pause")
+            await road.go()
+            road.world.pass_by(5_000)
+            await road.settle(3)
+            assert await road.states() == dict.fromkeys(("ada", "ben"), "broadcast:vault_paused")
+            assert [state for state, _ in await road.fees()] == ["reverted"]
+            assert await road.is_balanced()  # what it cost is in the ledger
+            vault.contract.send(OWNER, "unpause")
+            road.world.pass_by(60_000)
+            await road.settle(4)
+            assert set((await road.states()).values()) == {"settled"}
+            (_, first), (_, second) = await road.calls()
+            assert (first.nonce, second.nonce, first.batch) == (0, 1, second.batch)
+            assert (road.paid("ada"), road.paid("ben")) == (5_000, 6_000)
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_a_batch_whose_deadline_passed_is_signed_with_a_later_one(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.go()
+            (_, first), = await road.calls()
+            vault.node.next_block_at(first.deadline + 1)
+            road.world.pass_by(4_000_000)
+            road.mine()
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+            (_, first), (_, second) = await road.calls()
+            assert (second.batch, second.nonce) == (first.batch, 1)
+            assert second.deadline > first.deadline
+            assert road.paid("ada") == 5_000
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_a_nonce_that_another_took_is_left_and_the_batch_goes_with_the_next(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    """Whoever has the operator's key elsewhere."""
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.go()
+            vault.node.rpc("anvil_dropAllTransactions")
+            vault.node.send(road.operator, STRANGER, b"")
+            await road.go()
+            road.world.pass_by(60_000)
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+            assert [call.nonce for _, call in await road.calls()] == [0, 1]
+            assert road.paid("ada") == 5_000
+
+    asyncio.run(story())
+
+
+def test_an_engine_that_dies_at_any_step_goes_on_where_the_chain_is(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            for number in range(4):
+                await road.pay(f"payee{number}", 1_000)
+                for _ in range(3):
+                    await road.steps(1)
+                    await road.crash_engine()
+                    await road.look()
+                road.mine()
+            await road.settle(6)
+            assert set((await road.states()).values()) == {"settled"}
+            assert [road.paid(f"payee{number}") for number in range(4)] == [1_000] * 4
             assert await road.is_balanced()
 
     asyncio.run(story())

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
-SAY_EVERY: Final = 500
+SAID_PARTS: Final = 10
+"""So often at most a command says how far it is, where it draws no bar."""
+SAY_EVERY: Final = 100
+"""How many more must be done for that at least."""
 BAR_WIDTH: Final = 24
 
 _Item = TypeVar("_Item")
@@ -78,13 +81,16 @@ def progress(items: Sequence[_Item], what: str) -> Iterator[_Item]:
 def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """Something to call with how many are done. Elsewhere than on a terminal it says a line now and then."""
     on_terminal = sys.stderr.isatty()
+    every, said = max(SAY_EVERY, total // SAID_PARTS), 0
 
     def show_bar(done: int) -> None:
+        nonlocal said
         if on_terminal:
             filled = BAR_WIDTH * done // max(total, 1)
             drawn = "#" * filled + "." * (BAR_WIDTH - filled)
             print(f"\r[{drawn}] {done} of {total} {what}", end="", file=sys.stderr, flush=True)
-        elif done and done % SAY_EVERY == 0:
+        elif done >= said + every:
+            said = done
             say(f"{done} of {total} {what}")
 
     try:

@@ -29,7 +29,10 @@ MadeWith = Annotated[str, Parameter(help="The key that it was made with")]
 POLL_S: Final = 0.5
 QUIET_S: Final = 60.0
 WAITING_QUIET_S: Final = 5.0
-"""When nothing of a run moved for so long, following it ends: sooner where all that is left waits for something."""
+"""When nothing of a run moved for so long, following it ends: sooner where all that is left waits for something, and is
+looked at again later than that."""
+LOOKED_AT_S: Final = 5.0
+"""How long a look takes at the most at what was held."""
 WAITING: Final = frozenset({"held", "awaiting_approval"})
 FOLLOW_MAXIMUM_S: Final = 600.0
 UNPAID_ENDS: Final = frozenset({"declined", "cancelled", "expired", "failed", "returned"})
@@ -124,10 +127,19 @@ def _follow(
             if approving is not None and any(state == "awaiting_approval" for state, _ in states):
                 approve_for_the_sandbox(approving, run, asked)
             left = {state for state, _ in states if state != "settled" and state not in UNPAID_ENDS}
-            patience_s = WAITING_QUIET_S if left <= WAITING else QUIET_S
+            patience_s = QUIET_S if left - WAITING else max(WAITING_QUIET_S, _held_s(payouts) + LOOKED_AT_S)
             if not left or not on or now - moved >= patience_s or now - began >= FOLLOW_MAXIMUM_S:
                 return payouts
             time.sleep(POLL_S)
+
+
+def _held_s(payouts: list[dict[str, Any]]) -> float:
+    """How long until the first that is held is looked at again; 0 if that is too far off to wait for it."""
+    times = [each["hold"]["retry_at"] for each in payouts if each["hold"] and each["hold"]["retry_at"]]
+    if not times:
+        return 0
+    left_s = (min(map(parse_instant, times)) - time.time_ns() // 1_000_000) / 1000
+    return left_s if left_s <= QUIET_S else 0
 
 
 def _verdict(payouts: list[dict[str, Any]]) -> Exit:
@@ -144,12 +156,13 @@ def _verdict(payouts: list[dict[str, Any]]) -> Exit:
 
 def _print(rows: list[PayeeRow], payouts: list[dict[str, Any]], run: dict[str, Any]) -> None:
     lines = [
-        (row.number, each["id"], each["state"], (each["hold"] or {}).get("reason"), each["amount"], each["external_id"])
+        (row.number, each["id"], each["state"], (each["hold"] or {}).get("reason"), each["amount"], row.fields["asset"],
+         each["external_id"])
         for row, each in zip(rows, payouts, strict=True)
     ]
     states = Counter(f"held: {each['hold']['reason']}" if each["hold"] else each["state"] for each in payouts)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    listing = table(("row", "payout", "state", "hold", "amount", "external id"), lines)
+    listing = table(("row", "payout", "state", "hold", "amount", "asset", "external id"), lines)
     show(None, False, f"{listing}\n\n{_text(run)}\n{counts}")
 
 
@@ -234,7 +247,9 @@ def _item(sandbox: dict[str, Any], row: PayeeRow, beneficiary: dict[str, Any]) -
 def _row(row: PayeeRow, payout: dict[str, Any]) -> dict[str, Any]:
     return {
         "row": row.number, "payout": payout["id"], "external_id": payout["external_id"], "state": payout["state"],
-        "hold": payout["hold"],
+        "hold": payout["hold"], "asset": payout["asset"], "amount": payout["amount"],
+        "address": payout["destination"]["address"], "chain_transactions": payout["chain_transactions"],
+        "status_reason": payout["status_reason"],
     }
 
 

@@ -14,6 +14,7 @@ from strongroom.engine.free import free
 from strongroom.engine.intake import register
 from strongroom.engine.plan import PAYOUTS_MAXIMUM, plan
 from strongroom.engine.recall import recall
+from strongroom.engine.renew import renew
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.settle import settle
 from strongroom.engine.settle_vault import settle_vaults
@@ -36,6 +37,7 @@ async def advance(bench: Bench) -> bool:
         moved = True
     moved |= await collect(bench)  # enough people answered
     moved |= await recall(bench)  # what people took back too late, if the chain still lets us
+    moved |= await renew(bench)  # what a chain of accounts didn't take, before anything new goes there
     moved |= await plan(bench)  # coins, fee, change: written down
     moved |= await sign(bench)  # the signer decides; its bytes are written down
     moved |= await broadcast(bench)  # the same bytes, as often as it takes

@@ -104,7 +104,7 @@ def cover_of(carried: Sequence[Carried]) -> Cover:
 
 
 async def _plan_batch(bench: Bench, vault: Vault, nonce: int, payouts: list[DuePayout], cover: Cover) -> bool:
-    token = _token(vault, payouts[0].asset)
+    token = token_of(vault, payouts[0].asset)
     if token is None or len(cover.kills) > KILLS_MAXIMUM:
         said = "a vault pays tokens" if token is None else f"more than {KILLS_MAXIMUM} batches of it must be killed"
         return await put_aside(bench, payouts, HoldReason.RAIL, LATER_MS, Reason("no_vault", "engine", said))
@@ -127,7 +127,8 @@ async def _plan_batch(bench: Bench, vault: Vault, nonce: int, payouts: list[DueP
     return await _write_down(bench, vault, build(vault, market, nonce, fitting, cover, spare, bench.clock()), fitting)
 
 
-def _token(vault: Vault, asset: str) -> preflight.Token | None:
+def token_of(vault: Vault, asset: str) -> preflight.Token | None:
+    """With the questions of its kind; None for what no vault pays, or the policy doesn't know."""
     try:
         parsed = parse_asset(asset)
     except AssetError:

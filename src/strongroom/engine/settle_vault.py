@@ -105,7 +105,7 @@ async def _place(bench: Bench, payouts: dict[PayoutId, Sent]) -> bool:
             LOG.error("alarm: %s: %s", payout, reason.detail)
             await store.note(bench.connection, [payout], reason, bench.clock())
     for (before, after, reason), named in moves.items():
-        await _walk(bench, named, before, after, reason)
+        await walk(bench, named, before, after, reason)
     return bool(moves)
 
 
@@ -127,7 +127,7 @@ def _belongs(state: State, carried: Sequence[Carried]) -> tuple[State, Reason | 
     return (State.BROADCAST, _UNDONE) if state in (State.CONFIRMED, State.SETTLED) else (state, None)
 
 
-async def _walk(bench: Bench, payouts: list[PayoutId], before: State, after: State, reason: Reason | None) -> None:
+async def walk(bench: Bench, payouts: list[PayoutId], before: State, after: State, reason: Reason | None) -> None:
     """By moves of the table, in one database transaction."""
     now = bench.clock()
     if reason is not None:
