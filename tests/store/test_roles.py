@@ -49,7 +49,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "payouts": ({API, ENGINE}, set()),
     "policies": ({API, ENGINE, WATCH}, set()),
     "receipts": ({API, ENGINE}, set()),
-    "reconciliations": ({WATCH}, {WATCH}),
+    "reconciliations": ({API, WATCH}, {WATCH}),
     "refusals": ({ENGINE}, set()),
     "registrations": ({API, ENGINE}, set()),
     "reservations": ({ENGINE}, set()),
