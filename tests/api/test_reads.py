@@ -183,6 +183,24 @@ def test_balances_are_reserved_by_what_was_asked(api: ApiProcess, owner: Owner, 
     assert found["next_cursor"] is None
 
 
+def test_a_wallet_is_told_by_the_ledger_and_by_what_watch_found(
+    api: ApiProcess, owner: Owner, http: httpx.Client
+) -> None:
+    world = create_world(api, owner, http, opening=5_000_000)
+    (told,) = [each for each in world.payer.get("/v1/wallets").json()["data"] if each["asset"] == USDC]
+    assert (told["ledger"], told["chain"], told["is_whole"]) == ("5000000", None, None)
+    owner.execute(
+        "INSERT INTO strongroom.reconciliations (organisation, network, asset, height, block_hash, chain, ledger, "
+        "expected, is_whole, created_at) VALUES ($1, 'eip155:31337', $2, 7, 'ab', 4000000, 5000000, 4000000, true, 0)",
+        world.id, USDC,
+    )
+    (told,) = [each for each in world.payer.get("/v1/wallets").json()["data"] if each["asset"] == USDC]
+    assert told == {
+        "asset": USDC, "ledger": "5000000", "network": "eip155:31337", "chain": "4000000", "under_way": "1000000",
+        "is_whole": True, "height": 7, "block_hash": "ab", "changed_at": "1970-01-01T00:00:00.000Z",
+    }
+
+
 def test_names_in_every_script_are_taken_as_they_are(world: Organisation) -> None:
     for name in ("Ядвига Пример", "例 太郎", "مثال", "Zoë Ørsted-Müller", "O'Neil & Co. 🚕"):
         assert world.declared(name=name)["name"] == name

@@ -38,6 +38,7 @@ TABLE = {
     "GET /v1/approvals": "approvals:read",
     "POST /v1/approvals/{request}/assertions": "approvals:give",
     "GET /v1/balances": "balances:read",
+    "GET /v1/wallets": "balances:read",
     "GET /v1/audit/checkpoint": "audit:read",
     "GET /v1/audit/entries": "audit:read",
     "GET /v1/audit/proofs/inclusion": "audit:read",

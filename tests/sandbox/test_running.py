@@ -112,6 +112,11 @@ def test_status_asks_the_processes_and_doctor_finds_nothing_bad(sandbox: Box) ->
     assert set(found["processes"]) >= PROCESSES
     assert all(each["running"] for each in found["processes"].values())
     assert start_time(found["supervisor"]) is not None
+    assets = {each["symbol"]: each for each in found["assets"]}
+    assert set(assets) >= {"BTC", "SIM", "USDC", "USDT", "ETH"}
+    for symbol in ("BTC", "SIM"):
+        assert assets[symbol]["is_equal"], assets[symbol]
+        assert assets[symbol]["ledger"] == assets[symbol]["chain"]
     shown = sandbox.run("status")
     assert shown.returncode == 0
     assert all(name in shown.stdout for name in PROCESSES)

@@ -1,4 +1,4 @@
-"""Calls about the audit log and the ledger's balances: reading only."""
+"""Calls about the audit log, the ledger's balances and the hot wallets: reading only."""
 
 from strongroom.api.call import Call, Reply
 from strongroom.api.reading import refuse
@@ -9,14 +9,18 @@ from strongroom.api.schemas import (
     BalanceList,
     ConsistencyAnswer,
     InclusionAnswer,
+    WalletAnswer,
+    WalletList,
 )
 from strongroom.api.service import Service
 from strongroom.domain.errors import Code
 from strongroom.domain.ids import OrganisationId
+from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.canonical import parse_object
 from strongroom.protocol.merkle import MerkleError, leaf_hash
-from strongroom.store import audit, ledger
+from strongroom.store import audit, ledger, wallets
 from strongroom.store.session import Session
+from strongroom.store.wallets import HotWallet
 
 
 async def checkpoint(service: Service, _: Call, __: None) -> Reply:
@@ -86,6 +90,22 @@ async def balances(service: Service, call: Call, _: None) -> Reply:
         for each in found
     ]
     return Reply(200, BalanceList(rows, None))
+
+
+async def hot_wallets(service: Service, call: Call, _: None) -> Reply:
+    async with service.pool.acquire() as connection:
+        found = await wallets.read_wallets(connection, call.key.organisation)
+    return Reply(200, WalletList([_wallet(each) for each in found], None))
+
+
+def _wallet(wallet: HotWallet) -> WalletAnswer:
+    seen = wallet.seen
+    if seen is None:
+        return WalletAnswer(wallet.asset, str(wallet.ledger), None, None, None, None, None, None, None)
+    return WalletAnswer(
+        wallet.asset, str(wallet.ledger), seen.network, str(seen.chain), str(seen.under_way), seen.is_whole,
+        seen.height, seen.block_hash, format_instant(seen.at),
+    )
 
 
 def _tells_of(leaf: str, organisation: OrganisationId) -> bool:

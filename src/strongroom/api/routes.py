@@ -32,6 +32,7 @@ from strongroom.api.schemas import (
     RunList,
     RunPreviewAnswer,
     SealBody,
+    WalletList,
 )
 from strongroom.domain.permissions import Permission as May
 
@@ -89,6 +90,8 @@ ROUTES: Final = (
           body_maximum=approvals.ASSERTION_BODY_MAXIMUM),
     Route("GET", "/v1/balances", May.BALANCES_READ, read_nothing, audit.balances,
           None, BalanceList, "The ledger's accounts"),
+    Route("GET", "/v1/wallets", May.BALANCES_READ, read_nothing, audit.hot_wallets,
+          None, WalletList, "What the hot wallets hold by the ledger, and by the chain"),
     Route("GET", "/v1/audit/checkpoint", May.AUDIT_READ, read_nothing, audit.checkpoint,
           None, None, "The newest signed checkpoint of the audit log, as a C2SP note"),
     Route("GET", "/v1/audit/entries", May.AUDIT_READ, audit.read_range, audit.entries,

@@ -310,6 +310,23 @@ class BalanceAnswer(Answer):
     posted: str
 
 
+class WalletAnswer(Answer):
+    """`ledger` is what is posted now; the rest is what watch saw last, null where it reads no chain for this asset.
+
+    `under_way` left on the chain and isn't settled yet, so where `is_whole`, `chain` was the ledger less that.
+    """
+
+    asset: str
+    ledger: str
+    network: str | None
+    chain: str | None
+    under_way: str | None
+    is_whole: bool | None
+    height: int | None
+    block_hash: str | None
+    changed_at: str | None
+
+
 class AuditEntry(Answer):
     """`leaf` is null where it tells of another organisation; its hash still proves that it is there."""
 
@@ -381,6 +398,11 @@ class RunList(Answer):
 
 class BalanceList(Answer):
     data: list[BalanceAnswer]
+    next_cursor: None
+
+
+class WalletList(Answer):
+    data: list[WalletAnswer]
     next_cursor: None
 
 

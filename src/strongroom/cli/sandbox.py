@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import cyclopts
 from cyclopts import Parameter
@@ -68,9 +68,10 @@ def down(*, data: SandboxFolder = None, as_json: Json = False) -> int:
 
 
 def status(*, data: SandboxFolder = None, as_json: Json = False) -> int:
-    """What runs, asked of the processes themselves."""
+    """What runs, asked of the processes themselves; and what each wallet holds by ledger, chain and journal."""
     try:
         found = commands.status(folder(data))
+        found["assets"] = commands.standing(folder(data)) if found["ready"] else []
     except commands.SandboxFault as fault:
         raise Stop(Exit.NOT_FOUND, str(fault)) from fault
     rows = [
@@ -79,8 +80,22 @@ def status(*, data: SandboxFolder = None, as_json: Json = False) -> int:
     ]
     listing = table(("process", "pid", "state", "isolation"), rows)
     state = "ready" if found["ready"] else "not ready"
-    show(found, as_json, f"{listing}\n\n{state}  {found['api_url'] or ''}")
+    told = f"{listing}\n\n{_assets(found['assets'])}\n\n{state}  {found['api_url'] or ''}"
+    show(found, as_json, told)
     return Exit.DONE if found["ready"] else Exit.FAILED
+
+
+def _assets(rows: list[dict[str, Any]]) -> str:
+    """Ledger and chain to the base unit, and what was signed by the record and by the journal."""
+    stands = {None: "not looked at", True: "equal", False: "NOT EQUAL"}
+    return table(
+        ("asset", "ledger", "under way", "chain", "signed by record", "by journal", ""),
+        [
+            (each["symbol"], each["ledger"], each["under_way"], each["chain"], each["signed_by_record"],
+             each["signed_by_journal"], stands[each["is_equal"]])
+            for each in rows
+        ],
+    )
 
 
 def doctor(*, data: SandboxFolder = None, ports: Ports = PORTS_DEFAULT, as_json: Json = False) -> int:

@@ -9,14 +9,14 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter, validators
 
-from strongroom.cli.output import Exit, Stop, fields, show
-from strongroom.cli.session import Data, Json, document, speaking
+from strongroom.cli.output import Exit, Stop, fields, show, table
+from strongroom.cli.session import Data, Json, document, reader, speaking
 from strongroom.formats import simulated
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask
 from strongroom.sandbox.trusted import SignerRefusedError, TrustedError, ask_signer
 
-app = cyclopts.App(name="wallet", help="Hot wallets: where to fund them; rotate their keys.")
+app = cyclopts.App(name="wallet", help="Hot wallets: what they hold, where to fund them; rotate their keys.")
 
 Network = Annotated[str, Parameter("--network", help="The wallet's network")]
 
@@ -40,6 +40,21 @@ def address(
     except TrustedError as fault:
         raise Stop(Exit.UNREACHABLE, str(fault)) from fault
     show({"addresses": found, "network": network}, as_json, "\n".join(found))
+    return Exit.DONE
+
+
+@app.command(name="list")
+@speaking
+def find(*, data: Data = None, as_json: Json = False) -> int:
+    """List what each wallet holds by the ledger, and by the chain as watch saw it last."""
+    with reader(document(data)) as api:
+        found = list(api.pages("/v1/wallets", {}))
+    stands = {None: "not looked at", True: "equal", False: "NOT EQUAL"}
+    rows = [
+        (each["asset"], each["ledger"], each["under_way"], each["chain"], each["height"], stands[each["is_whole"]])
+        for each in found
+    ]
+    show(found, as_json, table(("asset", "ledger", "under way", "chain", "at block", ""), rows))
     return Exit.DONE
 
 

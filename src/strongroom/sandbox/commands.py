@@ -25,6 +25,7 @@ from strongroom.sandbox.funding import Nodes, fund_wallets
 from strongroom.sandbox.organisation import make_organisation, write_private
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Known, private_log, start_time, wait_until_gone, why_not_isolated
+from strongroom.sandbox.standing import standing_of
 from strongroom.sandbox.trusted import TrustedError, let_in
 from strongroom.store.organisations import NewOrganisation, add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
@@ -110,6 +111,14 @@ def status(data: Path) -> dict[str, Any]:
         "deployment": document.get("deployment"), "api_url": document.get("api_url"),
         "isolation": document.get("isolation"),
     }
+
+
+def standing(data: Path) -> list[dict[str, Any]]:
+    """What the first organisation's wallets hold, by ledger, chain and journal. Raises: SandboxFault."""
+    document = read_document(data)
+    symbols = {asset: symbol for symbol, asset in document["assets"].items()}
+    rows = standing_of(data, document["database_url"], document["organisation"])
+    return [{"symbol": symbols.get(each["asset"], each["asset"]), **each} for each in rows]
 
 
 def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
