@@ -153,8 +153,6 @@ def test_a_nonce_that_another_took_is_left_and_the_batch_goes_with_the_next(
             await road.go()
             vault.node.rpc("anvil_dropAllTransactions")
             vault.node.send(road.operator, STRANGER, b"")
-            await road.go()
-            road.world.pass_by(60_000)
             await road.settle(4)
             assert await road.states() == {"ada": "settled"}
             assert [call.nonce for _, call in await road.calls()] == [0, 1]

@@ -66,7 +66,7 @@ async def _stuck(bench: Bench) -> list[ReportedCall]:
     now = bench.clock()
     return [
         call for call in await vaults.calls_on_their_way(bench.connection)
-        if call.attempt.state in (State.SIGNED, State.BROADCAST) and call.status in ("unseen", "pending")
+        if call.attempt.state in (State.SIGNED, State.BROADCAST) and call.status in ("", "unseen", "pending")
         and not call.is_outbid and not call.is_over and max(call.due_at, call.signed_at + bench.stuck_ms) <= now
     ]
 

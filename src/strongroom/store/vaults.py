@@ -61,7 +61,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class ReportedCall:
-    """A call that was signed, and what watch saw of it last. `cost` is what it did cost, where it stands in a block.
+    """A call that was signed, and what watch saw of it last, if anything. `cost` is what it did cost, in a block.
 
     `is_outbid`: another with its nonce was signed after it. `is_over`: another with its nonce is in a final block.
     """
@@ -78,7 +78,7 @@ class ReportedCall:
 
 
 _CALLS: Final = """
-SELECT a.*, coalesce(r.status, 'unseen') AS status, r.is_final, r.fee AS cost, EXISTS (
+SELECT a.*, coalesce(r.status, '') AS status, r.is_final, r.fee AS cost, EXISTS (
         SELECT FROM strongroom.attempts o WHERE o.replaces = a.chain_transaction AND o.nonce = a.nonce
         AND o.signed IS NOT NULL) AS is_outbid, EXISTS (
         SELECT FROM strongroom.attempts o WHERE (o.organisation, o.network, o.nonce)
