@@ -141,6 +141,7 @@ async def told(road: VaultRoad, lie: str) -> None:
     """Ada is paid, and it is said that she wasn't, for as long as the engine tries."""
     await road.pay("ada", 5_000)
     await road.go()
+    road.is_lying = True
     await LIES[lie][0](road)
     for _ in range(4):
         await road.settle(3)
@@ -156,8 +157,7 @@ def test_who_lies_about_what_the_vault_did_costs_gas_and_pays_nobody_twice(
             await told(road, lie)
             assert road.paid("ada") == 5_000
             assert len(await road.calls()) > 1  # it was tried
-            road.lies.clear()
-            road.lies_of_calls.clear()
+            road.is_lying = False
             await road.settle(4)
             assert await road.states() == {"ada": "settled"}
             assert road.paid("ada") == 5_000

@@ -1,6 +1,6 @@
 """The road of payouts that a vault pays: as in `road`, with a real EVM node in the place of the simulated chain.
 
-What watch reports is what the rail's own readers see of the real node; a test can say something false in its place.
+Watch is the real one; where a test lies, it is in watch's place.
 """
 
 import json
@@ -16,6 +16,7 @@ from tests.engine.road import STEP_MS, Road, new_world, opened
 from tests.signer.test_sign_evm import GWEI, vault_policy
 from tests.signer.world import ORGANISATION
 
+from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench
 from strongroom.engine.pipeline import advance
 from strongroom.formats.evm_address import DEVELOPMENT_CHAIN, eip55
@@ -29,6 +30,7 @@ from strongroom.rails.evm.vault_sums import base_at
 from strongroom.rails.port import Pending
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.sign_evm import EvmWallet
+from strongroom.watch.account_chain import AccountChain
 
 ETHER = f"{DEVELOPMENT_CHAIN}/slip44:60"
 GAS_OPENING = 10**19
@@ -74,16 +76,33 @@ class VaultRoad(Road):
 
     async def open_watch(self) -> None:
         await self.rail.identity()
+        await super().open_watch()
+        self.chain_of_accounts = AccountChain(self.rail, self.alarms, Instant(0))
         self.history = VaultHistory(
             self.rail, base_at(await self.rail.tip(), [bytes.fromhex(self.vault.address[2:])])
         )
+        self.is_lying = False
         self.lies: dict[tuple[str, int], tuple[str, bool]] = {}
         """By batch and item: a fate, and whether it is said to be final."""
         self.lies_of_calls: dict[str, tuple[str, bool]] = {}
         """By a call's name: a status, and whether it is said to be final."""
 
     async def look(self) -> bool:
-        """What watch does: of every call and every item what changed. Whether there was news."""
+        """Watch, once. Whether it had news."""
+        if self.is_lying:
+            return await self._lie()
+        before = await self._reports()
+        await self.chain_of_accounts.step(self.watch_connection, self.now())
+        return await self._reports() != before
+
+    async def _reports(self) -> tuple[int, ...]:
+        (row,) = await self.fetch(
+            "SELECT (SELECT count(*) FROM strongroom.chain_reports), (SELECT count(*) FROM strongroom.batch_reports)"
+        )
+        return tuple(row)
+
+    async def _lie(self) -> bool:
+        """What watch does, but for what is to be said in its place."""
         await self.history.advance()
         news = 0
         for row in await self.fetch("SELECT * FROM strongroom.attempts WHERE signed IS NOT NULL"):
@@ -186,7 +205,13 @@ class VaultRoad(Road):
         self.vault.usdc.send(DEPLOYER, "setBlacklisted", account(name), is_on)
 
     async def is_balanced(self) -> bool:
-        """Ledger and chain, to the unit, of tokens and gas, when nothing is on its way."""
+        """Ledger and chain, to the unit, of tokens and gas, when nothing is on its way; and watch found so."""
+        await self.look()
+        rows = await self.fetch("SELECT DISTINCT ON (asset) asset, is_whole FROM strongroom.reconciliations "
+                                "ORDER BY asset, id DESC")
+        alarms = [name for name in await self.alarm_names() if not name.startswith("unpaused.")]
+        if [row["is_whole"] for row in rows] != [True] * 3 or alarms:
+            return False
         tokens = [
             (await self.account("wallet:hot", self.asset_of(token)))[0] == self.vault.held(token)
             for token in (self.vault.usdc, self.vault.usdt)
