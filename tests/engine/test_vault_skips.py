@@ -16,9 +16,11 @@ from tests.conftest import Database
 from tests.contracts import patches
 from tests.contracts.vault import Vault
 from tests.engine.vault_road import VaultRoad, open_vault_road, vault_on_node
+from tests.signer.world import DAN
 
 from strongroom.engine import plan_vault
 from strongroom.engine.plan_vault import Cover
+from strongroom.protocol.negative import Action
 from strongroom.signer import gate
 
 
@@ -106,6 +108,39 @@ def test_a_batch_that_reverts_again_and_again_is_given_up_and_killed_by_the_one_
             calls = [call for _, call in await road.calls()]
             assert calls[3].kills == (calls[0].batch.name,)
             assert (road.paid("ada"), road.paid("ben")) == (5_000, 6_000)
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+# What is taken back after it was signed.
+
+
+def test_a_batch_of_which_all_was_taken_back_is_killed_at_its_nonce_and_its_money_waits_for_a_proof(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            ada, ben = await road.pay("ada", 5_000), await road.pay("ben", 6_000)
+            await road.go()
+            road.world.guard.instruct(Action.CANCEL, ada, DAN)
+            road.world.desk.idle()
+            road.world.pass_by(2_000)
+            await road.go()
+            assert len(await road.calls()) == 1  # ben is owed
+            road.world.guard.instruct(Action.CANCEL, ben, DAN)
+            road.world.desk.idle()
+            road.world.pass_by(2_000)
+            await road.settle(4)
+            (_, paying), (_, killing) = await road.calls()
+            assert (killing.nonce, killing.items, killing.kills) == (paying.nonce, (), (paying.batch.name,))
+            assert set((await road.states()).values()) == {"held:rail:batch_killed"}
+            road.world.pass_by(60_000)
+            await road.settle(2)
+            assert set((await road.states()).values()) == {"held:screening:void_needed"}
+            assert await road.account("payouts") == (0, 11_000)
+            assert (road.paid("ada"), road.paid("ben")) == (0, 0)
+            assert [state for state, _ in await road.fees()] == ["dropped", "settled"]
             assert await road.is_balanced()
 
     asyncio.run(story())

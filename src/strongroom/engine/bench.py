@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from strongroom.domain.document import Fields
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import MINUTE_MS, SECOND_MS, Instant
 from strongroom.domain.payout import HoldReason
@@ -12,7 +13,7 @@ from strongroom.engine.guard_client import GuardClient
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.screening import NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient
-from strongroom.protocol.signer_wire import RefusedAnswer
+from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.account_port import AccountRail
 from strongroom.rails.port import Rail
 from strongroom.store import engine as store
@@ -53,11 +54,20 @@ class Bench:
     """The newest report of a vault's item that was looked at since this process started."""
     proofs: RunProofs = field(init=False)
     """Of the runs that were asked about in this step."""
+    _taken_back: frozenset[str] = frozenset()
+    _taken_back_read: int = 0
     _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
     _policies_read: int = 0
 
     def __post_init__(self) -> None:
         self.proofs = RunProofs(self.connection)
+
+    async def taken_back(self) -> frozenset[str]:
+        """Payouts and runs that clients and people took back, as the signer heard it from guard; asked every second."""
+        now = self.clock()
+        if now - self._taken_back_read >= SECOND_MS:
+            self._taken_back, self._taken_back_read = await _taken_back(self.signer), now
+        return self._taken_back
 
     def relay(self, network: str) -> Rail | AccountRail | None:
         """What takes signed bytes to this network."""
@@ -69,6 +79,18 @@ class Bench:
         if not self._policies or now - self._policies_read >= SECOND_MS:
             self._policies, self._policies_read = await store.policies(self.connection), now
         return self._policies
+
+
+async def _taken_back(signer: SignerClient) -> frozenset[str]:
+    answer = await signer.ask(Ask.STATUS, {})
+    if isinstance(answer, RefusedAnswer):
+        return frozenset()
+    organisations = Fields(answer).inner("organisations")
+    found: set[str] = set()
+    for name in organisations.names():
+        taken = organisations.inner(name).take("taken_back")
+        found.update(map(str, taken if isinstance(taken, list) else ()))
+    return frozenset(found)
 
 
 def hold_of(refused: RefusedAnswer, now: Instant, holds: int) -> tuple[HoldReason, Instant]:

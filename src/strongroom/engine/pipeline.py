@@ -12,6 +12,7 @@ from typing import Final
 from strongroom.engine.bench import Bench
 from strongroom.engine.free import free
 from strongroom.engine.intake import register
+from strongroom.engine.kill import kill
 from strongroom.engine.plan import PAYOUTS_MAXIMUM, plan
 from strongroom.engine.recall import recall
 from strongroom.engine.renew import renew
@@ -37,6 +38,7 @@ async def advance(bench: Bench) -> bool:
         moved = True
     moved |= await collect(bench)  # enough people answered
     moved |= await recall(bench)  # what people took back too late, if the chain still lets us
+    moved |= await kill(bench)  # the same where a vault pays
     moved |= await renew(bench)  # what a chain of accounts didn't take, before anything new goes there
     moved |= await plan(bench)  # coins, fee, change: written down
     moved |= await sign(bench)  # the signer decides; its bytes are written down

@@ -169,12 +169,14 @@ def build(
 
 
 def attempt_of(vault: Vault, call: VaultCall, payouts: Sequence[PayoutId], replaces: str | None) -> StoredAttempt:
-    """To be written down, named by the hash of its call."""
+    """To be written down, named by the hash of its call; what only kills pays nobody."""
     raw = encode_vault_call(call)
-    batch = call.batch.name.hex() if call.items else None
+    pays = bool(call.items)
+    batch = call.batch.name.hex() if pays else None
     return StoredAttempt(
-        keccak256(raw).hex(), vault.organisation, vault.network, PAY if call.items else "cancel", "planned", raw, None,
-        json.dumps([[vault.generation, 0]]), tuple(payouts), batch=batch, nonce=call.nonce, replaces=replaces,
+        keccak256(raw).hex(), vault.organisation, vault.network, PAY if pays else "cancel", "planned", raw, None,
+        json.dumps([[vault.generation, 0]]), tuple(payouts if pays else ()), batch=batch, nonce=call.nonce,
+        replaces=replaces,
     )
 
 

@@ -3,19 +3,18 @@
 The signer says what was taken back, as clients and people told guard. A chain transaction is called back only if all
 that it pays was, and nothing is built on it: others that it pays are owed, and wait for nobody. The cancel spends the
 same coins and pays more, so that miners prefer it; which of the two is mined, the chain decides, and `free` follows.
+Batches of vaults are killed instead (`kill`).
 """
 
 import logging
 from typing import Final
 
-from strongroom.domain.document import Fields
 from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.wallets import Wallet, wallet_of
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import CoinsError
-from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import RailError
 from strongroom.store import engine as store
 from strongroom.store import freeing
@@ -31,7 +30,7 @@ async def recall(bench: Bench) -> bool:
     waiting = await freeing.recallable_attempts(bench.connection, bench.clock())
     if not waiting:
         return False
-    taken_back = await _taken_back(bench)
+    taken_back = await bench.taken_back()
     under_way = await store.planned_wallets(bench.connection)
     planned = False
     for attempt in waiting:
@@ -40,18 +39,6 @@ async def recall(bench: Bench) -> bool:
             planned |= await _plan_cancel(bench, attempt)
             under_way |= {(attempt.organisation, attempt.network)}
     return planned
-
-
-async def _taken_back(bench: Bench) -> frozenset[str]:
-    answer = await bench.signer.ask(Ask.STATUS, {})
-    if isinstance(answer, RefusedAnswer):
-        return frozenset()
-    organisations = Fields(answer).inner("organisations")
-    found: set[str] = set()
-    for name in organisations.names():
-        taken = organisations.inner(name).take("taken_back")
-        found.update(map(str, taken if isinstance(taken, list) else ()))
-    return frozenset(found)
 
 
 async def _plan_cancel(bench: Bench, attempt: StoredAttempt) -> bool:

@@ -79,7 +79,10 @@ async def _lost(bench: Bench) -> list[Lost]:
         if batches[0].fate == "unseen":
             waiting[batches[0].network, batches[0].batch][sent[payout]].append(payout)
     found: list[Lost] = []
+    taken_back = await bench.taken_back() if waiting else frozenset()
     for (network, batch), payouts in waiting.items():
+        if all(taken_back.issuperset(each) for each in payouts.values()):
+            continue  # it is killed
         calls = await vaults.calls_of(bench.connection, network, batch)
         live = [call for call in calls if call.attempt.state != "dropped"]
         if all(call.status in _LOST for call in live) and calls[0].due_at <= bench.clock():
@@ -96,8 +99,8 @@ async def _renew(bench: Bench, call: ReportedCall, lost: Lost | None) -> bool:
         vault = await vault_of(bench, *where)
         if vault is None:
             return False
-        made = await (_outbid(vault, call) if lost is None else _again(bench, vault, lost))
-        return made is not None and await _write_down(bench, vault, call, made)
+        made = await (outbid(vault, call) if lost is None else _again(bench, vault, lost))
+        return made is not None and await send_again(bench, vault, call, made)
     except _GivenUpError as fault:
         return lost is not None and await _give_up(bench, lost, fault.reason)
     except _WaitsError as fault:
@@ -117,7 +120,7 @@ class _GivenUpError(_WaitsError):
     pass
 
 
-async def _outbid(vault: Vault, call: ReportedCall) -> VaultCall | TooDear | None:
+async def outbid(vault: Vault, call: ReportedCall) -> VaultCall | TooDear | None:
     """At the same nonce for more; None if it isn't the account's next one. Raises: RailError."""
     before = parse_vault_call(call.attempt.unsigned)
     if eip55(before.sender) != vault.account or (await vault.rail.nonces(vault.account)).mined != before.nonce:
@@ -164,7 +167,7 @@ async def _look(vault: Vault, before: VaultCall) -> None:
         raise _WaitsError(reason) if each.reason in _WAITS else _GivenUpError(reason)
 
 
-async def _write_down(bench: Bench, vault: Vault, call: ReportedCall, made: VaultCall | TooDear) -> bool:
+async def send_again(bench: Bench, vault: Vault, call: ReportedCall, made: VaultCall | TooDear) -> bool:
     if isinstance(made, TooDear):
         return await _postpone(bench, call, Reason("fee_rate", "node", made.reason))
     now, before = bench.clock(), call.attempt

@@ -87,7 +87,8 @@ async def end(bench: Bench, payout: DuePayout) -> bool:
     somebody doesn't want it paid, and people must see who.
     """
     if payout.is_vaults:
-        return payout.is_cancel_requested and await _wait_for_proof(bench, payout)
+        is_back = payout.is_cancel_requested or not (await bench.taken_back()).isdisjoint((payout.id, payout.subject))
+        return is_back and await _wait_for_proof(bench, payout)
     if payout.status_code == DEAD and await _bury_dead(bench, payout):
         return True
     if payout.is_cancel_requested:

@@ -116,6 +116,17 @@ async def calls_of(connection: Session, network: str, batch: str) -> list[Report
     return [_call(row) for row in rows]
 
 
+async def is_being_killed(connection: Session, calls: Sequence[ReportedCall]) -> bool:
+    """Whether a call is planned or sent that kills the batch of these."""
+    return bool(await connection.fetchval(
+        "WITH RECURSIVE killing AS (SELECT a.chain_transaction, a.state FROM strongroom.attempts a "
+        "WHERE a.replaces = ANY ($1) AND a.batch IS NULL UNION SELECT a.chain_transaction, a.state "
+        "FROM strongroom.attempts a JOIN killing k ON a.replaces = k.chain_transaction) "
+        "SELECT EXISTS (SELECT FROM killing WHERE state NOT IN ('dropped', 'reverted'))",
+        [call.attempt.chain_transaction for call in calls],
+    ))
+
+
 async def sent(connection: Session) -> dict[PayoutId, Sent]:
     """The payouts that were signed for a vault and aren't settled."""
     rows = await connection.fetch(
