@@ -67,8 +67,8 @@ def main() -> int:
         print(f"leaf {receipt['leaf_index']} of {receipt['tree_size']} in the audit log, signed by watch:")
         print(receipt["checkpoint"])
 
-        deadline = time.monotonic() + SETTLED_WITHIN_S  # nothing pays on an EVM chain yet, so there it isn't awaited
-        while asset == "SIM" and payout["state"] != "settled" and time.monotonic() < deadline:
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while payout["state"] != "settled" and time.monotonic() < deadline:
             time.sleep(0.2)
             payout = payer.payouts.get(payout["id"])
         print(f"now it is {payout['state']}")

@@ -1,10 +1,10 @@
 #!/bin/sh
 # The first payout, by the command line: declare who is paid, look at what would happen, ask for the payout, follow it
-# until it is settled on the simulated chain, and check its place in the audit log without any server. In a sandbox
-# without that chain it asks for USDC, which is recorded and then waits: nothing pays on an EVM chain yet.
+# until it is settled, and check its place in the audit log without any server.
 #
-#     examples/first_payout.sh                 # the sandbox that `make up` started
+#     examples/first_payout.sh                 # the sandbox that `make up` started, on its simulated chain if it has one
 #     examples/first_payout.sh BTC             # in bitcoin, on the sandbox's own Bitcoin node (regtest)
+#     examples/first_payout.sh USDC            # or USDT: from the hot vault on the sandbox's own EVM node
 #     STRONGROOM_DATA=DIR examples/first_payout.sh
 #
 # Run it twice: the idempotency keys are the same, so there is still one beneficiary and one payout.
@@ -18,17 +18,21 @@ trap 'rm -rf "$scratch"' EXIT
 
 strongroom() { "$root/bin/strongroom" "$@"; }
 field() { sed -n "s/^ \"$1\": \"\\(.*\\)\",*\$/\\1/p" "$2"; }
-key=first
-if [ "${1:-}" = BTC ]; then
-    key=first-bitcoin asset=BTC amount=25000 network=bip122:0f9188f13cb7b2c71f2a335e3a4fc328
-    address=bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080
-elif grep -q '"SIM"' "$STRONGROOM_DATA/sandbox.json"; then
-    asset=SIM amount=1250000000 network=sim:sandbox address=sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm
-else
-    asset=USDC amount=12500000 network=eip155:31337 address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+wanted=${1:-}
+if [ -z "$wanted" ]; then
+    wanted=USDC
+    if grep -q '"SIM"' "$STRONGROOM_DATA/sandbox.json"; then wanted=SIM; fi
 fi
-trip='trip 4711'
-[ $asset != BTC ] || trip='trip 4712'
+key=first-$wanted asset=$wanted
+case $wanted in
+SIM) amount=1250000000 network=sim:sandbox address=sim1qmirvmtn3qzyqv5jap7rwts7caqmm335aea3unkm trip='trip 4711' ;;
+BTC)
+    amount=25000 network=bip122:0f9188f13cb7b2c71f2a335e3a4fc328
+    address=bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080 trip='trip 4712' ;;
+USDC | USDT)
+    amount=12500000 network=eip155:31337 address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed trip="trip 4713 in $wanted" ;;
+*) echo "first_payout.sh: $wanted isn't one of SIM, BTC, USDC, USDT" >&2; exit 2 ;;
+esac
 say() { printf '\n== %s\n' "$*"; }
 
 say 'Who is paid, and where. The key that declares can never pay.'
@@ -46,7 +50,7 @@ strongroom payout create --idempotency-key $key-payout --beneficiary "$beneficia
     --external-id "$trip" --json > "$scratch/payout.json"
 payout=$(field id "$scratch/payout.json")
 tries=0
-while [ "$asset" != USDC ] && [ $tries -lt 80 ]; do
+while [ $tries -lt 80 ]; do
     strongroom payout show "$payout" --json > "$scratch/payout.json"
     [ "$(field state "$scratch/payout.json")" != settled ] || break
     tries=$((tries + 1))

@@ -103,7 +103,7 @@ def _wallet(wallet: HotWallet) -> WalletAnswer:
     if seen is None:
         return WalletAnswer(wallet.asset, str(wallet.ledger), None, None, None, None, None, None, None)
     return WalletAnswer(
-        wallet.asset, str(wallet.ledger), seen.network, str(seen.chain), str(seen.under_way), seen.is_whole,
+        wallet.asset, str(seen.ledger), seen.network, str(seen.chain), str(seen.under_way), seen.is_whole,
         seen.height, seen.block_hash, format_instant(seen.at),
     )
 

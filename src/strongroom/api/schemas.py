@@ -311,9 +311,9 @@ class BalanceAnswer(Answer):
 
 
 class WalletAnswer(Answer):
-    """`ledger` is what is posted now; the rest is what watch saw last, null where it reads no chain for this asset.
+    """As watch saw it last; where it reads no chain for this asset, what the ledger says now, and null.
 
-    `under_way` left on the chain and isn't settled yet, so where `is_whole`, `chain` was the ledger less that.
+    `under_way` left on the chain and isn't settled yet, so where `is_whole`, `chain` is `ledger` less that.
     """
 
     asset: str

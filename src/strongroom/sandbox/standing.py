@@ -93,7 +93,7 @@ def _row(wallet: HotWallet, journaled: int, recorded: int) -> dict[str, Any]:
     seen = wallet.seen
     is_equal = None if seen is None else seen.is_whole and journaled == recorded
     return {
-        "asset": wallet.asset, "ledger": str(wallet.ledger),
+        "asset": wallet.asset, "ledger": str(wallet.ledger if seen is None else seen.ledger),
         "under_way": None if seen is None else str(seen.under_way), "chain": None if seen is None else str(seen.chain),
         "signed_by_record": str(recorded), "signed_by_journal": str(journaled), "is_equal": is_equal,
     }
