@@ -47,6 +47,11 @@ def test_a_bitcoin_node_has_a_cookies_file(tmp_path: Path) -> None:
     assert node == Node("127.0.0.1", 28002, None, BITCOIN["genesis"], "/run/.cookie")
 
 
+def test_an_evm_node_has_its_url_and_the_first_block(tmp_path: Path) -> None:
+    node = read(tmp_path, GOOD | {"nodes": {"eip155:1": NODE}}).nodes["eip155:1"]
+    assert node == Node("127.0.0.1", 28002, None, "cd" * 32)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -60,7 +65,8 @@ def test_a_bitcoin_node_has_a_cookies_file(tmp_path: Path) -> None:
         ({"signer_tls": []}, "signer_tls"),
         ({"database_url": "x"}, "database_url"),
         ({"nodes": {"bip122:0": NODE}}, "nodes.bip122:0.genesis"),
-        ({"nodes": {"eip155:1": NODE}}, "nodes.eip155:1.genesis"),
+        ({"nodes": {"eip155:01": NODE}}, "nodes.eip155:01.genesis"),
+        ({"nodes": {"eip155:1": {**NODE, "cookie_file": "/c"}}}, "nodes.eip155:1.cookie_file"),
         ({"nodes": {REGTEST: {**BITCOIN, "genesis": "cd" * 32}}}, f"nodes.{REGTEST}.genesis"),
         ({"nodes": {REGTEST: {**BITCOIN, "url": "http://10.0.0.1:80"}}}, f"nodes.{REGTEST}.url"),
         ({"nodes": {REGTEST: {**BITCOIN, "cookie_file": None}}}, f"nodes.{REGTEST}.cookie_file"),

@@ -101,8 +101,8 @@ def test_guard_loads_the_libraries_of_the_core_and_no_other() -> None:
     loads = tops(str(SIGNER), "strongroom.guard.main")
     libraries = {name for name in loads if not is_standard(name)}
     assert libraries == {
-        "__main__", "strongroom", "_cffi_backend", "_libsecp256k1", "_openssl", "_sodium", "coincurve", "cryptography",
-        "nacl",
+        "__main__", "strongroom", "_cffi_backend", "_libsecp256k1", "_openssl", "_pysha3", "_sodium", "coincurve",
+        "cryptography", "nacl", "sha3",
     }
     assert {"asyncio", "ssl"} <= loads
 

@@ -23,9 +23,14 @@ class GuardClient:
     def __init__(self, url: str) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
 
-    async def attest(self, network: str, chain_transaction: str, height: int) -> bytes:
-        """The attestation's frame; `height` is where guard is to look. Raises: SightError."""
+    async def attest(self, network: str, chain_transaction: str, height: int, call: bytes = b"") -> bytes:
+        """The attestation's frame; `height` is where guard is to look, `call` the VaultCall that an attempt is of.
+
+        Raises: SightError.
+        """
         asked: dict[str, JsonValue] = {"chain_transaction": chain_transaction, "height": height, "network": network}
+        if call:
+            asked["call"] = call.hex()
         try:
             answer = await self._client.post("/v1/attestations", json=asked)
             said = answer.json()

@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.formats import simulated
 from strongroom.formats.bitcoin_address import NETWORKS
+from strongroom.formats.evm_address import EVM_NETWORK
 from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.record import take_hash
 
@@ -119,10 +120,10 @@ def _node(network: str, fields: Fields) -> Node:
     match, genesis = _URL.fullmatch(fields.text("url")), take_hash(fields, "genesis")
     if match is None or (match[1] == "http" and match[2] != "127.0.0.1"):
         raise DocumentError(fields.path("url"), "must be http://127.0.0.1:PORT, or https")
-    if network != simulated.NETWORK and (network not in NETWORKS or not genesis.startswith(network[len("bip122:"):])):
+    known = network == simulated.NETWORK or EVM_NETWORK.fullmatch(network) or network in NETWORKS
+    if not known or (network in NETWORKS and not genesis.startswith(network[len("bip122:"):])):
         raise DocumentError(fields.path("genesis"), "isn't of this network, or guard has no eyes for it")
-    cookie_file = fields.text("cookie_file", PATH_MAXIMUM) if network in NETWORKS else None
-    fields.close()
+    cookie_file = fields.done(fields.text("cookie_file", PATH_MAXIMUM) if network in NETWORKS else None)
     tls = ssl.create_default_context() if match[1] == "https" else None
     return Node(match[2], int(match[3]), tls, genesis, cookie_file)
 

@@ -26,7 +26,7 @@ from strongroom.protocol.record import take_bytes, take_hash
 COOKIE_MAXIMUM: Final = 1_024
 
 
-async def look(node: Node, identifier: str, height: int, depth: int) -> tuple[str, ...]:
+async def look(node: Node, identifier: str, height: int, depth: int, _: bytes) -> tuple[str, ...]:
     """What it spends, in the block at this height, under so many that follow. Raises: many kinds; the caller knows."""
     if await _hash_at(node, 0) != node.genesis:
         raise ValueError("its first block isn't the one that was configured")
@@ -38,7 +38,7 @@ async def look(node: Node, identifier: str, height: int, depth: int) -> tuple[st
 
 
 def _spends(answer: bytes, block_hash: str, identifier: str) -> tuple[str, ...]:
-    block = parse_block(take_bytes(_result(answer), "result", HEADER_LENGTH, BYTES_MAXIMUM))
+    block = parse_block(take_bytes(result(answer), "result", HEADER_LENGTH, BYTES_MAXIMUM))
     if block.block_hash != block_hash:
         raise ValueError("it gave another block than the one asked for")
     for each in block.entries:
@@ -48,7 +48,7 @@ def _spends(answer: bytes, block_hash: str, identifier: str) -> tuple[str, ...]:
 
 
 async def _header(node: Node, block_hash: str) -> Header:
-    answer = _result(await _ask(node, "getblockheader", block_hash, False))
+    answer = result(await _ask(node, "getblockheader", block_hash, False))
     header = parse_header(take_bytes(answer, "result", HEADER_LENGTH, HEADER_LENGTH))
     if header.block_hash != block_hash:
         raise ValueError("it gave another header than the one asked for")
@@ -56,7 +56,7 @@ async def _header(node: Node, block_hash: str) -> Header:
 
 
 async def _hash_at(node: Node, height: int) -> str:
-    return take_hash(_result(await _ask(node, "getblockhash", height)), "result")
+    return take_hash(result(await _ask(node, "getblockhash", height)), "result")
 
 
 async def _ask(node: Node, method: str, *parameters: object) -> bytes:
@@ -72,7 +72,7 @@ def _secret(file: Path) -> str:
         return b64encode(opened.read(COOKIE_MAXIMUM).strip()).decode()
 
 
-def _result(raw: bytes) -> Fields:
+def result(raw: bytes) -> Fields:
     """With the field `result` alone. Raises: ValueError, also when the node says no."""
     answer = Fields(parse_object(raw))
     answer.exactly("jsonrpc", "2.0")

@@ -276,10 +276,10 @@ class Supervisor:
                 "genesis": self.nodes.bitcoin.genesis(), "url": f"http://127.0.0.1:{self.ports.bitcoin_rpc}",
                 "cookie_file": str(self._folder(process) / COOKIE_FILE),
             }
-        if self.nodes.evm is not None and process != "guard":  # whose eyes know no chain of accounts yet
+        if self.nodes.evm is not None:
+            finality = {} if process == "guard" else {"finality": FINALITY_BLOCKS}  # guard goes by the policies
             nodes[EVM] = {
-                "genesis": self.nodes.evm.genesis(), "url": f"http://127.0.0.1:{self.ports.evm}",
-                "finality": FINALITY_BLOCKS,
+                "genesis": self.nodes.evm.genesis(), "url": f"http://127.0.0.1:{self.ports.evm}", **finality,
             }
         return nodes
 
