@@ -249,7 +249,7 @@ class Road:
         made = await self.intake.open_run(PAYS, asked, self.evidence(given, key, "/v1/payout-runs"))
         assert not hasattr(made, "code"), made
         self.runs[name] = run
-        self._seal = (count, {self.asset: count * minor}, run_root(leaves))
+        self._seal = (count, {changes.get("asset", self.asset): count * minor}, run_root(leaves))
         for index, row in enumerate(rows):
             self.payouts[f"{name}.{index}"] = row.request.id
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Database
-from tests.contracts.vault import OWNER, STRANGER, Vault
-from tests.engine.vault_road import open_vault_road, vault_on_node
+from tests.contracts.vault import FUNDED, OWNER, STRANGER, Vault
+from tests.engine.vault_road import items_of, open_vault_road, vault_on_node
 from tests.signer.test_sign_evm import GWEI
 
 
@@ -176,6 +176,50 @@ def test_an_engine_that_dies_at_any_step_goes_on_where_the_chain_is(
             await road.settle(6)
             assert set((await road.states()).values()) == {"settled"}
             assert [road.paid(f"payee{number}") for number in range(4)] == [1_000] * 4
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_a_reorg_takes_a_batch_back_and_the_same_bytes_are_sent_again(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.go()
+            road.mine()
+            await road.go()
+            assert await road.states() == {"ada": "confirmed"}
+            vault.node.rpc("anvil_reorg", 1, [])
+            vault.node.rpc("anvil_dropAllTransactions")
+            assert road.paid("ada") == 0
+            await road.look()
+            await road.steps(2)
+            assert await road.states() == {"ada": "broadcast:reorg"}
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+            assert [(state, call.nonce) for state, call in await road.calls()] == [("settled", 0)]
+            assert road.paid("ada") == 5_000
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_many_go_in_as_few_batches_as_the_vault_has_flags_for(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            for name, asset in (("coin", road.asset), ("tether", road.asset_of(vault.usdt))):
+                await road.begin_run(name, 250, 100, asset=asset)
+                await road.seal_run(name)
+            await road.steps(2)  # the signer hears of all destinations, and they cool off
+            road.world.pass_by(10_000)
+            await road.settle(6)
+            assert set((await road.states()).values()) == {"settled"}
+            assert sorted(items_of([each for each in await road.calls() if each[0] == "settled"])) == [2, 2, 248, 248]
+            assert vault.held(vault.usdc) == vault.held(vault.usdt) == FUNDED - 25_000
             assert await road.is_balanced()
 
     asyncio.run(story())

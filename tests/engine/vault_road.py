@@ -13,7 +13,7 @@ from tests.conftest import Database
 from tests.contracts.node import DEPLOYER, Contract, Node, running_node
 from tests.contracts.vault import FUNDED, LIMIT, Vault, account, balance, founded
 from tests.engine.road import STEP_MS, Road, new_world, opened
-from tests.signer.test_sign_evm import GWEI, vault_policy
+from tests.signer.test_sign_evm import vault_policy
 from tests.signer.world import ORGANISATION
 
 from strongroom.domain.instant import Instant
@@ -260,8 +260,5 @@ async def open_vault_road(folder: Path, database: Database, vault: Vault, **poli
 
 
 def items_of(calls: Sequence[tuple[str, VaultCall]]) -> list[int]:
+    """How many each has."""
     return [len(call.items) for _, call in calls]
-
-
-DEAR = 500 * GWEI
-"""A base fee above the policy's highest price."""

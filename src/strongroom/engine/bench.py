@@ -15,6 +15,7 @@ from strongroom.engine.screening import NoScreen, Screen
 from strongroom.engine.signer_client import SignerClient
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.account_port import AccountRail
+from strongroom.rails.evm.preflight import Passed
 from strongroom.rails.port import Rail
 from strongroom.store import engine as store
 from strongroom.store.engine import Reason
@@ -50,6 +51,8 @@ class Bench:
     """After this a call of a vault that isn't in a block is sent again at a higher price."""
     published: set[tuple[OrganisationId, str]] = field(default_factory=set)
     """Wallets whose addresses were published since this process started."""
+    passed: Passed = field(default_factory=dict)
+    """Payees of tokens who were looked at before, as of which block."""
     reports_seen: int = 0
     """The newest report of a vault's item that was looked at since this process started."""
     proofs: RunProofs = field(init=False)

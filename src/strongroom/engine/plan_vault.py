@@ -121,7 +121,7 @@ async def _plan_batch(bench: Bench, vault: Vault, nonce: int, payouts: list[DueP
     asked = preflight.Planned(
         vault.address, vault.account, token, [(payout.address, payout.amount) for payout in fitting]
     )
-    found = await preflight.check(vault.rail, asked)
+    found = await preflight.check(vault.rail, asked, bench.passed)
     if found.obstacles:
         return await _hold(bench, fitting, found.obstacles)
     return await _write_down(bench, vault, build(vault, market, nonce, fitting, cover, spare, bench.clock()), fitting)

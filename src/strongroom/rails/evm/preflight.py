@@ -22,6 +22,9 @@ from strongroom.rails.port import RailError, Tip
 
 PAYEES_MAXIMUM: Final = 248
 AT_ONCE_MAXIMUM: Final = 16
+PASSED_MAXIMUM: Final = 10_000
+Passed = dict[tuple[str, str], str]
+"""By token and payee, the hash of the block as of which nothing was in the way of a payment."""
 _WORD: Final = 32
 _LIMIT_FIELDS: Final = 6
 _DELEGATED: Final = b"\xef\x01\x00"
@@ -109,14 +112,16 @@ class _Unanswered(Exception):
     """The contract reverted, or answered in another form."""
 
 
-async def check(rail: AccountRail, planned: Planned) -> Preflight:
-    """All obstacles, those of the batch first. Raises: RailError when nothing is known, or of too many payees."""
+async def check(rail: AccountRail, planned: Planned, passed: Passed | None = None) -> Preflight:
+    """All obstacles, those of the batch first. Who is in `passed` for this block isn't asked about again, and who has
+    none is put there. Raises: RailError when nothing is known, or of too many payees.
+    """
     if not 1 <= len(planned.items) <= PAYEES_MAXIMUM:
         raise RailError(f"a batch has 1 to {PAYEES_MAXIMUM} items")
     at = await rail.tip()
     asked = _Asked(rail, at)
     return Preflight(at, (*await _of_token(asked, planned), *await _of_vault(asked, planned),
-                          *await _of_payees(asked, planned)))
+                          *await _of_payees(asked, planned, at, {} if passed is None else passed)))
 
 
 async def room(rail: AccountRail, vault: str, token: str) -> Room:
@@ -213,9 +218,16 @@ async def _of_vault(asked: _Asked, planned: Planned) -> list[Obstacle]:
     return found
 
 
-async def _of_payees(asked: _Asked, planned: Planned) -> list[Obstacle]:
-    payees = dict.fromkeys(payee for payee, _ in planned.items)
+async def _of_payees(asked: _Asked, planned: Planned, at: Tip, passed: Passed) -> list[Obstacle]:
+    token = planned.token.address
+    payees = [
+        payee for payee in dict.fromkeys(payee for payee, _ in planned.items)
+        if passed.get((token, payee)) != at.block_hash
+    ]
     found = await asyncio.gather(*(_of_payee(asked, planned, each) for each in payees))
+    if len(passed) > PASSED_MAXIMUM:
+        passed.clear()
+    passed.update(((token, payee), at.block_hash) for payee, each in zip(payees, found, strict=True) if not each)
     return [obstacle for each in found for obstacle in each]
 
 
