@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from tests.rails.bitcoin_node import REGTEST, Key, Node, encoded, new_key, running_node
 
+from strongroom.domain.ids import OrganisationId, PayoutId
+from strongroom.domain.money import AssetId
+from strongroom.domain.policy import WalletRule
+from strongroom.engine.bump import build_bump
 from strongroom.engine.recall import build_cancel
 from strongroom.engine.waits import shown_rate
 from strongroom.engine.wallets import Wallet
@@ -21,6 +25,8 @@ from strongroom.store.engine import StoredAttempt
 FORM = COIN_FORMATS[REGTEST]
 COIN_MINOR = 1_000_000
 RATE = 2_000
+ORGANISATION = OrganisationId("org_" + "a" * 26)
+RULE = WalletRule(REGTEST, AssetId(FORM.asset), 100_000, 100_000, 2, None)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +51,11 @@ def test_a_rate_is_shown_as_people_write_it(rate: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize("payees", [1, 40])
-def test_a_node_takes_a_cancel_in_the_place_of_what_it_calls_back(payees: int, node: Node, tmp_path: Path) -> None:
-    """For one payee the fee of before and a fifth isn't enough: the cancel pays for its own relay as well."""
+@pytest.mark.parametrize("what", ["cancel", "bump"])
+def test_a_node_takes_a_cancel_or_a_bump_in_the_place_of_what_it_replaces(
+    what: str, payees: int, node: Node, tmp_path: Path
+) -> None:
+    """For one payee the fee of before and a fifth isn't enough: what replaces pays for its own relay as well."""
     key, change = new_key(), new_key().address
 
     async def story() -> None:
@@ -60,11 +69,19 @@ def test_a_node_takes_a_cancel_in_the_place_of_what_it_calls_back(payees: int, n
             spent = [coins.Coin(each.outpoint, each.amount_minor, each.address) for each in given]
             unsigned = FORM.write_unsigned(spent, [*paid, (change, COIN_MINOR - 10_000 * payees - fee)])
             assert await rail.broadcast(signed(key, given, unsigned)) == Accepted()
-            attempt = StoredAttempt("", "", REGTEST, "pay", "broadcast", unsigned, None, json.dumps([[0, 0]]), ())
-            cancel, cancel_fee = build_cancel(attempt, Wallet({key.address: (0, 0)}, change), RATE)
-            assert parse_psbt(cancel.unsigned).fee == cancel_fee
-            assert await rail.broadcast(signed(key, given, cancel.unsigned)) == Accepted()
-            assert node.rpc.call("getrawmempool") == [cancel.chain_transaction]
+            payouts = tuple(PayoutId(f"po_{number}") for number in range(payees))
+            attempt = StoredAttempt(
+                "", ORGANISATION, REGTEST, "pay", "broadcast", unsigned, None, json.dumps([[0, 0]]), payouts
+            )
+            wallet = Wallet({key.address: (0, 0)}, new_key().address)
+            if what == "cancel":
+                other, other_fee = build_cancel(attempt, wallet, RATE)
+            else:
+                other, other_fee = build_bump(attempt, wallet, RATE + 1, RULE)
+                assert FORM.read_unsigned(other.unsigned).outputs[:-1] == tuple(paid)
+            assert parse_psbt(other.unsigned).fee == other_fee
+            assert await rail.broadcast(signed(key, given, other.unsigned)) == Accepted()
+            assert node.rpc.call("getrawmempool") == [other.chain_transaction]
             node.mine()
         finally:
             await rail.close()

@@ -27,18 +27,19 @@ async def move_along(
 ) -> list[PayoutId]:
     """In the database transaction in which their attempt goes from `before` to `after`; those that went with it.
 
-    Of a batch that is sent again they may be further on, by what the vault did: those go along that are where it was.
+    Of what is sent again they may be elsewhere, by what became of the other: those go along that are where it was.
     """
     states = await freeing.states_of(bench.connection, attempt.payouts)
     by_state: dict[State, list[PayoutId]] = defaultdict(list)
+    is_alone = attempt.batch is None and attempt.replaces is None
     for payout in attempt.payouts:
         by_state[states[payout]].append(payout)
     for state, payouts in by_state.items():
-        step = after if state is before else _follows(state, after) if attempt.batch is None else None
+        step = after if state is before else _follows(state, after) if is_alone else None
         if step is not None and step is not state:
             await store.move(bench.connection, payouts, state, step, now, reason=reason)
     odd = {payout: state for payout, state in states.items() if state not in (before, after)}
-    if odd and attempt.batch is None:
+    if odd and is_alone:
         await _put_aside(bench, attempt, odd, after, now)
     return by_state[before]
 

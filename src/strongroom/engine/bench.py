@@ -49,6 +49,8 @@ class Bench:
     """The rails of chains of accounts; `rails` are those of coins."""
     stuck_ms: int = MINUTE_MS
     """After this a call of a vault that isn't in a block is sent again at a higher price."""
+    bump_after_ms: int = 30 * MINUTE_MS
+    """After this what no block has taken is replaced on a chain of coins, if the node asks for more by then."""
     published: set[tuple[OrganisationId, str]] = field(default_factory=set)
     """Wallets whose addresses were published since this process started."""
     passed: Passed = field(default_factory=dict)

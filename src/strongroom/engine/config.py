@@ -15,7 +15,8 @@ class ConfigError(Exception):
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """`nodes` by network (CAIP-2); `signer_socket` is a Unix socket's path; `screening_list` a file of addresses that
     the company doesn't pay; `guard_url` guard's listener, without which nothing that was signed is ever freed;
-    `stuck_ms` how long a call of a vault waits for a block before more is offered for it."""
+    `stuck_ms` how long a call of a vault waits for a block before more is offered for it, and
+    `bump_after_ms` the same for chain transactions of coins."""
 
     database_url: str
     signer_socket: str
@@ -24,6 +25,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     guard_url: str | None = None
     interval_ms: int = 100
     stuck_ms: int = MINUTE_MS
+    bump_after_ms: int = 30 * MINUTE_MS
 
 
 def read_config(file: Path) -> Config:

@@ -62,7 +62,9 @@ async def _work(
         await take_lock(connection)
         screen: Screen = NoScreen() if config.screening_list is None else ListScreen(Path(config.screening_list))
         clock = lambda: Instant(time.time_ns() // 1_000_000)  # noqa: E731 one read of the clock
-        bench = Bench(connection, signer, rails, clock, screen, guard, accounts, config.stuck_ms)
+        bench = Bench(
+            connection, signer, rails, clock, screen, guard, accounts, config.stuck_ms, config.bump_after_ms
+        )
         while not stop.is_set():
             if not await advance(bench):
                 await _pause(stop, config.interval_ms / SECOND_MS)

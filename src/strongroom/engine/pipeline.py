@@ -10,6 +10,7 @@ used, and the signer answers the same question in the same way.
 from typing import Final
 
 from strongroom.engine.bench import Bench
+from strongroom.engine.bump import bump
 from strongroom.engine.free import free
 from strongroom.engine.intake import register
 from strongroom.engine.kill import kill
@@ -39,6 +40,7 @@ async def advance(bench: Bench) -> bool:
     moved |= await collect(bench)  # enough people answered
     moved |= await recall(bench)  # what people took back too late, if the chain still lets us
     moved |= await kill(bench)  # the same where a vault pays
+    moved |= await bump(bench)  # what no block takes, for a higher fee
     moved |= await renew(bench)  # what a chain of accounts didn't take, before anything new goes there
     moved |= await plan(bench)  # coins, fee, change: written down
     moved |= await sign(bench)  # the signer decides; its bytes are written down

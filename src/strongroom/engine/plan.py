@@ -23,6 +23,7 @@ from strongroom.engine.wallets import Wallet, coins_of, wallet_of
 from strongroom.formats import coins
 from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
 from strongroom.rails.port import Coin, RailError
+from strongroom.store import bumping
 from strongroom.store import engine as store
 from strongroom.store.engine import DuePayout, NoFundsError, PlannedBeforeError, Reason, StoredAttempt
 
@@ -73,7 +74,11 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
         said = f"{shown_rate(rate)} > {shown_rate(rule.fee_rate_maximum)} {form.rate_unit}"
         return await too_dear(bench, wanted, Reason("fee_rate", "node", said))
     reserved = await store.reserved_coins(bench.connection, organisation)
-    free = [coin for coin in found if coin.outpoint not in reserved]
+    contested = await bumping.contested(bench.connection, organisation)
+    free = [
+        coin for coin in found if coin.outpoint not in reserved
+        and (coin.height is not None or coin.chain_transaction not in contested)
+    ]
     try:
         fitting = _fitting(form, wallet.change, wanted, free, rate, rule)
     except _TooDearError as fault:

@@ -13,7 +13,7 @@ from strongroom.domain.ids import OrganisationId
 from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.wallets import Wallet, wallet_of
-from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
 from strongroom.formats.coins import CoinsError
 from strongroom.rails.port import RailError
 from strongroom.store import engine as store
@@ -61,13 +61,18 @@ async def _plan_cancel(bench: Bench, attempt: StoredAttempt) -> bool:
     return True
 
 
+def replacing_fee(form: CoinFormat, before: int, size: int, rate_per_1000: int) -> int:
+    """What one of this size must pay at least to replace one that pays `before`, and to be mined at this rate."""
+    relay = -(-form.relay_per_1000 * size // 1_000)
+    return max(-(-rate_per_1000 * size // 1_000), -(-before * REPLACES_PERCENT // 100), before + relay)
+
+
 def build_cancel(attempt: StoredAttempt, wallet: Wallet, rate_per_1000: int) -> tuple[StoredAttempt, int]:
     """The same coins to the next change, for a fee that replaces the attempt's. Raises: CoinsError."""
     form = COIN_FORMATS[attempt.network]
     before = form.read_unsigned(attempt.unsigned)
     size = form.signed_sizes([wallet.change])(len(before.inputs))
-    relay = -(-form.relay_per_1000 * size // 1_000)
-    fee = max(-(-rate_per_1000 * size // 1_000), -(-before.fee * REPLACES_PERCENT // 100), before.fee + relay)
+    fee = replacing_fee(form, before.fee, size, rate_per_1000)
     rest = sum(coin.amount for coin in before.inputs) - fee
     if rest < form.dust_minor:
         raise CoinsError("its coins aren't enough for a fee that replaces it")

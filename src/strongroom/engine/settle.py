@@ -11,8 +11,8 @@ from strongroom.domain.payout import State
 from strongroom.engine.aside import move_along
 from strongroom.engine.bench import Bench, later_ms
 from strongroom.engine.sign import RESEND_MAXIMUM_MS, send
+from strongroom.store import bumping, freeing
 from strongroom.store import engine as store
-from strongroom.store import freeing
 from strongroom.store.engine import EXCLUDED, Reason, ReportedAttempt, StoredAttempt
 
 LOG = logging.getLogger("strongroom.engine")
@@ -83,6 +83,9 @@ async def _look_into(bench: Bench, reported: ReportedAttempt) -> None:
     if is_excluded == attempt.note.startswith(EXCLUDED):
         return
     said = f"{EXCLUDED}{reported.conflicts_with}" if is_excluded else ""
+    if is_excluded and await bumping.is_kin(bench.connection, attempt.chain_transaction, reported.conflicts_with):
+        await store.try_later(bench.connection, attempt.chain_transaction, now, said)
+        return
     if is_excluded:
         LOG.error("alarm: %s: %s is %s", attempt.network, attempt.chain_transaction, said)
     async with bench.connection.transaction():

@@ -68,7 +68,7 @@ async def sign_one(bench: Bench, attempt: StoredAttempt) -> tuple[bool, RefusedA
     if was_asked and answer.rule not in _PROVES:
         await _wait(bench, attempt, answer)
         return False, answer
-    if attempt.nonce is not None and (attempt.replaces is not None or not payouts):
+    if attempt.replaces is not None or (attempt.nonce is not None and not payouts):
         await _drop_call(bench, attempt, answer)
     else:
         await _drop(bench, attempt, payouts, requests, answer)

@@ -21,8 +21,8 @@ from strongroom.formats import coins as on_chain
 from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.protocol.signer_wire import RefusedAnswer
 from strongroom.rails.port import BroadcastOutcome, Coin, Rail, RailError
+from strongroom.store import bumping, sweeping
 from strongroom.store import engine as store
-from strongroom.store import sweeping
 from strongroom.store.engine import NoFundsError, PlannedBeforeError, StoredAttempt
 
 PLANS_WAIT_S: Final = 10
@@ -100,6 +100,7 @@ async def _free_coins(
     """The largest first, as many as one chain transaction takes. Raises: RailError, SweepError if there are none."""
     reserved = await store.reserved_coins(bench.connection, organisation)
     ours = await sweeping.own_transactions(bench.connection, organisation)
+    ours -= await bumping.contested(bench.connection, organisation)
     final_height = (await rail.tip()).height - rule.finality_blocks + 1
     free = [
         coin for coin in await coins_of(rail, wallet) if coin.outpoint not in reserved

@@ -6,14 +6,18 @@ from typing import Final
 from strongroom.domain.ids import PayoutId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import State
+from strongroom.store.bumping import newest_and_free
 from strongroom.store.engine import ATTEMPTS, REPORTED, ROWS_MAXIMUM, ReportedAttempt, StoredAttempt, attempt_of
 from strongroom.store.session import Session
 
 _EXCLUDED: Final = REPORTED + """
-WHERE a.state IN ('signed', 'broadcast') AND r.status = 'conflicted' AND a.due_at <= $1 ORDER BY a.created_at LIMIT $2
+WHERE a.state IN ('signed', 'broadcast') AND r.status = 'conflicted' AND a.due_at <= $1 AND NOT EXISTS (
+    SELECT FROM strongroom.attempt_payouts mine JOIN strongroom.attempt_payouts other USING (payout)
+    WHERE mine.chain_transaction = a.chain_transaction AND other.chain_transaction = r.conflicts_with)
+ORDER BY a.created_at LIMIT $2
 """
 _SENT: Final = ATTEMPTS + """
-WHERE a.nonce IS NULL AND a.state = 'broadcast' AND a.operation = 'pay' AND a.due_at <= $1
+WHERE a.nonce IS NULL AND a.state = 'broadcast' AND a.operation IN ('pay', 'bump') AND a.due_at <= $1
 ORDER BY a.created_at LIMIT $2
 """
 ODD: Final = "put aside: "
@@ -21,10 +25,6 @@ ODD: Final = "put aside: "
 _ODD: Final = REPORTED + """
 WHERE a.nonce IS NULL AND a.state IN ('broadcast', 'confirmed', 'settled') AND starts_with(a.note, $1)
 AND a.due_at <= $2 ORDER BY a.created_at LIMIT $3
-"""
-_COINS: Final = """
-SELECT c.chain_transaction, c.outpoint FROM strongroom.attempt_coins c
-JOIN strongroom.attempts a USING (chain_transaction) WHERE a.state IN ('planned', 'signed', 'broadcast', 'confirmed')
 """
 
 
@@ -37,20 +37,7 @@ async def excluded_attempts(connection: Session, now: Instant) -> list[ReportedA
 async def recallable_attempts(connection: Session, now: Instant) -> list[StoredAttempt]:
     """Payments that were sent and aren't in a block, and on whose coins and change nothing else of ours is built."""
     sent = [attempt_of(row) for row in await connection.fetch(_SENT, now, ROWS_MAXIMUM)]
-    if not sent:
-        return []
-    coins: dict[str, set[str]] = {}
-    for row in await connection.fetch(_COINS):
-        coins.setdefault(row["chain_transaction"], set()).add(row["outpoint"])
-    return [each for each in sent if not any(
-        other != each.chain_transaction and _meets(each.chain_transaction, coins[each.chain_transaction], spends)
-        for other, spends in coins.items()
-    )]
-
-
-def _meets(chain_transaction: str, mine: set[str], spends: set[str]) -> bool:
-    """Whether another spends one of the coins that this one spends, or that it makes."""
-    return bool(mine & spends) or any(each.startswith(chain_transaction) for each in spends)
+    return await newest_and_free(connection, sent)
 
 
 async def odd_attempts(connection: Session, now: Instant) -> list[ReportedAttempt]:

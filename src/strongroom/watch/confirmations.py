@@ -94,6 +94,6 @@ def _log(before: Followed, seen: Seen) -> None:
     """What people should see: another chain transaction in its place, or a block that isn't there any more."""
     name = f"{before.network}: {before.chain_transaction}"
     if seen.status == "conflicted":
-        LOG.error("alarm: %s is excluded by %s", name, seen.conflicts_with)
+        LOG.warning("%s is excluded by %s", name, seen.conflicts_with)  # the engine knows whether that is ours
     elif before.status == "confirmed" and seen.block_hash != before.block_hash:
         LOG.warning("%s isn't in block %s any more: it is %s", name, before.block_hash, seen.status)
