@@ -110,16 +110,16 @@ def listening(world: World, path: Path) -> Iterator[None]:
 class OwnEyes:
     """Guard's eyes on the chain, in this process, in the place of the engine's way to guard's listener."""
 
-    def __init__(self, world: World, chain: Chain) -> None:
-        genesis = chain.call("GET", "/identity")["genesis"]
-        nodes = {simulated.NETWORK: Node("127.0.0.1", chain.port, None, genesis)}
+    def __init__(self, world: World, network: str, port: int, genesis: str) -> None:
+        nodes = {network: Node("127.0.0.1", port, None, genesis)}
         log: Any = SimpleNamespace(
             current={ORGANISATION: world.payments.standing}, standings=SimpleNamespace(deployment=world.book.deployment)
         )
         self.eyes = Eyes(nodes, world.keys.guard, log, lambda: Instant(world.times.wall_ms))
 
-    async def attest(self, network: str, chain_transaction: str, height: int) -> bytes:
+    async def attest(self, network: str, chain_transaction: str, height: int, call: bytes = b"") -> bytes:
         body = {"chain_transaction": chain_transaction, "height": height, "network": network}
+        body |= {"call": call.hex()} if call else {}
         try:
             return b64decode(str((await self.eyes.attest(Fields(body)))["attestation"]))
         except DocumentError as fault:
@@ -150,7 +150,8 @@ class Road:
 
     def open_rail(self) -> None:
         self.rail: Any = SimulatedRail(self.chain.url, answer_timeout_s=2)
-        self.guard = OwnEyes(self.world, self.chain)
+        genesis = self.chain.call("GET", "/identity")["genesis"]
+        self.guard = OwnEyes(self.world, self.network, self.chain.port, genesis)
 
     def made_bench(self, connection: Any, signer: Any) -> Bench:
         rails = {self.network: self.wrap(self.rail)}

@@ -72,7 +72,7 @@ def test_a_skipped_payout_keeps_its_money_and_is_paid_when_its_token_lets_it(
     asyncio.run(story())
 
 
-def test_what_is_cancelled_after_it_was_skipped_is_not_paid_and_waits_for_a_proof(
+def test_what_is_cancelled_after_it_was_skipped_is_void_by_guards_word_of_the_skip(
     tmp_path: Path, database: Database, vault: Vault
 ) -> None:
     async def story() -> None:
@@ -82,9 +82,10 @@ def test_what_is_cancelled_after_it_was_skipped_is_not_paid_and_waits_for_a_proo
             road.blacklist("ben", is_on=False)
             road.world.pass_by(60_000)
             await road.settle(3)
-            assert await road.states() == {"ada": "settled", "ben": "held:screening:void_needed"}
-            assert (await road.account("payouts"))[1] == 6_000
+            assert await road.states() == {"ada": "settled", "ben": "failed:void"}
+            assert await road.account("payouts") == (5_000, 0)
             assert road.paid("ben") == 0
+            assert await road.is_balanced()
 
     asyncio.run(story())
 
@@ -116,7 +117,7 @@ def test_a_batch_that_reverts_again_and_again_is_given_up_and_killed_by_the_one_
 # What is taken back after it was signed.
 
 
-def test_a_batch_of_which_all_was_taken_back_is_killed_at_its_nonce_and_its_money_waits_for_a_proof(
+def test_a_batch_of_which_all_was_taken_back_is_killed_at_its_nonce_and_is_void_by_guards_word(
     tmp_path: Path, database: Database, vault: Vault
 ) -> None:
     async def story() -> None:
@@ -137,8 +138,8 @@ def test_a_batch_of_which_all_was_taken_back_is_killed_at_its_nonce_and_its_mone
             assert set((await road.states()).values()) == {"held:rail:batch_killed"}
             road.world.pass_by(60_000)
             await road.settle(2)
-            assert set((await road.states()).values()) == {"held:screening:void_needed"}
-            assert await road.account("payouts") == (0, 11_000)
+            assert set((await road.states()).values()) == {"failed:void"}
+            assert await road.account("payouts") == (0, 0)
             assert (road.paid("ada"), road.paid("ben")) == (0, 0)
             assert [state for state, _ in await road.fees()] == ["dropped", "settled"]
             assert await road.is_balanced()

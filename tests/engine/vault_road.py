@@ -12,7 +12,7 @@ from typing import Any
 from tests.conftest import Database
 from tests.contracts.node import DEPLOYER, Contract, Node, running_node
 from tests.contracts.vault import FUNDED, LIMIT, Vault, account, balance, founded
-from tests.engine.road import STEP_MS, Road, new_world, opened
+from tests.engine.road import STEP_MS, OwnEyes, Road, new_world, opened
 from tests.signer.test_sign_evm import vault_policy
 from tests.signer.world import ORGANISATION
 
@@ -61,6 +61,7 @@ class VaultRoad(Road):
     def open_rail(self) -> None:
         genesis = str(self.node.rpc("eth_getBlockByNumber", "0x0", False)["hash"])
         self.rail = EvmRail(self.network, f"http://127.0.0.1:{self.node.port}", genesis, FINALITY)
+        self.guard = OwnEyes(self.world, self.network, self.node.port, genesis.removeprefix("0x"))
         self.operator = self.world.wallets(self.network).address(ORGANISATION, 0, 0)  # type: ignore[union-attr]  # there is one
 
     def fund_chain(self) -> None:

@@ -26,12 +26,13 @@ async def kill(bench: Bench) -> bool:
     """Whether a kill was planned."""
     on_their_way = [payout for payout, each in (await vaults.sent(bench.connection)).items()
                     if each.state in (State.SIGNED, State.BROADCAST)]
-    taken_back = await bench.taken_back() if on_their_way else frozenset()
-    meant = [payout for payout in on_their_way if payout in taken_back]
+    waiting = await vaults.waiting_for_proof(bench.connection)
+    taken_back = (await bench.taken_back() if on_their_way else frozenset[str]()) | waiting
+    meant = [*waiting, *(payout for payout in on_their_way if payout in taken_back)]
     planned = False
     for network, batch in sorted({
-        (each[0].network, each[0].batch) for each in (await vaults.carried(bench.connection, meant)).values()
-        if each[0].fate == "unseen"
+        (each.network, each.batch) for batches in (await vaults.carried(bench.connection, meant)).values()
+        for each in batches if each.fate == "unseen"
     }):
         calls = await vaults.calls_of(bench.connection, network, batch)
         is_meant = taken_back.issuperset(calls[0].attempt.payouts)

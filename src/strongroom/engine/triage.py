@@ -10,6 +10,7 @@ from strongroom.domain.document import Fields
 from strongroom.domain.instant import HOUR_MS, INSTANT_MAXIMUM, Instant
 from strongroom.domain.payout import HoldReason, State
 from strongroom.engine.bench import LATER_MS, SOON_MS, Bench, hold_of, later_ms, reason_of
+from strongroom.engine.free_vault import void
 from strongroom.engine.screening import Hit, ScreeningError
 from strongroom.engine.signer_client import statement
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
@@ -100,8 +101,10 @@ async def end(bench: Bench, payout: DuePayout) -> bool:
 
 async def _wait_for_proof(bench: Bench, payout: DuePayout) -> bool:
     """It was signed, and taken back since: it isn't paid again, and its money isn't freed without a proof."""
-    reason = Reason("void_needed", "engine", "it was signed before that: only a void proof frees its money")
-    await hold(bench, payout, HoldReason.SCREENING, Instant(bench.clock() + LATER_MS), reason)
+    reason = await void(bench, payout)
+    if reason is not None:
+        retry_at = Instant(bench.clock() + later_ms(payout.holds))
+        await hold(bench, payout, HoldReason.SCREENING, retry_at, reason)
     return True
 
 

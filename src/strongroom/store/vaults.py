@@ -137,6 +137,15 @@ async def sent(connection: Session) -> dict[PayoutId, Sent]:
     return {PayoutId(row["id"]): Sent(State(row["state"]), row["status_code"] or "") for row in rows}
 
 
+async def waiting_for_proof(connection: Session) -> frozenset[PayoutId]:
+    """Those that were taken back after they were signed for a vault, and wait for the proof that it won't pay them."""
+    rows = await connection.fetch(
+        "SELECT p.id FROM strongroom.payouts p WHERE p.state = 'held' AND p.status_code = 'void_needed' LIMIT $1",
+        ROWS_MAXIMUM,
+    )
+    return frozenset(PayoutId(row["id"]) for row in rows)
+
+
 async def contradicted(connection: Session, after: int) -> tuple[dict[PayoutId, Sent], int]:
     """Payouts that aren't on their way, of which a report after this one says that they are elsewhere; and the newest.
 
