@@ -266,9 +266,9 @@ class Supervisor:
     def _simulated_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.simulated}"
 
-    def _nodes(self, process: str) -> dict[str, object]:
+    def _nodes(self, process: str) -> dict[str, dict[str, object]]:
         """What a process is told of chains that can be paid on."""
-        nodes: dict[str, object] = {}
+        nodes: dict[str, dict[str, object]] = {}
         if "simulated" in self.rails:
             nodes[simulated.NETWORK] = {"genesis": self.simulated_genesis, "url": self._simulated_url}
         if self.nodes.bitcoin is not None:
