@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import uvloop
 
-from benchmarks import audit, bitcoin_size, evm_gas, intake_http, limiter, opponent
+from benchmarks import audit, bitcoin_size, end_to_end, evm_gas, intake_http, limiter, opponent
 from benchmarks.figures import Figure, Run, Target, as_table, write_figures
 from benchmarks.ground import Ground, prepared_ground
 from benchmarks.intake_in_process import measure_intake
@@ -52,15 +52,16 @@ class Size:
     proofs: int
     hits: int
     repeats: int
+    sandboxes: int
 
 
 FULL: Final = Size(
     rounds=5, opponent_seconds=2, in_process=16_000, singles=6_600, runs=18, small=10**4, large=10**6, stored_rounds=4,
-    stored_payouts=8_000, leaves=100_000, proofs=20_000, hits=100_000, repeats=5,
+    stored_payouts=8_000, leaves=100_000, proofs=20_000, hits=100_000, repeats=5, sandboxes=1,
 )
 QUICK: Final = Size(
     rounds=1, opponent_seconds=1, in_process=1_500, singles=440, runs=3, small=100, large=2_000, stored_rounds=1,
-    stored_payouts=500, leaves=10_000, proofs=2_000, hits=10_000, repeats=2,
+    stored_payouts=500, leaves=10_000, proofs=2_000, hits=10_000, repeats=2, sandboxes=0,
 )
 
 
@@ -74,7 +75,7 @@ class Bench:
 
     def figures(self) -> list[Figure]:
         return [*self._intake(), self._stored(), *self._audit(), self._limiter(), *self._signer(), *self._gas(),
-                self._vbytes()]
+                self._vbytes(), *self._end_to_end()]
 
     def _intake(self) -> Iterable[Figure]:
         size = self._size
@@ -207,6 +208,17 @@ class Bench:
             f"btc_vbytes_per_payout_{bitcoin_size.COUNT}", [bitcoin_size.measure_vbytes()], "vB",
             "of one signed chain transaction with P2WPKH payees; the same on every machine", Target(31.3, False),
         )
+
+    def _end_to_end(self) -> Iterable[Figure]:
+        """Not in a quick pass, as it takes a sandbox."""
+        if self._size.sandboxes:
+            self._say("a file of a thousand payouts, from import to settled")
+            took = [end_to_end.measure_seconds() for _ in range(self._size.sandboxes)]
+            yield _plain(
+                "end_to_end_1000_s", took, "s",
+                "1,000 payouts in BTC, USDC and USDT by `run import`: declared, cooled off for 5 s, approved and settled",
+                Target(30, False),
+            )
 
     def _gas(self) -> Iterable[Figure]:
         self._say("gas of the hot vault")
