@@ -216,7 +216,7 @@ class Bench:
             took = [end_to_end.measure_seconds() for _ in range(self._size.sandboxes)]
             yield _plain(
                 "end_to_end_1000_s", took, "s",
-                "1,000 payouts in BTC, USDC and USDT by `run import`: declared, cooled off for 5 s, approved and settled",
+                "1,000 payouts in three assets by `run import`: declared, cooled off for 5 s, approved and settled",
                 Target(30, False),
             )
 
