@@ -22,6 +22,8 @@ from strongroom.sdk.signing import Credentials, sign
 
 pytestmark = pytest.mark.sandbox
 
+CHAINED = {"BTC", "SIM", "USDC", "USDT", "ETH"}
+"""Of a chain that watch reads."""
 PROCESSES = {"api", "watch", "postgres", "bitcoin", "evm"}
 IS_ROOT = os.geteuid() == 0
 
@@ -62,10 +64,14 @@ def in_vault(document: dict[str, Any], symbol: str) -> int:
     return int(held.removeprefix("0x") or "0", 16)
 
 
+def asked(document: dict[str, Any], contract: str, selector: str) -> str:
+    """What a function without arguments answers: the selector is the first four bytes of its signature's hash."""
+    return str(evm_call(document, "eth_call", {"to": contract, "data": selector}, "latest"))
+
+
 def operator_of(document: dict[str, Any]) -> str:
     """Whose calls the organisation's vault takes."""
-    question = {"to": document["evm"]["hot_vault"], "data": "0x570ca735"}  # operator()
-    return "0x" + str(evm_call(document, "eth_call", question, "latest"))[-40:]
+    return "0x" + asked(document, document["evm"]["hot_vault"], "0x570ca735")[-40:]  # operator()
 
 
 def evm_ether(document: dict[str, Any], account: str) -> int:
@@ -102,6 +108,9 @@ def test_the_document_says_what_exists(sandbox: Box) -> None:
         token = document["assets"][symbol].removeprefix("eip155:31337/erc20:")
         assert len(evm_call(document, "eth_getCode", token, "latest")) > 1_000
     assert in_vault(document, "USDC") == in_vault(document, "USDT") == 10_000_000 * 10**6
+    safe = "0x" + asked(document, document["evm"]["hot_vault"], "0x8da5cb5b")[-40:]  # owner()
+    assert int(asked(document, safe, "0xe75235b8"), 16) == 2  # getThreshold()
+    assert int(asked(document, safe, "0xa0e67e2b")[66:130], 16) == 3  # getOwners(), whose count is its second word
     assert set(document["pids"]) >= PROCESSES
     assert all(start_time(pid) is not None for pid in document["pids"].values())
 
@@ -112,11 +121,15 @@ def test_status_asks_the_processes_and_doctor_finds_nothing_bad(sandbox: Box) ->
     assert set(found["processes"]) >= PROCESSES
     assert all(each["running"] for each in found["processes"].values())
     assert start_time(found["supervisor"]) is not None
-    assets = {each["symbol"]: each for each in found["assets"]}
-    assert set(assets) >= {"BTC", "SIM", "USDC", "USDT", "ETH"}
-    for symbol in ("BTC", "SIM"):
-        assert assets[symbol]["is_equal"], assets[symbol]
-        assert assets[symbol]["ledger"] == assets[symbol]["chain"]
+    deadline = time.monotonic() + 40
+    while True:  # watch may not have looked at all chains yet
+        assets = {each["symbol"]: each for each in sandbox.status()["assets"]}
+        assert set(assets) >= CHAINED
+        if all(assets[symbol]["is_equal"] for symbol in CHAINED):
+            break
+        assert time.monotonic() < deadline, assets
+        time.sleep(0.2)
+    assert all(assets[symbol]["ledger"] == assets[symbol]["chain"] for symbol in CHAINED)
     shown = sandbox.run("status")
     assert shown.returncode == 0
     assert all(name in shown.stdout for name in PROCESSES)

@@ -23,6 +23,7 @@ from strongroom.sandbox.evm import Evm, EvmError
 from strongroom.sandbox.evm_vault import vault_of
 from strongroom.sandbox.funding import Nodes, fund_wallets
 from strongroom.sandbox.organisation import make_organisation, write_private
+from strongroom.sandbox.parts import PartError
 from strongroom.sandbox.ports import Ports, PortTakenError
 from strongroom.sandbox.process import Known, private_log, start_time, wait_until_gone, why_not_isolated
 from strongroom.sandbox.standing import standing_of
@@ -131,10 +132,10 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
     try:
         asyncio.run(add_organisation(document["database_url"], made.new, now))
         let_in(Path(document["admin_socket"]), made.new.policy, made.new.roster)
-        _fund(document, made.new)
+        _fund(document, made.new, data.resolve() / "keys" / made.new.id)
     except FAULTS as fault:
         raise SandboxFault(f"the database doesn't take it: {fault}") from fault
-    except (TrustedError, BitcoinError, EvmError, HTTPError) as fault:
+    except (TrustedError, BitcoinError, EvmError, PartError, HTTPError) as fault:
         raise SandboxFault(f"the new organisation isn't whole: {fault}") from fault
     whole = {**document, **made.document}
     if "evm" in whole:
@@ -144,7 +145,7 @@ def organisation(data: Path, name: str = "Example Rides") -> dict[str, Any]:
     return whole
 
 
-def _fund(document: Mapping[str, Any], new: NewOrganisation) -> None:
+def _fund(document: Mapping[str, Any], new: NewOrganisation, keys: Path) -> None:
     """Raises: TrustedError, BitcoinError, EvmError, HTTPError."""
     bitcoin, evm = document.get("bitcoin"), document.get("evm")
     nodes = Nodes(
@@ -152,7 +153,7 @@ def _fund(document: Mapping[str, Any], new: NewOrganisation) -> None:
         None if bitcoin is None else Bitcoin(bitcoin["rpc_url"], Path(bitcoin["cookie_file"])),
         None if evm is None else Evm(evm["rpc_url"]),
     )
-    fund_wallets(Path(document["admin_socket"]), nodes, new.id, new.opening)
+    fund_wallets(Path(document["admin_socket"]), nodes, new.id, new.opening, keys)
     for node in (nodes.bitcoin, nodes.evm):
         if node is not None:
             node.close()

@@ -18,6 +18,7 @@ from strongroom.sandbox.bitcoin import Bitcoin
 from strongroom.sandbox.evm import Evm
 from strongroom.sandbox.evm_vault import is_open, open_vault
 from strongroom.sandbox.organisation import BITCOIN, EVM, opening_of
+from strongroom.sandbox.safe import treasurers
 from strongroom.sandbox.trusted import ASK_TIMEOUT_S, SignerRefusedError, TrustedError, ask_signer
 
 FUNDED_COINS: Final = 20
@@ -34,8 +35,9 @@ class Nodes:
     evm: Evm | None = None
 
 
-def fund_wallets(path: Path, nodes: Nodes, organisation: str, opening: Mapping[str, int]) -> None:
-    """Pay the opening of each wallet whose chain runs, once. `path` is the signer's admin socket.
+def fund_wallets(path: Path, nodes: Nodes, organisation: str, opening: Mapping[str, int], keys: Path) -> None:
+    """Pay the opening of each wallet whose chain runs, once. `path` is the signer's admin socket, `keys` the
+    organisation's folder.
 
     Raises: TrustedError, BitcoinError, EvmError, httpx.HTTPError.
     """
@@ -46,7 +48,7 @@ def fund_wallets(path: Path, nodes: Nodes, organisation: str, opening: Mapping[s
     if nodes.bitcoin is not None and amount:
         nodes.bitcoin.fund(_addresses(path, organisation, BITCOIN), amount)
     if nodes.evm is not None:
-        _open_vault(path, nodes.evm, organisation, opening)
+        _open_vault(path, nodes.evm, organisation, opening, keys)
 
 
 def open_vaults(path: Path, node: Evm, keys: Path) -> None:
@@ -59,17 +61,17 @@ def open_vaults(path: Path, node: Evm, keys: Path) -> None:
         if not is_open(node, folder.name):
             opening = opening_of({each["symbol"]: each["asset"] for each in policy["assets"]})
             try:
-                _open_vault(path, node, folder.name, opening)
+                _open_vault(path, node, folder.name, opening, folder)
             except SignerRefusedError:  # it was made, and never let in
                 continue
 
 
-def _open_vault(path: Path, node: Evm, organisation: str, opening: Mapping[str, int]) -> None:
+def _open_vault(path: Path, node: Evm, organisation: str, opening: Mapping[str, int], keys: Path) -> None:
     tokens = {asset.removeprefix(_TOKEN): minor for asset, minor in opening.items() if asset.startswith(_TOKEN)}
     ether = opening.get(f"{EVM}/slip44:60", 0)
     if tokens and ether:
         (operator,) = _addresses(path, organisation, EVM, count=1)
-        open_vault(node, organisation, operator, tokens, ether)
+        open_vault(node, organisation, operator, tokens, ether, treasurers(keys))
 
 
 def _addresses(path: Path, organisation: str, network: str, count: int = FUNDED_COINS) -> list[str]:

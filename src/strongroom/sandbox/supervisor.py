@@ -256,7 +256,7 @@ class Supervisor:
     def _let_in(self, made: Made) -> None:
         admin = self.sockets.path("admin")
         trusted.let_in(admin, made.new.policy, made.new.roster)
-        fund_wallets(admin, self.nodes, made.new.id, made.new.opening)
+        fund_wallets(admin, self.nodes, made.new.id, made.new.opening, self.data / "keys" / made.new.id)
 
     def _open_vaults(self) -> None:
         if self.nodes.evm is not None:
@@ -392,7 +392,7 @@ class Supervisor:
                 self.nodes.evm.wait(child.running)
                 self.nodes.evm.deploy_tokens()
                 self._open_vaults()
-        except (BitcoinError, EvmError, trusted.TrustedError) as fault:
+        except (BitcoinError, EvmError, parts.PartError, trusted.TrustedError) as fault:
             self.say(f"{child.name} isn't ready again: {fault}")
 
     def _mine(self) -> None:
