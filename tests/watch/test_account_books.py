@@ -151,7 +151,6 @@ def test_a_ledger_that_says_more_than_is_there_is_a_deficit_though_no_block_come
     async def story() -> None:
         await whole(house)
         await house.post(name, "wallet:hot", 5, credit="company:funding")
-        house.chain._read_s = -10.0  # two seconds later
         await house.step()
         assert house.alarms.names == [f"deficit.{NETWORK}"]
 

@@ -105,9 +105,11 @@ class House:
         self.chain = AccountChain(rail or self.rail(), self.alarms, FOUNDED, folder)
 
     async def step(self, times: int = 1) -> bool:
+        """Two seconds later, when watch is due to look whether any block came or not."""
         is_seeing = False
         for _ in range(times):
-            self.now += 1_000
+            self.now += 2_000
+            self.chain._read_s = -10.0
             is_seeing = await self.chain.step(self.connection, Instant(self.now))
         return is_seeing
 

@@ -59,21 +59,21 @@ class ItemReport:
 _FOLLOWED: Final = """
 SELECT a.chain_transaction, a.organisation, r.status, r.height, r.block_hash, r.depth, r.conflicts_with,
     r.fee::text AS fee, r.is_final
-FROM strongroom.attempts a LEFT JOIN LATERAL (
+FROM (
+    (SELECT chain_transaction, organisation FROM strongroom.attempts WHERE network = $1 AND signed IS NOT NULL
+        AND state NOT IN ('dropped', 'settled') ORDER BY created_at LIMIT $2)
+    UNION ALL
+    (SELECT chain_transaction, organisation FROM strongroom.attempts WHERE network = $1 AND signed IS NOT NULL
+        AND state = 'settled' ORDER BY updated_at DESC LIMIT $3)
+) a LEFT JOIN LATERAL (
     SELECT * FROM strongroom.chain_reports c WHERE c.chain_transaction = a.chain_transaction ORDER BY c.id DESC LIMIT 1
-) r ON true WHERE a.network = $1 AND a.signed IS NOT NULL
+) r ON true
 """
 
 
 async def followed_calls(connection: Session, network: str) -> list[FollowedCall]:
     """Every attempt that was signed and has no end yet, oldest first, then the newest of those that are settled."""
-    rows = await connection.fetch(
-        f"{_FOLLOWED} AND a.state NOT IN ('dropped', 'settled') ORDER BY a.created_at LIMIT $2",
-        network, FOLLOWED_MAXIMUM,
-    )
-    rows += await connection.fetch(
-        f"{_FOLLOWED} AND a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $2", network, SETTLED_MAXIMUM
-    )
+    rows = await connection.fetch(_FOLLOWED, network, FOLLOWED_MAXIMUM, SETTLED_MAXIMUM)
     return [
         FollowedCall(row["chain_transaction"], OrganisationId(row["organisation"]), CallReport(
             row["status"] or "", row["height"], row["block_hash"], row["depth"] or 0, row["conflicts_with"],

@@ -116,14 +116,14 @@ FROM strongroom.ledger_accounts WHERE organisation = $1 AND asset = $2
 async def read_tokens(
     connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, batches: Collection[str]
 ) -> RecordedTokens | None:
-    """All of it as of one moment; None if the ledger has no such wallet. `batches` were executed, by the chain."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        ledger = await connection.fetchrow(_POSTED, organisation, asset)
-        known = await connection.fetch(
-            "SELECT DISTINCT batch FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
-            "AND signed IS NOT NULL AND state <> 'dropped' AND batch = ANY ($3)",
-            organisation, network, list(batches),
-        )
+    """None if the ledger has no such wallet. `batches` were executed, by the chain. What is known of them stays known,
+    so both needn't be of one moment."""
+    ledger = await connection.fetchrow(_POSTED, organisation, asset)
+    known = await connection.fetch(
+        "SELECT DISTINCT batch FROM strongroom.attempts WHERE organisation = $1 AND network = $2 "
+        "AND signed IS NOT NULL AND state <> 'dropped' AND batch = ANY ($3)",
+        organisation, network, list(batches),
+    ) if batches else []
     if ledger is None or ledger["posted"] is None:
         return None
     return RecordedTokens(int(ledger["posted"]), int(ledger["outgone"]), frozenset(row["batch"] for row in known))
@@ -132,17 +132,17 @@ async def read_tokens(
 async def read_gas(
     connection: asyncpg.Connection, organisation: OrganisationId, network: str, asset: str, height: int
 ) -> RecordedGas | None:
-    """As of one moment, of attempts that are mined up to this height; None if the ledger has no such wallet."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        ledger = await connection.fetchrow(_POSTED, organisation, asset)
-        used = await connection.fetchrow(
-            "SELECT count(DISTINCT (a.paths, a.nonce)) AS nonces, coalesce(sum(r.fee), 0)::text AS fees "
-            "FROM strongroom.attempts a JOIN LATERAL (SELECT c.status, c.height, c.fee FROM strongroom.chain_reports c "
-            "WHERE c.chain_transaction = a.chain_transaction ORDER BY c.id DESC LIMIT 1) r ON true "
-            "WHERE a.organisation = $1 AND a.network = $2 AND a.nonce IS NOT NULL AND a.signed IS NOT NULL "
-            "AND r.status IN ('confirmed', 'reverted') AND r.height <= $3",
-            organisation, network, height,
-        )
+    """Of attempts that are mined up to this height; None if the ledger has no such wallet. Only watch writes reports,
+    so both needn't be of one moment."""
+    ledger = await connection.fetchrow(_POSTED, organisation, asset)
+    used = await connection.fetchrow(
+        "SELECT count(DISTINCT (a.paths, a.nonce)) AS nonces, coalesce(sum(r.fee), 0)::text AS fees "
+        "FROM strongroom.attempts a JOIN LATERAL (SELECT c.status, c.height, c.fee FROM strongroom.chain_reports c "
+        "WHERE c.chain_transaction = a.chain_transaction ORDER BY c.id DESC LIMIT 1) r ON true "
+        "WHERE a.organisation = $1 AND a.network = $2 AND a.nonce IS NOT NULL AND a.signed IS NOT NULL "
+        "AND r.status IN ('confirmed', 'reverted') AND r.height <= $3",
+        organisation, network, height,
+    )
     if ledger is None or ledger["posted"] is None or used is None:
         return None
     return RecordedGas(int(ledger["posted"]), int(ledger["outgone"]), used["nonces"], int(used["fees"]))

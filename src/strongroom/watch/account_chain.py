@@ -14,7 +14,7 @@ from strongroom.domain.policy import Policy
 from strongroom.rails.account_port import AccountRail
 from strongroom.rails.evm.vault_history import FinalityBroken
 from strongroom.rails.evm.vault_sums import Base
-from strongroom.rails.port import RailError, Tip
+from strongroom.rails.port import RailError
 from strongroom.store.organisations import read_policies
 from strongroom.store.session import Connection
 from strongroom.watch.account_confirmations import AccountFollower
@@ -26,7 +26,9 @@ from strongroom.watch.findings import Findings
 
 LOG = logging.getLogger("strongroom.watch")
 LOOK_S: Final = 2
-"""Who changes PostgreSQL under it is found so soon, though no block came."""
+"""Who changes PostgreSQL under it is found so soon, though no block came, or none with anything of ours."""
+CALM_S: Final = 0.45
+"""So seldom a node is asked while no call waits for a block."""
 
 
 class AccountChain:
@@ -40,7 +42,16 @@ class AccountChain:
         self._policies: Mapping[OrganisationId, Policy] = {}
         self._wanted = Wanted(self._network, {})
         self._read_s = -float(LOOK_S)
-        self._reconciled: Tip | None = None
+        self._stepped_s = -CALM_S
+        self._is_owed = True
+        self._is_seeing = False
+
+    async def look(self, connection: Connection, now: Instant) -> bool:
+        """A step, or what the last one said while nothing waits and that wasn't long ago."""
+        if not self._is_seeing or self._follower.is_waiting or time.monotonic() - self._stepped_s >= CALM_S:
+            self._is_seeing = await self.step(connection, now)
+            self._stepped_s = time.monotonic()
+        return self._is_seeing
 
     async def step(self, connection: Connection, now: Instant) -> bool:
         """Whether the chain could be read up to its tip. Raises what PostgreSQL raises."""
@@ -53,11 +64,12 @@ class AccountChain:
             history, progress = await self._view.advance(self._wanted)
             is_complete = await self._follower.follow(connection, history, progress.is_at_tip, now)
             self._view.fold(self._wanted)
-            if progress.is_at_tip and (is_due or history.newest != self._reconciled):
+            self._is_owed = self._is_owed or is_due or progress.has_news
+            if progress.is_at_tip and self._is_owed:
                 await self._reconciler.reconcile(
                     connection, self._view, self._wanted, self._policies, now, is_complete=is_complete
                 )
-                self._reconciled = history.newest
+                self._is_owed = False
         except FinalityBroken as fault:
             LOG.error("%s: %s", self._network, fault)
             await self._alarm_finality(connection, str(fault), now)

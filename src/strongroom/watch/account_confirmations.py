@@ -69,6 +69,8 @@ class AccountFollower:
         self._network = rail.network
         self._calls: dict[str, Call] = {}
         self._told: tuple[object, ...] = ()
+        self.is_waiting = False
+        """Whether a call that was signed isn't in a block."""
         self.finalities: Mapping[OrganisationId, int] = {}
 
     def learn(self, policies: Mapping[OrganisationId, Policy]) -> None:
@@ -83,6 +85,7 @@ class AccountFollower:
         calls = await self._read(connection, {each.chain_transaction: each.organisation for each in followed})
         ours = {each.hash: name for name, each in calls.items()}
         is_complete = len(calls) == len(followed) < store.FOLLOWED_MAXIMUM
+        self.is_waiting = any(each.last.status not in _IN_A_BLOCK for each in followed)
         seen: list[tuple[str, CallReport]] = []
         for each in followed:
             call = calls.get(each.chain_transaction)

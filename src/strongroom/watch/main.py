@@ -105,7 +105,7 @@ async def follow_chains(config: Config, alarms: Alarms, eyes: Eyes, stop: asynci
                 while not stop.is_set():
                     await follower.follow(connection, _now())
                     seen = [await reconciler.step(connection, _now())]
-                    seen += [await each.step(connection, _now()) for each in chains]
+                    seen += [await each.look(connection, _now()) for each in chains]
                     if all(seen):
                         eyes.looked_s = time.monotonic()
                     await _pause(stop, FOLLOW_S)

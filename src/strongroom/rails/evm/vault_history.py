@@ -43,13 +43,15 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`undone` are blocks that were read before and aren't on the chain any more."""
+    """`undone` are blocks that were read before and aren't on the chain any more. `has_news`: there are such, or one of
+    those that were read has something of the vaults."""
 
     undone: tuple[Tip, ...]
     read: int
     newest: Tip
     final: Tip
     is_at_tip: bool
+    has_news: bool
 
 
 class VaultHistory:
@@ -78,18 +80,28 @@ class VaultHistory:
         """Raises: RailError; FinalityBroken."""
         tip = await self._rail.tip()
         if tip == self.newest and self._blocks:
-            return Progress((), 0, tip, self.final, is_at_tip=True)
-        undone = await self._go_back()
+            return Progress((), 0, tip, self.final, is_at_tip=True, has_news=False)
+        undone: list[Tip] = []
+        block = await self._next(tip)
+        if block is None:
+            undone = await self._go_back()
+            block = await self._next(tip)
         final = await self._rail.final()
-        read = 0
-        while self.newest.height < tip.height and read < BLOCKS_MAXIMUM:
-            block = await self._rail.block(self.newest.height + 1, self._contracts)
-            if block is None or block.previous_hash != self.newest.block_hash:
-                break  # the chain has changed meanwhile, which the next call sees
-            self._add(block, await asyncio.to_thread(self._read, block) if block.emitted else {})
-            read += 1
+        read, has_news = 0, bool(undone)
+        while block is not None:
+            found = await asyncio.to_thread(self._read, block) if block.emitted else {}
+            self._add(block, found)
+            read, has_news = read + 1, has_news or bool(found)
+            block = await self._next(tip) if read < BLOCKS_MAXIMUM else None
         await self._make_final(final)
-        return Progress(tuple(undone), read, self.newest, self.final, self.newest.height >= tip.height)
+        return Progress(tuple(undone), read, self.newest, self.final, self.newest.height >= tip.height, has_news)
+
+    async def _next(self, tip: Tip) -> AccountBlock | None:
+        """What follows the newest up to the tip; None if the chain has changed meanwhile."""
+        if self.newest.height >= tip.height:
+            return None
+        block = await self._rail.block(self.newest.height + 1, self._contracts)
+        return None if block is None or block.previous_hash != self.newest.block_hash else block
 
     def fates(self, batch: Batch) -> tuple[ItemFate | None, ...]:
         """For each item of the batch, by the blocks that were read so far. None: folded, nothing new since."""
