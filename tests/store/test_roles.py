@@ -30,6 +30,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "bearer_keys": ({API}, set()),
     "beneficiaries": ({API, ENGINE}, set()),
     "cancel_requests": ({API, ENGINE}, set()),
+    "chain_names": ({API}, set()),
     "chain_reports": ({API, ENGINE, WATCH}, {WATCH}),
     "client_keys": ({API}, set()),
     "clients": ({API}, set()),
