@@ -94,6 +94,7 @@ def test_a_payout_says_where_it_stands(world: Organisation, to: dict[str, Any]) 
         ("bytes", "pending"), ("broadcast", "pending"), ("settlement", "pending")]
     assert shown["destination"]["address"] == to["destination"]["address"]
     assert (shown["cancel_requested"], shown["status_reason"], shown["chain_transactions"]) == (False, None, [])
+    assert shown["attempts"] == []
     stored = world.owner.value("SELECT actor FROM strongroom.payouts WHERE id = $1", made["id"])
     assert json.loads(stored) == full["actor"]
 

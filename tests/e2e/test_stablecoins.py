@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.sandbox import eventually
 from tests.repository.documents import ROOT
 from tests.sandbox.box import Box, box
+from tests.sandbox.test_running import evm_call
 
 pytestmark = pytest.mark.sandbox
 
@@ -82,6 +83,12 @@ def test_a_file_in_three_assets_is_paid_by_one_command_and_the_same_command_agai
     recounted(sandbox, file)
     assert [row["external_id"] for row in first] == [row["external_id"] for row in rows]
     assert [len(row["chain_transactions"]) for row in first] == [1] * ROWS
+    token = next(row for row in first if row["asset"].startswith("eip155:"))
+    document = sandbox.document()
+    receipt = evm_call(document, "eth_getTransactionReceipt", token["chain_transactions"][0])
+    assert receipt["to"] == document["evm"]["hot_vault"].lower()
+    found = json.loads(sandbox.run("api", "GET", f"/v1/payouts?chain_transaction={receipt['transactionHash']}").stdout)
+    assert token["payout"] in [each["id"] for each in found["data"]]
     assert imported(sandbox, file) == first
     recounted(sandbox, file)
     eventually("ledger, chain and journal agree", lambda: are_equal(sandbox))

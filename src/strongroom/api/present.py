@@ -76,6 +76,7 @@ def payout_answer(payout: PayoutRecord, progress: Progress = NOTHING) -> PayoutA
         explanation=_explanation(payout),
         checkpoints=_checkpoints(payout, progress),
         chain_transactions=list(progress.chain_transactions),
+        attempts=list(progress.attempts),
         not_before=_time(payout.not_before),
         expires_at=_time(payout.expires_at),
         replaces=payout.replaces,

@@ -143,6 +143,9 @@ class PayoutDestination(Answer):
 
 
 class PayoutAnswer(Answer):
+    """`chain_transactions` are by the chain's names, `attempts` the same ones by the signer's, which a void proof and a
+    release name; on chains of coins both are the same."""
+
     id: str
     organisation: str
     client: str
@@ -162,6 +165,7 @@ class PayoutAnswer(Answer):
     explanation: Explanation
     checkpoints: list[CheckpointAnswer]
     chain_transactions: list[str]
+    attempts: list[str]
     not_before: str | None
     expires_at: str | None
     replaces: str | None

@@ -144,7 +144,7 @@ def release(
     signers = signers_of(sandbox, people, security_key)
     with reader(sandbox) as api:
         found = api.payouts.get(payout)
-    attempts = found["chain_transactions"]
+    attempts = found["attempts"]
     if not attempts:
         raise Stop(Exit.REFUSED, f"{payout} was never signed, so there is nothing to release; it can be cancelled")
     if found["state"] in _ENDED:

@@ -20,12 +20,14 @@ from strongroom.engine.bench import LATER_MS, Bench, hold_of, later_ms, reason_o
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
 from strongroom.formats.coins import CoinsError
+from strongroom.formats.evm_transaction import transaction_hash
 from strongroom.formats.signed_forms import is_signed_form
 from strongroom.protocol.approval import take_assertions
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.rails.port import Accepted, Rejected, Unknown
 from strongroom.store import engine as store
+from strongroom.store import vaults
 from strongroom.store.engine import DuePayout, Reason, StoredAttempt, StoredRequest
 
 LOG = logging.getLogger("strongroom.engine")
@@ -166,6 +168,9 @@ async def _keep(bench: Bench, attempt: StoredAttempt, signed: bytes) -> None:
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "signed", now, signed)
+        if attempt.nonce is not None:  # whose name here isn't the chain's
+            name = transaction_hash(signed)
+            await vaults.keep_chain_name(bench.connection, attempt.chain_transaction, name)
         await move_along(bench, attempt, State.PLANNED, State.SIGNED, now)
 
 

@@ -38,8 +38,10 @@ FROM strongroom.payouts p JOIN strongroom.destinations d ON d.digest = p.destina
 """
 _SIGNED_IN: Final = """
 SELECT m.payout FROM strongroom.attempt_payouts m JOIN strongroom.attempts a USING (chain_transaction)
-WHERE a.signed IS NOT NULL AND a.chain_transaction
+WHERE a.signed IS NOT NULL AND (a.chain_transaction = $9 OR a.chain_transaction IN
+    (SELECT n.chain_transaction FROM strongroom.chain_names n WHERE n.chain_name = $9))
 """
+"""By either name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ async def find(
         f"{_SELECT} WHERE p.organisation = $1 AND ($2::text IS NULL OR p.beneficiary = $2)"
         " AND ($3::text IS NULL OR p.external_id = $3) AND ($4::text IS NULL OR p.run = $4)"
         " AND ($5::text IS NULL OR p.state = $5) AND ($6::bigint IS NULL OR p.created_at > $6)"
-        f" AND p.leaf > $7 AND ($9::text IS NULL OR p.id IN ({_SIGNED_IN} = $9)) ORDER BY p.leaf LIMIT $8",
+        f" AND p.leaf > $7 AND ($9::text IS NULL OR p.id IN ({_SIGNED_IN})) ORDER BY p.leaf LIMIT $8",
         organisation, filters.beneficiary, filters.external_id, filters.run, filters.state, filters.created_after,
         after, min(limit, LIST_MAXIMUM), filters.chain_transaction,
     )

@@ -12,11 +12,13 @@ from strongroom.store.session import Session
 class Progress:
     """Times are None for what hasn't happened. `reason` is (code, source, detail).
 
-    `chain_transactions` are those that were signed, oldest first; the times of signing, sending and settling are of the
+    `attempts` are those that were signed, oldest first, by the signer's names, and `chain_transactions` the same by the
+    chain's; the times of signing, sending and settling are of the
     newest. `people` have answered of the `approvals` that the signer asked for.
     """
 
     reason: tuple[str, str, str] | None = None
+    attempts: tuple[str, ...] = ()
     chain_transactions: tuple[str, ...] = ()
     requested: Instant | None = None
     approvals: int = 0
@@ -45,13 +47,16 @@ async def read_progress(connection: Session, payouts: Sequence[PayoutId]) -> dic
     rows = await connection.fetch(
         "SELECT p.id, p.status_code, p.status_source, p.status_detail, r.created_at AS requested, r.approvals, "
         "(SELECT count(DISTINCT a.person) FROM strongroom.approval_assertions a "
-        "WHERE a.request_hash = r.request_hash) AS people, t.transactions, t.signed_at, t.broadcast_at, t.settled_at "
+        "WHERE a.request_hash = r.request_hash) AS people, t.attempts, t.transactions, t.signed_at, "
+        "t.broadcast_at, t.settled_at "
         "FROM strongroom.payouts p "
         "LEFT JOIN LATERAL (SELECT q.request_hash, q.created_at, q.approvals FROM strongroom.approval_requests q "
         "WHERE q.subject = coalesce(p.run, p.id) ORDER BY q.id DESC LIMIT 1) r ON true "
-        "LEFT JOIN LATERAL (SELECT array_agg(a.chain_transaction ORDER BY a.created_at) AS transactions, "
+        "LEFT JOIN LATERAL (SELECT array_agg(a.chain_transaction ORDER BY a.created_at) AS attempts, "
+        "array_agg(coalesce(n.chain_name, a.chain_transaction) ORDER BY a.created_at) AS transactions, "
         "max(a.signed_at) AS signed_at, max(a.broadcast_at) AS broadcast_at, max(a.settled_at) AS settled_at "
         "FROM strongroom.attempt_payouts m JOIN strongroom.attempts a USING (chain_transaction) "
+        "LEFT JOIN strongroom.chain_names n USING (chain_transaction) "
         "WHERE m.payout = p.id AND a.signed IS NOT NULL) t ON true WHERE p.id = ANY ($1)",
         list(payouts),
     )
@@ -59,8 +64,8 @@ async def read_progress(connection: Session, payouts: Sequence[PayoutId]) -> dic
         PayoutId(row["id"]): Progress(
             None if row["status_code"] is None
             else (row["status_code"], row["status_source"], row["status_detail"] or ""),
-            tuple(row["transactions"] or ()), row["requested"], row["approvals"] or 0, row["people"],
-            row["signed_at"], row["broadcast_at"], row["settled_at"],
+            tuple(row["attempts"] or ()), tuple(row["transactions"] or ()), row["requested"], row["approvals"] or 0,
+            row["people"], row["signed_at"], row["broadcast_at"], row["settled_at"],
         )
         for row in rows
     }

@@ -28,6 +28,11 @@ class Carried:
     detail: str
 
 
+async def keep_chain_name(connection: Session, chain_transaction: str, chain_name: str) -> None:
+    """What the chain calls an attempt whose signed bytes are kept."""
+    await connection.execute("SELECT strongroom.engine_chain_name($1, $2)", chain_transaction, chain_name)
+
+
 _CARRIED: Final = """
 SELECT m.payout, a.network, a.batch, m.position - 1 AS item, f.fate, f.is_final, f.detail
 FROM strongroom.attempt_payouts m JOIN strongroom.attempts a USING (chain_transaction)
