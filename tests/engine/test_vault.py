@@ -1,14 +1,19 @@
 """Payouts by a vault on a real EVM node, with a real signer and a real database: planned, signed, sent, settled."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import Database
 from tests.contracts.vault import FUNDED, OWNER, STRANGER, Vault
-from tests.engine.vault_road import items_of, open_vault_road, vault_on_node
+from tests.engine.kills import Killed, Points
+from tests.engine.vault_road import VaultRoad, items_of, open_vault_road, vault_on_node
+from tests.rails.lying_node import LyingNode, lying_node
 from tests.signer.test_sign_evm import GWEI
+
+from strongroom.rails.evm.rail import EvmRail
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +228,89 @@ def test_many_go_in_as_few_batches_as_the_vault_has_flags_for(
             assert await road.is_balanced()
 
     asyncio.run(story())
+
+
+STRIDE = 1 if os.environ.get("STRONGROOM_FAULTS") == "full" else 5
+EVERY_STEP = {
+    "engine_addresses", "engine_move", "engine_plan_call", "engine_asking", "sign", "engine_attempt", "broadcast",
+    "engine_end_call", "commit",
+}
+
+
+def test_killed_at_every_step_the_engine_pays_once(tmp_path: Path, database: Database, vault: Vault) -> None:
+    async def until_killed(road: VaultRoad) -> bool:
+        try:
+            await road.go()
+        except Killed:
+            await road.crash_engine()
+            await road.go()
+            return True
+        return False
+
+    async def walk(road: VaultRoad, name: str) -> bool:
+        await road.pay(name, 1_000)
+        killed = False
+        for _ in range(3):
+            killed |= await until_killed(road)
+            road.mine()
+        return await until_killed(road) or killed
+
+    async def story() -> None:
+        points = Points()
+        async with open_vault_road(tmp_path, database, vault) as road:
+            road.wrap = points.wrap
+            await road.crash_engine()
+            points.arm(0)
+            await walk(road, "dry")
+            names = list(points.names)
+            assert {name.split(" ", 1)[1] for name in names} >= EVERY_STEP, names
+            walks = [number for number, name in enumerate(names, 1) if names.index(name) == number - 1][::STRIDE]
+            killed = 0
+            for number in walks:
+                points.arm(number)
+                killed += await walk(road, f"payee{number}")
+            assert killed >= len(walks) - 4  # what is done once for each engine doesn't come again at its place
+            points.arm(0)
+            await road.settle(3)
+            assert set((await road.states()).values()) == {"settled"}
+            assert {road.paid(name) for name in await road.states()} == {1_000}
+            assert len([state for state, _ in await road.calls() if state == "settled"]) == 1 + len(walks)
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+LIES = {
+    "a nonce that is far ahead": ("eth_getTransactionCount", lambda *_: hex(50)),
+    "a nonce that was used": ("eth_getTransactionCount", lambda *_: "0x0"),
+    "a tip without bounds": ("eth_maxPriorityFeePerGas", lambda *_: hex(10**30)),
+    "no money for gas": ("eth_getBalance", lambda *_: "0x0"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_a_node_says_falsely_holds_payments_up_while_it_does_and_costs_no_more_than_the_policy_allows(
+    tmp_path: Path, database: Database, vault: Vault, lie: str
+) -> None:
+    """The node of the engine alone: watch has another."""
+    method, answer = LIES[lie]
+
+    async def story(liar: LyingNode) -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.settle(3)
+            road.bench.accounts = {road.network: EvmRail(road.network, liar.url, road.genesis, 2)}
+            liar.lies[method] = answer
+            await road.pay("ben", 6_000)
+            await road.settle(3)
+            liar.lies.clear()
+            road.world.pass_by(61_000)
+            await road.settle(5)
+            await road.bench.accounts[road.network].close()
+            assert set((await road.states()).values()) == {"settled"}
+            assert (road.paid("ada"), road.paid("ben")) == (5_000, 6_000)
+            assert all(call.max_fee <= 200 * GWEI and call.max_priority_fee <= 20 * GWEI
+                       for _, call in await road.calls())
+
+    with lying_node(vault.node.port) as liar:
+        asyncio.run(story(liar))

@@ -179,9 +179,10 @@ async def told(road: VaultRoad, lie: str) -> None:
     await road.go()
     road.is_lying = True
     await LIES[lie][0](road)
-    for _ in range(4):
+    for _ in range(2):
         await road.settle(3)
         road.world.pass_by(60_000)
+    await road.settle(1)
 
 
 @pytest.mark.parametrize("lie", LIES)

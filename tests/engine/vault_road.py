@@ -59,7 +59,7 @@ class VaultRoad(Road):
         return f"{DEVELOPMENT_CHAIN}/erc20:{text(token.address)}"
 
     def open_rail(self) -> None:
-        genesis = str(self.node.rpc("eth_getBlockByNumber", "0x0", False)["hash"])
+        self.genesis = genesis = str(self.node.rpc("eth_getBlockByNumber", "0x0", False)["hash"])
         self.rail = EvmRail(self.network, f"http://127.0.0.1:{self.node.port}", genesis, FINALITY)
         self.guard = OwnEyes(self.world, self.network, self.node.port, genesis.removeprefix("0x"))
         self.operator = self.world.wallets(self.network).address(ORGANISATION, 0, 0)  # type: ignore[union-attr]  # there is one

@@ -14,7 +14,7 @@ from typing import Final
 from strongroom.domain.ids import PayoutId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import State
-from strongroom.engine.bench import LATER_MS, Bench
+from strongroom.engine.bench import LATER_MS, Bench, later_ms
 from strongroom.engine.plan_vault import attempt_of, token_of
 from strongroom.engine.settle_vault import walk
 from strongroom.engine.vault import GAS_MAXIMUM, Vault, cost_maximum, deadline_after, free_nonce, vault_of
@@ -51,13 +51,13 @@ class Lost:
 async def renew(bench: Bench) -> bool:
     """Whether a call was planned, or a batch given up."""
     moved = False
-    for stuck in await _stuck(bench):
-        moved |= await _renew(bench, stuck, None)
     for lost in await _lost(bench):
         if lost.reverts >= REVERTS_MAXIMUM:
             moved |= await _give_up(bench, lost, Reason("vault_reverts", "chain", f"it reverted {lost.reverts} times"))
         else:
             moved |= await _renew(bench, lost.call, lost)
+    for stuck in await _stuck(bench):
+        moved |= await _renew(bench, stuck, None)
     return moved
 
 
@@ -67,8 +67,12 @@ async def _stuck(bench: Bench) -> list[ReportedCall]:
     return [
         call for call in await vaults.calls_on_their_way(bench.connection)
         if call.attempt.state in (State.SIGNED, State.BROADCAST) and call.status in ("", "unseen", "pending")
-        and not call.is_outbid and not call.is_over and max(call.due_at, call.signed_at + bench.stuck_ms) <= now
+        and not call.is_outbid and not call.is_over and call.due_at <= now and _is_overdue(bench, call)
     ]
+
+
+def _is_overdue(bench: Bench, call: ReportedCall) -> bool:
+    return call.signed_at + bench.stuck_ms <= bench.clock()
 
 
 async def _lost(bench: Bench) -> list[Lost]:
@@ -84,10 +88,23 @@ async def _lost(bench: Bench) -> list[Lost]:
         if all(taken_back.issuperset(each) for each in payouts.values()):
             continue  # it is killed
         calls = await vaults.calls_of(bench.connection, network, batch)
-        live = [call for call in calls if call.attempt.state != "dropped"]
-        if all(call.status in _LOST for call in live) and calls[0].due_at <= bench.clock():
+        live = [call for call in calls if call.attempt.state != "dropped" and call.status not in _LOST]
+        if calls[0].due_at <= bench.clock() and (not live or await _are_stranded(bench, live)):
             found.append(Lost(calls[0], sum(call.status == "reverted" for call in calls), payouts))
     return found
+
+
+async def _are_stranded(bench: Bench, live: list[ReportedCall]) -> bool:
+    """Whether they wait behind nonces that nobody used, as a node said once that somebody had."""
+    attempt = live[0].attempt
+    if any(call.status == "confirmed" or not _is_overdue(bench, call) for call in live):
+        return False
+    try:
+        vault = await vault_of(bench, attempt.organisation, attempt.network)
+        mined = None if vault is None else (await vault.rail.nonces(vault.account)).mined
+    except RailError:
+        return False
+    return mined is not None and all((call.attempt.nonce or 0) > mined for call in live)
 
 
 async def _renew(bench: Bench, call: ReportedCall, lost: Lost | None) -> bool:
@@ -100,7 +117,12 @@ async def _renew(bench: Bench, call: ReportedCall, lost: Lost | None) -> bool:
         if vault is None:
             return False
         made = await (outbid(vault, call) if lost is None else _again(bench, vault, lost))
-        return made is not None and await send_again(bench, vault, call, made)
+        if made is not None:
+            return await send_again(bench, vault, call, made)
+        if lost is None:  # its nonce isn't the next one: what becomes of it is reported, sooner or later
+            due_at = Instant(bench.clock() + later_ms(call.attempt.tries))
+            await store.try_later(bench.connection, attempt.chain_transaction, due_at, attempt.note)
+        return False
     except _GivenUpError as fault:
         return lost is not None and await _give_up(bench, lost, fault.reason)
     except _WaitsError as fault:
