@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from base64 import b64decode
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from strongroom.domain.instant import Instant
 from strongroom.formats.evm_transaction import keccak256
 from strongroom.formats.evm_vault_call import VaultCall, encode_vault_call
 from strongroom.formats.hot_vault import Retry, VaultItem
-from strongroom.guard import config
+from strongroom.guard import config, eyes_evm
 from strongroom.guard.eyes import Eyes
 from strongroom.protocol.guard_wire import Attestation, open_attestation
 
@@ -253,3 +254,43 @@ def test_the_owner_kills_as_the_operator_does(scene: Scene) -> None:
     scene.vault.contract.send(OWNER, "kill", [call.batch.name])
     scene.mine(DEPTH)
     assert scene.attest(call).spends == (f"{call.batch.name.hex()}:kill",)
+
+
+CONTROLS = {
+    "any depth is deep": ("range(height, height + depth)", "range(height, height + 1)"),
+    "what was paid is skipped": (" if skipped >> index & 1]", "]"),
+    "blocks needn't go on from each other": ("any(after[1] != before[0] for", "any(False for"),
+    "any chain will do": ('int(await _ask(node, "eth_chainId"), 16) != call.chain_id', "False"),
+    "any call of that name will do": ("keccak256(raw).hex() != identifier", "False"),
+}
+
+
+@pytest.mark.parametrize("what", CONTROLS)
+def test_control_without_one_of_its_checks_guard_attests_what_isnt_so(
+    scene: Scene, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(eyes_evm.__file__).read_text()
+    rule, none = CONTROLS[what]
+    assert source.count(rule) == 1
+    patched: dict[str, Any] = {"__name__": "patched"}
+    exec(compile(source.replace(rule, none), "patched", "exec"), patched)
+    call = scene.call((account("a"), 5), chain_id=1 if what == "any chain will do" else 31337)
+    how: dict[str, Any] = {}
+    if what == "what was paid is skipped":
+        scene.pay(call)
+    else:
+        scene.vault.contract.send(OPERATOR, "kill", [call.batch.name])
+    if what == "any depth is deep":
+        how["height"] = scene.height
+    else:
+        scene.mine(DEPTH)
+    if what == "any call of that name will do":
+        how["name"] = "f" * 64
+    if what == "blocks needn't go on from each other":
+        other = scene.node.rpc("eth_getBlockByNumber", "0x1", False)
+        newest = hex(scene.height)
+        scene.provider.lies["eth_getBlockByNumber"] = lambda asked, true: other if asked[0] == newest else true
+    with pytest.raises(DocumentError):
+        scene.attest(call, **how)
+    monkeypatch.setattr(eyes_evm, "look", patched["look"])
+    assert scene.attest(call, **how).spends

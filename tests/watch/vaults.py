@@ -24,6 +24,7 @@ from strongroom.formats.evm_transaction import EvmSignature, encode_signed, kecc
 from strongroom.formats.evm_vault_call import VaultCall, encode_vault_call
 from strongroom.formats.hot_vault import Retry, VaultItem
 from strongroom.protocol.canonical import encode
+from strongroom.protocol.negative import Action, check_object
 from strongroom.rails.account_port import AccountRail
 from strongroom.rails.evm.rail import EvmRail
 from strongroom.sandbox.organisation import policy_document
@@ -48,13 +49,14 @@ def raw(address: str) -> bytes:
 
 
 class Told(Alarms):
-    """Guard, as one that takes everything."""
+    """Guard, as one that takes everything that has the form of an alarm."""
 
     def __init__(self) -> None:
         super().__init__(None, "0" * 16, SigningKey(b"\x07" * 32))
         self.names: list[str] = []
 
     async def raise_alarm(self, organisation: OrganisationId, name: str, detail: str, now: Instant) -> bool:
+        check_object(Action.ALARM, name)
         self.names.append(name)
         return await super().raise_alarm(organisation, name, detail, now)
 
