@@ -170,7 +170,7 @@ class Play:
                 return
         raise AssertionError(f"not all have come to an end: {await self.road.states()}")
 
-    async def judge(self) -> None:
+    async def check_ends(self) -> None:
         states = await self.road.states()
         for name, (minor, is_tether) in self.amounts.items():
             token = self.road.vault.usdt if is_tether else self.road.vault.usdc
@@ -197,6 +197,6 @@ def test_whatever_happens_nobody_is_paid_twice_and_all_is_settled_or_ended(
             done = [await play.act() for _ in range(ACTS)]
             print(seed, " ".join(done))
             await play.heal()
-            await play.judge()
+            await play.check_ends()
 
     asyncio.run(story())
