@@ -9,10 +9,9 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import IdempotencyKey, IdError, MakerKey, parse_idempotency_key
@@ -47,8 +46,7 @@ _PATHS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ClientEvidence:
+class ClientEvidence(NamedTuple):
     """One signed request, byte for byte."""
 
     base: bytes
@@ -65,8 +63,7 @@ class ClientEvidence:
             raise SignatureError("the signature isn't that of this request by this key")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What was asked for with this body; that `key_id` signed it isn't verified yet.
 
     `object` is the id in its path, empty if there is none. `digest` is what a later request of the same key must

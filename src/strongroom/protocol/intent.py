@@ -5,8 +5,7 @@ refused. Ids are derived from what was signed, never taken from anybody's word.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.bounds import EXTERNAL_ID_MAXIMUM, RUN_ITEMS_MAXIMUM
@@ -38,8 +37,7 @@ ASSET_MAXIMUM: Final = 120
 VERSION_MAXIMUM: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class PayoutIntent:
+class PayoutIntent(NamedTuple):
     """One payout as its maker signed it; for an item of a run, `run` and `run_index` say where it stands."""
 
     id: PayoutId

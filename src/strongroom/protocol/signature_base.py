@@ -8,8 +8,7 @@ names the deployment, so that a request for staging is worth nothing in producti
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
@@ -40,8 +39,7 @@ class SignatureError(ValueError):
     """The request isn't signed as the profile asks, or the signature doesn't hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedBase:
+class KeyedBase(NamedTuple):
     """What a client signed to have something done, read back from the signature base."""
 
     method: str

@@ -7,6 +7,7 @@ refuses nothing by itself, so that nobody spoils what enough others approved.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.domain.ids import Maker, PersonId, is_person
 from strongroom.domain.instant import DAY_MS
@@ -30,8 +31,7 @@ class Given:
     assertions: tuple[PersonAssertion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """A payout that is paid for the first time: its worth at the most, and the people that it needs."""
 
     due: Due

@@ -9,7 +9,7 @@ once, so that a changed limit never clears it.
 from base64 import b64decode
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import (
@@ -61,8 +61,7 @@ class KnownDestination:
     seen: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class KnownIntent:
+class KnownIntent(NamedTuple):
     """The first request for a payout, and the key that signed it; `digest` is of its method, path and content."""
 
     digest: str
@@ -89,8 +88,7 @@ class Ticket:
     roster_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
+class Paid(NamedTuple):
     """One payout as it was signed first; how it counted then is how it counts for ever."""
 
     payout: PayoutId

@@ -5,7 +5,9 @@ stand in the tree that its client sealed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from strongroom.domain.document import DocumentError
 from strongroom.domain.ids import MakerKey, PayoutId
@@ -15,6 +17,8 @@ from strongroom.protocol.intent import PayoutIntent, read_run_item
 from strongroom.protocol.merkle import MerkleError, leaf_hash, verify_inclusion
 from strongroom.signer.book import KnownDestination, Paid, Payments
 from strongroom.signer.rules import Rule, refuse
+
+_NO_TOTALS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,7 @@ class Item:
     proof: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """One payout that is to be signed. `before` is how it was signed first, if it was; then only that counts.
 
     `subject` is what people approve: the payout, or its whole run, of which `totals` are the sealed sums.
@@ -39,7 +42,7 @@ class Due:
     subject: str
     destination: KnownDestination | None
     before: Paid | None
-    totals: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, int] = _NO_TOTALS
 
     @property
     def payout(self) -> PayoutId:
