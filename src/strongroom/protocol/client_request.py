@@ -9,6 +9,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -46,7 +47,8 @@ _PATHS: Final = {
 }
 
 
-class ClientEvidence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClientEvidence:
     """One signed request, byte for byte."""
 
     base: bytes
