@@ -78,6 +78,7 @@ def test_a_file_in_three_assets_is_paid_by_one_command_and_the_same_command_agai
     sandbox: Box, tmp_path: Path
 ) -> None:
     rows = table(0, ROWS)
+    eventually("watch has read what the wallets opened with", lambda: are_equal(sandbox))
     file, before = written(tmp_path / "payees.csv", rows), assets(sandbox)
     first = imported(sandbox, file)
     recounted(sandbox, file)
