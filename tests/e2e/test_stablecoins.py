@@ -83,14 +83,16 @@ def test_a_file_in_three_assets_is_paid_by_one_command_and_the_same_command_agai
     first = imported(sandbox, file)
     recounted(sandbox, file)
     assert [row["external_id"] for row in first] == [row["external_id"] for row in rows]
-    assert [len(row["chain_transactions"]) for row in first] == [1] * ROWS
     token = next(row for row in first if row["asset"].startswith("eip155:"))
     document = sandbox.document()
-    receipt = evm_call(document, "eth_getTransactionReceipt", token["chain_transactions"][0])
+    (receipt,) = filter(None, (
+        evm_call(document, "eth_getTransactionReceipt", each) for each in token["chain_transactions"]
+    ))
     assert receipt["to"] == document["evm"]["hot_vault"].lower()
     found = json.loads(sandbox.run("api", "GET", f"/v1/payouts?chain_transaction={receipt['transactionHash']}").stdout)
     assert token["payout"] in [each["id"] for each in found["data"]]
-    assert imported(sandbox, file) == first
+    again = imported(sandbox, file)
+    assert [row["payout"] for row in again] == [row["payout"] for row in first]
     recounted(sandbox, file)
     eventually("ledger, chain and journal agree", lambda: are_equal(sandbox))
     after = assets(sandbox)
