@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Database
-from tests.contracts.vault import FUNDED, OWNER, STRANGER, Vault
+from tests.contracts.vault import FUNDED, GUARDIAN, OWNER, STRANGER, Vault
 from tests.engine.kills import Killed, Points
 from tests.engine.vault_road import VaultRoad, items_of, open_vault_road, vault_on_node
 from tests.rails.lying_node import LyingNode, lying_node
 from tests.signer.test_sign_evm import GWEI
+from tests.signer.world import ORGANISATION
 
+from strongroom.protocol.signer_wire import Ask
 from strongroom.rails.evm.rail import EvmRail
+from strongroom.signer.desk import ADMIN
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +234,29 @@ def test_many_go_in_as_few_batches_as_the_vault_has_flags_for(
 
 
 STRIDE = 1 if os.environ.get("STRONGROOM_FAULTS") == "full" else 5
+def test_after_the_signers_keys_and_the_vaults_operator_were_rotated_the_new_account_begins_at_its_own_nonce(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.settle(4)
+            road.world.ask(Ask.ROTATE, channel=ADMIN, network=road.network, generation=1)
+            account = road.world.wallets(road.network).address(ORGANISATION, 1, 0)  # type: ignore[union-attr]  # there is one
+            vault.node.rpc("anvil_setBalance", account, hex(10**19))
+            await road.pay("ben", 6_000)
+            await road.settle(2)
+            assert await road.states() == {"ada": "settled", "ben": "held:rail:vault_operator_differs"}
+            vault.contract.send(OWNER, "rotate", account.lower(), GUARDIAN)
+            road.world.pass_by(60_000)
+            await road.settle(4)
+            assert set((await road.states()).values()) == {"settled"}
+            assert [call.nonce for _, call in await road.calls()] == [0, 0]
+            assert (road.paid("ada"), road.paid("ben")) == (5_000, 6_000)
+
+    asyncio.run(story())
+
+
 EVERY_STEP = {
     "engine_addresses", "engine_move", "engine_plan_call", "engine_asking", "sign", "engine_attempt", "broadcast",
     "engine_end_call", "commit",

@@ -175,7 +175,7 @@ def attempt_of(vault: Vault, call: VaultCall, payouts: Sequence[PayoutId], repla
     batch = call.batch.name.hex() if pays else None
     return StoredAttempt(
         keccak256(raw).hex(), vault.organisation, vault.network, PAY if pays else "cancel", "planned", raw, None,
-        json.dumps([[vault.generation, 0]]), tuple(payouts if pays else ()), batch=batch, nonce=call.nonce,
+        vault.paths, tuple(payouts if pays else ()), batch=batch, nonce=call.nonce,
         replaces=replaces,
     )
 

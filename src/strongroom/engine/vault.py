@@ -3,6 +3,7 @@
 The signer checks all of this again by the policy: what is chosen badly here is refused, or costs fees within budget.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,11 @@ class Vault:
     @property
     def chain_id(self) -> int:
         return int(self.network.removeprefix("eip155:"))
+
+    @property
+    def paths(self) -> str:
+        """Which key signs, as it is written down with a call: the account is one key, of its generation."""
+        return json.dumps([[self.generation, 0]])
 
     @property
     def ceiling(self) -> Ceiling:
@@ -98,7 +104,7 @@ async def free_nonce(bench: Bench, vault: Vault) -> int | None:
     So at most one call waits for a block: what comes after a restart, a reorg or a lie begins where the chain is.
     """
     nonce = (await vault.rail.nonces(vault.account)).mined
-    is_taken = await vaults.has_nonce(bench.connection, vault.organisation, vault.network, nonce)
+    is_taken = await vaults.has_nonce(bench.connection, vault.organisation, vault.network, vault.paths, nonce)
     return None if is_taken else nonce
 
 

@@ -87,7 +87,7 @@ SELECT a.*, coalesce(r.status, '') AS status, r.is_final, r.fee AS cost, EXISTS 
         SELECT FROM strongroom.attempts o WHERE o.replaces = a.chain_transaction AND o.nonce = a.nonce
         AND o.signed IS NOT NULL) AS is_outbid, EXISTS (
         SELECT FROM strongroom.attempts o WHERE (o.organisation, o.network, o.nonce)
-        = (a.organisation, a.network, a.nonce) AND o.state IN ('settled', 'reverted')
+        = (a.organisation, a.network, a.nonce) AND o.paths = a.paths AND o.state IN ('settled', 'reverted')
         AND o.chain_transaction <> a.chain_transaction) AS is_over, (
         SELECT array_agg(payout ORDER BY position) FROM strongroom.attempt_payouts p
         WHERE p.chain_transaction = a.chain_transaction) AS payouts
@@ -170,11 +170,13 @@ async def contradicted(connection: Session, after: int) -> tuple[dict[PayoutId, 
     return {PayoutId(row["id"]): Sent(State(row["state"]), row["status_code"] or "") for row in rows}, newest
 
 
-async def has_nonce(connection: Session, organisation: OrganisationId, network: str, nonce: int) -> bool:
-    """Whether a call with this nonce is planned or may be in the chain."""
+async def has_nonce(
+    connection: Session, organisation: OrganisationId, network: str, paths: str, nonce: int
+) -> bool:
+    """Whether a call of this account with this nonce is planned or may be in the chain."""
     return bool(await connection.fetchval(
         "SELECT EXISTS (SELECT FROM strongroom.attempts a WHERE (a.organisation, a.network, a.nonce) = ($1, $2, $3) "
-        "AND a.state <> 'dropped')", organisation, network, nonce,
+        "AND a.paths = $4 AND a.state <> 'dropped')", organisation, network, nonce, paths,
     ))
 
 
