@@ -28,7 +28,11 @@ def address(
     count: Annotated[int, Parameter("--count", help="How many", validator=validators.Number(gte=1, lte=1_000))] = 1,
     data: Data = None, as_json: Json = False,
 ) -> int:
-    """Print addresses at which the wallet is funded, as the signer says them; from the first on, the same each time."""
+    """Print addresses at which the wallet is funded, as the signer says them; from the first on, the same each time.
+
+    On an EVM chain the first is the account that pays for gas. Tokens go to the
+    vault that the policy names, and never there.
+    """
     profile = document(data)
     body: dict[str, JsonValue] = {
         "count": count, "first": 0, "generation": 0, "network": network, "organisation": profile["organisation"],
