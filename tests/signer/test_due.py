@@ -1,7 +1,6 @@
 """What is to be paid is what a client asked for, alone or at a place of a tree that it sealed."""
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,4 +110,4 @@ def test_what_was_signed_counts_as_it_was_signed_though_it_was_declined_since(wo
 def test_without_a_destination_there_is_no_place_that_an_output_could_be_for(world: World) -> None:
     due = due_now(world.payments, Item(small(world)), world.notary.reading())
     assert due.place == (simulated.NETWORK, world.output(due.payout)[0])
-    assert replace(due, destination=None).place == ("", "")
+    assert due._replace(destination=None).place == ("", "")
