@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -15,12 +16,23 @@ from strongroom.sandbox.parts import root
 CHAIN_ID: Final = 31337
 SUPPLY_MINOR: Final = 10**15
 TIMEOUT_S: Final = 30
+GENESIS_S: Final = 1_700_000_000
+"""When the first block was made. Anvil makes one at each start, beside the one that it reads from its state, and which
+of them counts is chance: so all must be the same."""
 ARTIFACTS: Final = root() / "contracts" / "artifacts"
 _GAS: Final = 5_000_000
 
 
 class EvmError(Exception):
     """The node doesn't answer, or not as an EVM node of our chain would."""
+
+
+def node_arguments(folder: Path, port: int) -> list[str]:
+    """How the node is started; in `folder` it keeps its chain."""
+    return [
+        "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID), "--timestamp", str(GENESIS_S),
+        "--no-mining", "--silent", "--state", str(folder / "state.json"), "--state-interval", "5",
+    ]
 
 
 class Evm:
@@ -42,7 +54,7 @@ class Evm:
         self._client.close()
 
     def wait(self, alive: Callable[[], bool]) -> None:
-        """Until it answers. Raises: EvmError when it ended, or takes too long, or is of another chain."""
+        """Until it answers, by our clock. Raises: EvmError when it ended, or takes too long, or is of another chain."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
@@ -54,6 +66,7 @@ class Evm:
                 continue
             if chain_id != CHAIN_ID:
                 raise EvmError(f"the EVM node is of chain {chain_id}, and not {CHAIN_ID}")
+            self.call("evm_setTime", int(time.time()))  # or it goes on from its newest block's
             return
 
     def deploy_tokens(self) -> dict[str, str]:

@@ -33,8 +33,8 @@ from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.signer_wire import Ask
 from strongroom.protocol.tree_head import log_origin
 from strongroom.protocol.webauthn import RelyingParty
-from strongroom.sandbox import parts, trusted
-from strongroom.sandbox.bitcoin import COOKIE_FILE, Bitcoin, BitcoinError, node_arguments
+from strongroom.sandbox import evm, parts, trusted
+from strongroom.sandbox.bitcoin import COOKIE_FILE, Bitcoin, BitcoinError, forget_filters, node_arguments
 from strongroom.sandbox.environment import VARIABLES
 from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
 from strongroom.sandbox.evm_vault import vault_of
@@ -163,6 +163,7 @@ class Supervisor:
     def _start_bitcoin(self, command: Sequence[str]) -> Bitcoin:
         self.say("starting a Bitcoin node (regtest)")
         folder, user = self._folder("bitcoin"), user_of(2, Path(command[0]))
+        forget_filters(folder)
         child = self._child(
             "bitcoin",
             [*command, *node_arguments(folder, self.ports.bitcoin_rpc, [self._folder(each) for each in READERS])],
@@ -180,13 +181,7 @@ class Supervisor:
         self.say("starting an EVM node (anvil) with the test tokens")
         folder, user = self._folder("evm"), user_of(3, Path(command[0]))
         child = self._child(
-            "evm",
-            [
-                *command, "--host", "127.0.0.1", "--port", str(self.ports.evm), "--chain-id", str(CHAIN_ID),
-                "--no-mining", "--silent", "--state", str(folder / "state.json"), "--state-interval", "5",
-            ],
-            user,
-            {"HOME": str(folder)},
+            "evm", [*command, *evm.node_arguments(folder, self.ports.evm)], user, {"HOME": str(folder)}
         )
         node = Evm(f"http://127.0.0.1:{self.ports.evm}")
         try:
@@ -374,6 +369,8 @@ class Supervisor:
                 if not child.running():
                     self._note_restart(child.name)
                     self.say(f"{child.name} ended; starting it again")
+                    if child.name == "bitcoin":
+                        forget_filters(self._folder(child.name))
                     child.start()
                     self._write_document(ready=True)
                     self._prepare_again(child)
