@@ -100,6 +100,30 @@ def test_above_the_policys_price_payouts_wait_and_say_so_and_go_when_it_falls(
     asyncio.run(story())
 
 
+def test_what_the_node_forgot_and_the_policy_has_no_higher_price_for_is_sent_as_it_is(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    """It is overdue, and a replacement would have to offer a tenth more than it: above the policy's price."""
+
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            vault.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(130 * GWEI))
+            road.mine()
+            await road.pay("ada", 5_000)
+            await road.go()
+            vault.node.rpc("anvil_dropAllTransactions")
+            for _ in range(3):
+                road.world.pass_by(60_000)
+                await road.go()
+            assert await road.states() == {"ada": "broadcast:fee_rate"}
+            await road.settle(4)
+            assert await road.states() == {"ada": "settled"}
+            assert len(await road.calls()) == 1
+            assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
 def test_a_batch_that_reverted_is_sent_again_with_the_next_nonce_when_it_can_be_paid(
     tmp_path: Path, database: Database, vault: Vault
 ) -> None:

@@ -17,6 +17,7 @@ from strongroom.domain.payout import State
 from strongroom.engine.bench import LATER_MS, Bench, later_ms
 from strongroom.engine.plan_vault import attempt_of, token_of
 from strongroom.engine.settle_vault import walk
+from strongroom.engine.sign import send
 from strongroom.engine.vault import GAS_MAXIMUM, Vault, cost_maximum, deadline_after, free_nonce, vault_of
 from strongroom.formats.evm_address import eip55
 from strongroom.formats.evm_vault_call import VaultCall, parse_vault_call
@@ -120,6 +121,7 @@ async def _renew(bench: Bench, call: ReportedCall, lost: Lost | None) -> bool:
         if made is not None:
             return await send_again(bench, vault, call, made)
         if lost is None:  # its nonce isn't the next one: what becomes of it is reported, sooner or later
+            await _remind(bench, call)
             due_at = Instant(bench.clock() + later_ms(call.attempt.tries))
             await store.try_later(bench.connection, attempt.chain_transaction, due_at, attempt.note)
         return False
@@ -213,11 +215,18 @@ async def send_again(bench: Bench, vault: Vault, call: ReportedCall, made: Vault
 
 async def _postpone(bench: Bench, call: ReportedCall, reason: Reason) -> bool:
     """Said of it, and looked at later. Never news to go on for."""
+    await _remind(bench, call)
     now, attempt = bench.clock(), call.attempt
     async with bench.connection.transaction():
         await store.try_later(bench.connection, attempt.chain_transaction, Instant(now + LATER_MS), reason.detail)
         await store.note(bench.connection, attempt.payouts, reason, now)
     return False
+
+
+async def _remind(bench: Bench, call: ReportedCall) -> None:
+    """A node that forgot it, or that a reorg took it from, gets the same bytes again: no other call may come in time."""
+    if call.attempt.state == State.BROADCAST and call.status == "unseen":
+        await send(bench, call.attempt)
 
 
 async def _give_up(bench: Bench, lost: Lost, reason: Reason) -> bool:
