@@ -224,7 +224,7 @@ async def _postpone(bench: Bench, call: ReportedCall, reason: Reason) -> bool:
 
 
 async def _remind(bench: Bench, call: ReportedCall) -> None:
-    """A node that forgot it, or that a reorg took it from, gets the same bytes again: no other call may come in time."""
+    """Who forgot it, as nodes do after a reorg, gets the same bytes again: another call may never come."""
     if call.attempt.state == State.BROADCAST and call.status == "unseen":
         await send(bench, call.attempt)
 
