@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Database
 from tests.contracts.vault import FUNDED, GUARDIAN, OWNER, STRANGER, Vault
 from tests.engine.kills import Killed, Points
-from tests.engine.vault_road import VaultRoad, items_of, open_vault_road, vault_on_node
+from tests.engine.vault_road import ETHER, VaultRoad, items_of, open_vault_road, vault_on_node
 from tests.rails.lying_node import LyingNode, lying_node
 from tests.signer.test_sign_evm import GWEI
 from tests.signer.world import ORGANISATION
@@ -149,6 +149,36 @@ def test_a_batch_that_reverted_is_sent_again_with_the_next_nonce_when_it_can_be_
             assert (first.nonce, second.nonce, first.batch) == (0, 1, second.batch)
             assert (road.paid("ada"), road.paid("ben")) == (5_000, 6_000)
             assert await road.is_balanced()
+
+    asyncio.run(story())
+
+
+def test_a_revert_that_was_final_and_is_gone_is_sent_again_and_what_it_cost_is_back(
+    tmp_path: Path, database: Database, vault: Vault
+) -> None:
+    """By a reorg deeper than what was thought final. Its nonce is the account's next one again."""
+
+    async def story() -> None:
+        async with open_vault_road(tmp_path, database, vault) as road:
+            await road.pay("ada", 5_000)
+            await road.go()
+            vault.node.rpc("anvil_dropAllTransactions")
+            vault.contract.send(OWNER, "pause")
+            await road.go()
+            road.world.pass_by(5_000)
+            await road.settle(3)
+            assert [state for state, _ in await road.fees()] == ["reverted"]
+            vault.contract.send(OWNER, "unpause")
+            vault.node.rpc("anvil_reorg", 6, [])
+            vault.node.rpc("anvil_dropAllTransactions")
+            for _ in range(3):
+                road.world.pass_by(60_000)
+                await road.settle(3)
+            assert await road.states() == {"ada": "settled"}
+            assert road.paid("ada") == 5_000
+            assert {call.nonce for _, call in await road.calls()} == {0}
+            assert (await road.account("wallet:hot", ETHER))[0] == int(
+                road.node.rpc("eth_getBalance", road.operator, "latest"), 16)
 
     asyncio.run(story())
 

@@ -26,6 +26,7 @@ LOG = logging.getLogger("strongroom.engine")
 ROAD: Final = (
     State.HELD, State.READY, State.PLANNED, State.SIGNED, State.BROADCAST, State.CONFIRMED, State.SETTLED
 )
+_REVERTED: Final = "reverted"
 _SKIPPED: Final = Reason("skipped_by_token", "chain", "its token refused the transfer; it is paid by a later batch")
 _KILLED: Final = Reason("batch_killed", "chain", "the vault was told never to pay its batch; a later one pays it")
 _UNDONE: Final = Reason("reorg", "chain", "the block that held it isn't in the chain any more")
@@ -51,7 +52,7 @@ async def _follow(bench: Bench, call: ReportedCall) -> bool:
         if attempt.state == State.BROADCAST and call.status == "unseen" and not call.is_outbid:
             await _send_again(bench, call)
         return False
-    if after == "dropped" or attempt.state == State.SETTLED:
+    if after == "dropped" or attempt.state in (State.SETTLED, _REVERTED):
         await vaults.end_call(bench.connection, attempt.chain_transaction, after, now)
     elif after in ("settled", "reverted"):
         if call.cost is None or call.cost > call.cost_maximum:
@@ -77,6 +78,8 @@ def _after(call: ReportedCall) -> str | None:
         if status == "reverted":
             return "reverted" if call.is_final else None
         return "confirmed" if status == "confirmed" else None
+    if state == _REVERTED:
+        return None if status == _REVERTED else "broadcast"
     if status != "confirmed":
         return "broadcast"
     return "settled" if state == State.CONFIRMED and call.is_final else None

@@ -97,7 +97,7 @@ FROM strongroom.attempts a LEFT JOIN LATERAL (
 WHERE a.nonce IS NOT NULL AND a.signed IS NOT NULL AND
 """
 _LATELY: Final = "SELECT * FROM"
-_LATELY_SETTLED: Final = 100
+_LATELY_ENDED: Final = 100
 
 
 async def calls_on_their_way(connection: Session) -> list[ReportedCall]:
@@ -107,8 +107,8 @@ async def calls_on_their_way(connection: Session) -> list[ReportedCall]:
         ROWS_MAXIMUM,
     )
     rows += await connection.fetch(
-        f"{_LATELY} ({_CALLS} a.state = 'settled' ORDER BY a.updated_at DESC LIMIT $1) AS settled "
-        "WHERE NOT (status = 'confirmed' AND coalesce(is_final, false))", _LATELY_SETTLED,
+        f"{_LATELY} ({_CALLS} a.state IN ('settled', 'reverted') ORDER BY a.updated_at DESC LIMIT $1) AS ended "
+        "WHERE NOT (status IN ('confirmed', 'reverted') AND coalesce(is_final, false))", _LATELY_ENDED,
     )
     return [_call(row) for row in rows]
 
