@@ -1,4 +1,4 @@
-"""A provider that lies: a real HTTP server between a rail and an EVM node, which changes, cuts or delays answers.
+"""A provider that lies: a real HTTP server between a rail and its node, which changes, cuts or delays answers.
 
 Everything else goes through unchanged, so what it lies about stands among true answers of a real node.
 """
@@ -51,7 +51,7 @@ class LyingNode:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, question: bytes) -> bytes | None:
+    def answer(self, question: bytes, path: str, login: str) -> bytes | None:
         """None ends the connection without one."""
         asked = json.loads(question)
         method = asked["method"]
@@ -60,7 +60,8 @@ class LyingNode:
             return None
         connection = HTTPConnection("127.0.0.1", self.node_port, timeout=30)
         try:
-            connection.request("POST", "/", question, {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", **({"Authorization": login} if login else {})}
+            connection.request("POST", path, question, headers)
             raw = connection.getresponse().read()
         finally:
             connection.close()
@@ -84,7 +85,8 @@ def _handler(node: LyingNode) -> type[BaseHTTPRequestHandler]:
         """Or each answer takes 40 ms."""
 
         def do_POST(self) -> None:
-            raw = node.answer(self.rfile.read(int(self.headers["Content-Length"])))
+            question = self.rfile.read(int(self.headers["Content-Length"]))
+            raw = node.answer(question, self.path, self.headers.get("Authorization", ""))
             if raw is None:
                 self.close_connection = True
                 return
@@ -94,7 +96,7 @@ def _handler(node: LyingNode) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(raw)
 
         def handle(self) -> None:
-            with contextlib.suppress(OSError):  # whoever asked has gone
+            with contextlib.suppress(OSError, json.JSONDecodeError):  # whoever asked has gone, or in the middle of it
                 super().handle()
 
         def log_message(self, *_: object) -> None:

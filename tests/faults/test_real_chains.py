@@ -1,0 +1,108 @@
+"""SIGKILL of every process and of the Bitcoin node while payouts in BTC, USDC and USDT are fed, among reorgs, skipped
+payees, reverts, replaced chain transactions, lying nodes and dust: each acknowledged payout ends exactly once on chain.
+
+Counted by `tools/recount.py` from raw blocks and logs. 300 kills under STRONGROOM_FAULTS=full. The EVM node is ended by
+SIGTERM: anvil writes down what it knows when it is asked to end, and every five seconds. Killed, it forgets blocks that
+were final, which no chain of many nodes does.
+"""
+
+import os
+import random
+import time
+
+import pytest
+from tests.faults.misfortunes import Misfortunes
+from tests.faults.real_chains import VICTIMS, Feed, RealChains
+from tests.sandbox.box import box
+
+from strongroom.sandbox.bitcoin import SATOSHI, WALLET
+
+pytestmark = pytest.mark.sandbox
+
+FULL = os.environ.get("STRONGROOM_FAULTS") == "full"
+KILLS = int(os.environ.get("STRONGROOM_KILLS", "300" if FULL else "9"))
+SEED = int(os.environ.get("STRONGROOM_SEED", "20261130"))
+WITHIN_S = 400
+BY_DESIGN = ("unpaused.", "deficit.", "finality.")
+"""Alarms that an officer resolves: each unpause, money that a reorg deeper than finality took or a node denied."""
+
+
+def harm(world: RealChains, misfortunes: Misfortunes, chance: random.Random) -> int:
+    """Until enough was killed; how often it was."""
+    kills, victims, befalls = 0, [*VICTIMS], [*misfortunes.known]
+    chance.shuffle(victims)
+    chance.shuffle(befalls)
+    while kills < KILLS:
+        if befalls:
+            misfortunes.befall(befalls.pop())
+        elif FULL and chance.random() < 0.6:
+            misfortunes.befall_any()
+        kills += world.end(victims[kills] if kills < len(victims) else chance.choice(VICTIMS))
+        misfortunes.pass_by()
+        if not FULL:
+            world.hurry()
+        time.sleep(chance.uniform(0, 1 if FULL else 0.4))
+    return kills
+
+
+def come_to_rest(world: RealChains, feed: Feed, misfortunes: Misfortunes) -> None:
+    """Everything passes, and what was asked for is acknowledged and settled."""
+    feed.stop.set()
+    deadline, quiet = time.monotonic() + WITHIN_S, 0
+    while quiet < 3:
+        assert time.monotonic() < deadline, f"{world.unsettled()[:5]}\n{world.logs()}"
+        misfortunes.pass_by(all_of_them=True)
+        if not FULL:
+            world.hurry()
+        is_quiet = misfortunes.is_calm and not feed.is_alive() and world.is_there() and not world.unsettled()
+        quiet = quiet + 1 if is_quiet else 0
+        time.sleep(0.5)
+
+
+@pytest.mark.faults
+def test_whatever_is_killed_and_befalls_both_chains_each_payout_that_was_acknowledged_is_paid_once() -> None:
+    print(f"{KILLS} kills from seed {SEED}")
+    began = time.monotonic()
+    chance = random.Random(SEED)
+    with box() as made:
+        started = made.up("--rails", "bitcoin,evm")
+        assert started.returncode == 0, started.stderr
+        world = RealChains(made)
+        feed = Feed(world, 0.2)
+        try:
+            misfortunes = Misfortunes(world, feed, chance)
+            feed.start()
+            assert world.settles_something()
+            kills = harm(world, misfortunes, chance)
+            print(f"killed until {time.monotonic() - began:.0f} s")
+            come_to_rest(world, feed, misfortunes)
+            print(f"at rest after {time.monotonic() - began:.0f} s")
+            look(world, feed, misfortunes, kills)
+        finally:
+            feed.stop.set()
+            world.close()
+
+
+def look(world: RealChains, feed: Feed, misfortunes: Misfortunes, kills: int) -> None:
+    payees = list(feed.acknowledged.values())
+    print(f"{kills} kills, {len(payees)} payouts, {dict(misfortunes.happened)}, {world.tally()}")
+    assert {row["id"] for row in world.query("SELECT id FROM strongroom.payouts")} == feed.acknowledged.keys()
+    counted = world.recount(payees)
+    assert counted.returncode == 0, counted.stdout + counted.stderr + world.logs()
+    deadline = time.monotonic() + 60
+    while unequal := world.unequal():
+        assert time.monotonic() < deadline, f"{unequal}\n{world.logs()}"
+        misfortunes.pass_by()
+        world.mine()
+        time.sleep(1)
+    assert world.is_log_verified()
+    assert {each for each in misfortunes.alarms if not each.startswith(BY_DESIGN)} == set()
+    if FULL:
+        assert all(misfortunes.happened[name] for name in misfortunes.known)
+        assert all(world.tally().values())
+    doubled = next(each for each in payees if each.symbol == "BTC")  # a control: one who got it twice is found
+    world.miner.call("sendtoaddress", doubled.address, f"{doubled.minor / SATOSHI:.8f}", wallet=WALLET)
+    world.miner.mine()
+    counted = world.recount(payees)
+    assert counted.returncode == 1
+    assert f"({doubled.name}): is paid, and got {doubled.minor} besides" in counted.stdout
