@@ -59,19 +59,21 @@ class Bench:
     """The newest report of a vault's item that was looked at since this process started."""
     proofs: RunProofs = field(init=False)
     """Of the runs that were asked about in this step."""
-    _taken_back: frozenset[str] = frozenset()
-    _taken_back_read: int = 0
+    _taken_back: frozenset[str] | None = None
     _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
     _policies_read: int = 0
 
     def __post_init__(self) -> None:
-        self.proofs = RunProofs(self.connection)
+        self.begin()
+
+    def begin(self) -> None:
+        """A step: what was asked in the one before is asked again."""
+        self.proofs, self._taken_back = RunProofs(self.connection), None
 
     async def taken_back(self) -> frozenset[str]:
-        """Payouts and runs that clients and people took back, as the signer heard it from guard; asked every second."""
-        now = self.clock()
-        if now - self._taken_back_read >= SECOND_MS:
-            self._taken_back, self._taken_back_read = await _taken_back(self.signer), now
+        """Payouts and runs that clients and people took back, as the signer heard it from guard; asked once a step."""
+        if self._taken_back is None:
+            self._taken_back = await _taken_back(self.signer)
         return self._taken_back
 
     def relay(self, network: str) -> Rail | AccountRail | None:

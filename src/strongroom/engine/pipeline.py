@@ -17,7 +17,6 @@ from strongroom.engine.kill import kill
 from strongroom.engine.plan import PAYOUTS_MAXIMUM, plan
 from strongroom.engine.recall import recall
 from strongroom.engine.renew import renew
-from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.settle import settle
 from strongroom.engine.settle_vault import settle_vaults
 from strongroom.engine.sign import broadcast, sign
@@ -30,7 +29,7 @@ TRIAGES_MAXIMUM: Final = PAYOUTS_MAXIMUM // ROWS_MAXIMUM
 
 async def advance(bench: Bench) -> bool:
     """Every step once, in the order of the road. Whether anything moved: then it is worth going on at once."""
-    bench.proofs = RunProofs(bench.connection)
+    bench.begin()
     moved = await publish(bench)  # where the wallets' coins are, for watch
     moved |= await register(bench)  # the signer sees for itself what clients signed
     for _ in range(TRIAGES_MAXIMUM):  # what came in at once goes out together
