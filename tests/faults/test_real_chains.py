@@ -24,7 +24,10 @@ KILLS = int(os.environ.get("STRONGROOM_KILLS", "300" if FULL else "9"))
 SEED = int(os.environ.get("STRONGROOM_SEED", "20261130"))
 WITHIN_S = 400
 BY_DESIGN = ("unpaused.", "deficit.", "finality.")
-"""Alarms that an officer resolves: each unpause, money that a reorg deeper than finality took or a node denied."""
+"""Alarms that an officer resolves: each unpause, money that a reorg deeper than finality took or a node denied.
+
+Besides these, a use of the account that nobody here signed for: so watch understands a node that tells it a nonce more.
+"""
 
 
 def harm(world: RealChains, misfortunes: Misfortunes, chance: random.Random) -> int:
@@ -96,10 +99,14 @@ def look(world: RealChains, feed: Feed, misfortunes: Misfortunes, kills: int) ->
         world.mine()
         time.sleep(1)
     assert world.is_log_verified()
-    assert {each for each in misfortunes.alarms if not each.startswith(BY_DESIGN)} == set()
+    accounts = world.query("SELECT address FROM strongroom.wallet_addresses WHERE network LIKE 'eip155:%'")
+    lied_about = tuple(f"unknown-spend.{each['address'].removeprefix('0x').lower()}." for each in accounts)
+    assert {each for each in misfortunes.alarms if not each.startswith((*BY_DESIGN, *lied_about))} == set()
     if FULL:
         assert all(misfortunes.happened[name] for name in misfortunes.known)
-        assert all(world.tally().values())
+        tally = world.tally()
+        del tally["skipped"]  # who is refused between preflight and block is rare; tests/engine/test_vault_skips.py
+        assert all(tally.values()), tally
     doubled = next(each for each in payees if each.symbol == "BTC")  # a control: one who got it twice is found
     world.miner.call("sendtoaddress", doubled.address, f"{doubled.minor / SATOSHI:.8f}", wallet=WALLET)
     world.miner.mine()
