@@ -42,6 +42,7 @@ class Misfortunes:
         self._passes: list[tuple[float, Callable[[], None]]] = []
         self._listed: set[str] = set()
         self._is_vault_calm = False
+        self.lied_of_nonces = False
         self.happened: Counter[str] = Counter()
         self.alarms: set[str] = set()
         self.known: Mapping[str, Callable[[], bool]] = {
@@ -239,6 +240,7 @@ class Misfortunes:
                 liar.swallows.add(method)
             else:
                 liar.lies[method] = altered
+                self.lied_of_nonces |= where[0] == "watch" and method == "eth_getTransactionCount"
         self._later(liar.honest)
         return True
 

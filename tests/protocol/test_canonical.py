@@ -16,7 +16,6 @@ from strongroom.protocol.canonical import (
     INTEGER_MAXIMUM,
     CanonicalError,
     JsonValue,
-    canonical_digest,
     encode,
     parse,
     parse_object,
@@ -237,4 +236,4 @@ def test_only_objects_are_objects() -> None:
 def test_hashes_are_of_the_type_a_zero_and_the_bytes() -> None:
     raw = b'{"type":"strongroom/test/v1"}'
     assert record_hash("strongroom/test/v1", raw) == hashlib.sha256(b"strongroom/test/v1\0" + raw).digest()
-    assert canonical_digest({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}').digest()
+    assert encode({"b": 1, "a": 2}) == b'{"a":2,"b":1}'

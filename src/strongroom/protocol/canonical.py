@@ -83,11 +83,6 @@ def parse_object(raw: bytes, maximum_depth: int = DEPTH_MAXIMUM) -> dict[str, Js
     return value
 
 
-def canonical_digest(value: JsonValue) -> bytes:
-    """SHA-256 of the canonical bytes: what ids are made of. Raises: CanonicalError."""
-    return hashlib.sha256(encode(value)).digest()
-
-
 def record_hash(record_type: str, raw: bytes) -> bytes:
     """What is signed of a record: SHA-256 of its type, a zero byte, and its verbatim bytes."""
     return hashlib.sha256(record_type.encode() + b"\0" + raw).digest()
