@@ -1,9 +1,9 @@
-"""What the sandbox needs that isn't Python: a Bitcoin node and an EVM node, fetched once into a cache.
+"""What the sandbox needs that isn't Python, a Bitcoin node and an EVM node, and a browser for tests: fetched once.
 
 A `bitcoind` on PATH is taken; else Debian's bitcoin-knots with its own libraries is unpacked into a folder, so that
-nothing of the system is upgraded (packages are verified by apt as always; regtest only). anvil comes from its npm
-package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or STRONGROOM_CACHE. Whoever
-fetches holds a lock of the part meanwhile; who comes second waits, and finds it there.
+nothing of the system is upgraded (packages are verified by apt as always; regtest only); Chromium alike. anvil comes
+from its npm package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or
+STRONGROOM_CACHE. Whoever fetches holds a lock of the part meanwhile; who comes second waits, and finds it there.
 """
 
 import contextlib
@@ -96,37 +96,76 @@ def node_modules(say: Say) -> Path:
     return folder
 
 
+def browser(say: Say) -> tuple[str, dict[str, str]]:
+    """Chromium for tests and pictures of pages: the program, and the variables that it needs. Raises: PartError."""
+    on_path = shutil.which("chromium")
+    if on_path is not None:
+        return on_path, {}
+    prefix = cache() / "chromium"
+    program = prefix / "usr/lib/chromium/chromium"
+    if not program.exists():
+        with _only_one(prefix, say):
+            if not program.exists():
+                say("fetching a browser (Debian's chromium, 200 MB, once)")
+                what = "the browser can't be fetched: install chromium, or make Debian's packages reachable"
+                with _unfinished(prefix) as folder:
+                    _fetch_chromium_into(folder, what)
+                    (folder / "prefix").rename(prefix)
+    libraries = prefix / "usr/lib/x86_64-linux-gnu"
+    return str(program), {
+        "LD_LIBRARY_PATH": f"{libraries}:{prefix / 'lib/x86_64-linux-gnu'}:{libraries / 'pulseaudio'}",
+        "FONTCONFIG_PATH": str(prefix / "etc/fonts"), "FONTCONFIG_SYSROOT": str(prefix),
+    }
+
+
+def _fetch_chromium_into(folder: Path, what: str) -> None:
+    """With all that it depends on but the C library, which is this machine's: of its own release of Debian."""
+    release = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if release is None:
+        raise PartError(what)
+    environment = _private_apt(folder, [release[1]], what)
+    (folder / "no-packages").touch()
+    _run([
+        "apt-get", "install", "-qq", "--yes", "--download-only", "--no-install-recommends", "-o",
+        f"Dir::State::status={folder / 'no-packages'}", "chromium", "fonts-dejavu-core",
+    ], folder, what, environment)
+    for package in sorted((folder / "cache/archives").glob("*.deb")):
+        if not package.name.startswith("libc6_"):
+            _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
+
+
 def _fetch_knots(prefix: Path) -> None:
-    for tool in ("apt-get", "dpkg"):
-        if shutil.which(tool) is None:
-            raise PartError(f"no bitcoind on PATH, and no {tool} to fetch one with: install Bitcoin Core 29 or newer")
+    what = "the Bitcoin node can't be fetched: install Bitcoin Core 29 or newer, or make Debian's packages reachable"
     with _unfinished(prefix) as folder:
-        _fetch_knots_into(folder)
+        environment = _private_apt(folder, ["trixie", "trixie-backports"], what)
+        packages = ["bitcoin-knots/trixie-backports", *_LIBRARIES.split()]
+        _run(["apt-get", "download", "-qq", *packages], folder / "debs", what, environment)
+        for package in sorted((folder / "debs").iterdir()):
+            _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
         (folder / "prefix").rename(prefix)
 
 
-def _fetch_knots_into(folder: Path) -> None:
+def _private_apt(folder: Path, releases: list[str], what: str) -> dict[str, str]:
+    """The variables by which apt knows these releases, and nothing of the system's packages. Raises: PartError."""
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise PartError(f"{what} (there is no {tool})")
     for part in ("lists/partial", "cache/archives/partial", "debs", "prefix"):
         (folder / part).mkdir(parents=True)
-    mirror = _debian_mirror()
-    (folder / "sources.list").write_text(
-        f"deb [signed-by={_KEYRING}] {mirror} trixie main\ndeb [signed-by={_KEYRING}] {mirror} trixie-backports main\n"
-    )
+    mirror = _debian_mirror(what)
+    lines = [f"deb [signed-by={_KEYRING}] {mirror} {release} main\n" for release in releases]
+    (folder / "sources.list").write_text("".join(lines))
     (folder / "apt.conf").write_text(
         f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
         f'Dir::State::Lists "{folder}/lists";\nDir::Cache "{folder}/cache";\nAPT::Sandbox::User "root";\n'
         'Acquire::Languages "none";\n'
     )
-    what = "the Bitcoin node can't be fetched: install Bitcoin Core 29 or newer, or make Debian's packages reachable"
     environment = {"APT_CONFIG": str(folder / "apt.conf")}
     _run(["apt-get", "update", "-qq"], folder, what, environment)
-    packages = ["bitcoin-knots/trixie-backports", *_LIBRARIES.split()]
-    _run(["apt-get", "download", "-qq", *packages], folder / "debs", what, environment)
-    for package in sorted((folder / "debs").iterdir()):
-        _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
+    return environment
 
 
-def _debian_mirror() -> str:
+def _debian_mirror(what: str) -> str:
     """Where this machine gets Debian from."""
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for file in files:
@@ -136,7 +175,7 @@ def _debian_mirror() -> str:
         )
         if found is not None:
             return found[1]
-    raise PartError("no bitcoind on PATH, and apt has no Debian source: install Bitcoin Core 29 or newer")
+    raise PartError(f"{what} (apt has no Debian source)")
 
 
 def _run(command: list[str], folder: Path, what: str, environment: dict[str, str] | None = None) -> None:
