@@ -33,6 +33,8 @@ FAULTS = [
     ("no-egress", "console/fault.py", "import strongroom.rails"),
     ("watch", "watch/fault.py", "import strongroom.signer"),
     ("watch", "watch/fault.py", "import strongroom.engine"),
+    ("station", "station/fault.py", "import strongroom.store"),
+    ("station", "station/fault.py", "import httpx"),
     ("notify", "notify/fault.py", "import strongroom.guard"),
     ("notify", "notify/fault.py", "import nacl"),
     ("sdk", "sdk/fault.py", "import strongroom.domain.money"),

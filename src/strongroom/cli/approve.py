@@ -28,6 +28,7 @@ from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, assertion_document
 from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.negative import Action, Negative
+from strongroom.protocol.phrase import phrase
 from strongroom.protocol.record_writer import write_negative
 
 TIMEOUT_S: Final = 10
@@ -72,7 +73,7 @@ def approve(
     found = next((each for each in waiting if each["subject"] == subject), None)
     if found is None:
         raise Stop(Exit.NOT_FOUND, f"nothing waits for people as {subject}")
-    say(_shown(found["shown"]))
+    say(_shown(found))
     answer = _give(sandbox, found, signers)
     people_of = f"{len(answer['people'])} of {answer['approvals']}"
     show(answer, as_json, fields([("subject", subject), ("people", people_of)]))
@@ -214,15 +215,16 @@ def _worth(shown: dict[str, Any]) -> str:
     return f"{shown['count']} payouts, {totals}"
 
 
-def _shown(shown: dict[str, Any]) -> str:
-    """All that the request says that is for a person to judge."""
+def _shown(found: dict[str, Any]) -> str:
+    """All that the request says that is for a person to judge, and the phrase that the station shows for it too."""
+    shown, digest = found["shown"], record_hash(APPROVAL_REQUEST_TYPE, found["request"].encode())
     to = shown.get("destination", {})
     return fields([
         ("what", _worth(shown)), ("to", to.get("address")), ("on", to.get("network")),
         ("class", to.get("class")), ("external id", shown.get("external_id")), ("asked for by", shown["client"]),
         ("root", shown.get("root")), ("needs", f"{shown['approvals']} people of {shown['groups']} groups"),
         ("doesn't count", ", ".join(shown["excluded"]) or None), ("until", format_instant(shown["expires_ms"])),
-        ("ticket", shown["ticket"]),
+        ("ticket", shown["ticket"]), ("phrase", phrase(digest)),
     ])
 
 

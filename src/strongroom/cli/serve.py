@@ -14,8 +14,8 @@ from cyclopts import Parameter
 from strongroom.cli.output import Exit, Stop
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 
-BUILT: Final = ("api", "engine", "guard", "link", "notify", "signer", "watch")
-LATER: Final = ("console", "courier", "station")
+BUILT: Final = ("api", "engine", "guard", "link", "notify", "signer", "station", "watch")
+LATER: Final = ("console", "courier")
 
 
 def serve(

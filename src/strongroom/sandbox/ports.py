@@ -23,6 +23,10 @@ class Ports:
         return self.base
 
     @property
+    def console(self) -> int:
+        return self.base + 1
+
+    @property
     def station(self) -> int:
         return self.base + 2
 
@@ -59,7 +63,7 @@ class Ports:
         if not 1024 <= self.base <= 65535 - SPAN:
             raise PortTakenError(f"the base port must be from 1024 to {65535 - SPAN}")
         for name in (
-            "api", "guard", "api_metrics", "guard_signer", "postgres", "bitcoin_rpc", "evm", "simulated",
+            "api", "station", "guard", "api_metrics", "guard_signer", "postgres", "bitcoin_rpc", "evm", "simulated",
         ):
             port: int = getattr(self, name)
             with socket.socket() as probe:

@@ -201,7 +201,7 @@ class Supervisor:
             record_hash(POLICY_TYPE, made.new.policy).hex(),
             roster_hash(made.new.roster),
         )
-        station = RelyingParty("localhost", frozenset({f"http://station.localhost:{self.ports.station}"}))
+        station = RelyingParty(trusted.STATION_HOST, frozenset({trusted.station_origin(self.ports)}))
         genesis = write_genesis(Genesis(Mode.SANDBOX, now, key, statement_key, guard_key, station, (founding,)))
         trusted.begin_journal(self.data, genesis)
         await found_deployment(self.cluster.owner_dsn, deployment_id(genesis), genesis, made.new, now)
@@ -283,7 +283,7 @@ class Supervisor:
         roles = json.loads((self.data / "roles.json").read_text())
         dsn = {name: self.cluster.dsn(name, password) for name, password in roles.items()}
         listen = f"127.0.0.1:{self.ports.api}"
-        self.say("starting watch, the engine and the API")
+        self.say("starting watch, the engine, the API and the station")
         key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
@@ -302,6 +302,7 @@ class Supervisor:
             "metrics_listen": f"127.0.0.1:{self.ports.api_metrics}",
         })
         self._wait_ready(api, f"http://{listen}/readyz")
+        self._product("station", trusted.STATION, trusted.station_config(self.ports, self._deployment()))
 
     def _product(self, name: str, place: int, config: Mapping[str, object]) -> Child:
         file = self._folder(name) / "config.json"
@@ -436,6 +437,7 @@ class Supervisor:
         if ready:
             document["api_url"] = f"http://127.0.0.1:{self.ports.api}"
             document["guard_url"] = f"http://127.0.0.1:{self.ports.guard}"
+            document["station_url"] = trusted.station_origin(self.ports)
             document["admin_socket"] = str(self.sockets.path("admin"))
             if "simulated" in self.rails:
                 document["simulated"] = {"url": self._simulated_url}

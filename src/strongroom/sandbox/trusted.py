@@ -26,14 +26,17 @@ from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 from strongroom.sandbox.organisation import write_private
+from strongroom.sandbox.ports import Ports
 from strongroom.sandbox.process import Child, user_of
 
-SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY = 4, 5, 6, 7, 8, 9
+SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY, STATION = 4, 5, 6, 7, 8, 9, 10
 """Places in the list of users."""
 SOCKET_PATH_MAXIMUM: Final = 100
 ASK_TIMEOUT_S: Final = 30
 CEREMONY_TIMEOUT_S: Final = 30
 MINE_EVERY_MS: Final = 500
+STATION_HOST: Final = "station.localhost"
+"""A host of its own, so that no other page can ask for its passkeys; browsers find it on this machine."""
 
 
 class TrustedError(Exception):
@@ -191,6 +194,20 @@ def chain_genesis(url: str, child: Child) -> str:
             continue
         return genesis
     raise child.fail("doesn't answer")
+
+
+def station_origin(ports: Ports) -> str:
+    return f"http://{STATION_HOST}:{ports.station}"
+
+
+def station_config(ports: Ports, founded: Mapping[str, Any]) -> dict[str, object]:
+    """What the station is told; a sandbox from before keeps the relying party of its genesis."""
+    return {
+        "listen": f"127.0.0.1:{ports.station}", "origin": station_origin(ports),
+        "console_origin": f"http://console.localhost:{ports.console}",
+        "guard_origin": f"http://127.0.0.1:{ports.guard}", "relying_party_id": founded["relying_party"]["id"],
+        "deployment": founded["deployment"], "statement_public_key": founded["statement_public_key"],
+    }
 
 
 def _ceremony(*arguments: str) -> str:

@@ -1,1 +1,1 @@
-"""Will be the page on which approvers see and sign exact bytes. Empty so far."""
+"""The page on which people see and sign exact bytes, and the process that serves it. It holds nothing at all."""
