@@ -45,6 +45,7 @@ _COMMANDS: Final = (
     ("beneficiary", "beneficiary:app", _PAYING, "Declare who is paid where"),
     ("payout", "payout:app", _PAYING, "Ask for payouts and look at them"),
     ("run", "run:app", _PAYING, "Pay many people at once, from a CSV"),
+    ("console", "console:app", _RUNNING, "Open the console as one of the sandbox's people"),
     ("approve", "approve:approve", _PAYING, "See what waits for people, and approve it"),
     ("freeze", "approve:freeze", _PAYING, "Stop payments at once; one officer is enough"),
     ("veto", "approve:veto", _PAYING, "End a pending change; one member is enough"),

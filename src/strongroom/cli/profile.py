@@ -180,8 +180,9 @@ def _person(fields: Fields, folder: Path) -> dict[str, Any]:
         made["groups"] = list(take_distinct(fields, "groups", GROUPS_MAXIMUM, str))
     if fields.has("credential_ids"):
         made["credential_ids"] = list(take_distinct(fields, "credential_ids", CREDENTIALS_MAXIMUM, _hex))
-    if fields.has("software_key_file"):
-        made["software_key_file"] = str(folder / fields.text("software_key_file", PATH_MAXIMUM))
+    for name in ("software_key_file", "console_key_file"):
+        if fields.has(name):
+            made[name] = str(folder / fields.text(name, PATH_MAXIMUM))
     fields.close()
     return made
 

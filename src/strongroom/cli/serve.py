@@ -14,8 +14,8 @@ from cyclopts import Parameter
 from strongroom.cli.output import Exit, Stop
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 
-BUILT: Final = ("api", "engine", "guard", "link", "notify", "signer", "station", "watch")
-LATER: Final = ("console", "courier")
+BUILT: Final = ("api", "console", "engine", "guard", "link", "notify", "signer", "station", "watch")
+LATER: Final = ("courier",)
 
 
 def serve(

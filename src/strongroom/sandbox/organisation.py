@@ -95,7 +95,7 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
     keys = folder / organisation
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     keys.mkdir(mode=0o700)
-    people, people_document = _make_people(keys)
+    people, people_document, console_keys = _make_people(keys)
     clients: list[NewClient] = []
     roster_clients: list[RosterClient] = []
     clients_document: dict[str, Any] = {}
@@ -122,6 +122,7 @@ def make_organisation(folder: Path, name: str, assets: Mapping[str, str]) -> Mad
         roster=write_roster(roster),
         clients=clients,
         opening=opening_of(assets),
+        console_keys=console_keys,
     )
     for file_name, raw in (("policy.json", new.policy), ("roster.json", new.roster)):
         write_private(keys / file_name, raw.decode())
@@ -183,29 +184,40 @@ def write_private(file: Path, text: str) -> None:
     unfinished.rename(file)
 
 
-def _make_people(keys: Path) -> tuple[tuple[Person, ...], list[dict[str, Any]]]:
+def _make_people(
+    keys: Path,
+) -> tuple[tuple[Person, ...], list[dict[str, Any]], list[tuple[PersonId, str, bytes]]]:
+    """Each with a software key that approves, and another that signs in to the console."""
     people: list[Person] = []
+    console_keys: list[tuple[PersonId, str, bytes]] = []
     document: list[dict[str, Any]] = []
     for name, roles, groups in _PEOPLE:
-        key = ec.generate_private_key(ec.SECP256R1())
-        credential = secrets.token_bytes(32)
         login = name.split(" ")[0].lower()
-        file = keys / f"{login}.passkey"
-        scalar = key.private_numbers().private_value
-        write_private(file, json.dumps({"credential_id": credential.hex(), "p256_private": f"{scalar:064x}"}) + "\n")
+        file, console_file = keys / f"{login}.passkey", keys / f"{login}.console-passkey"
+        credential, key = _software_passkey(file)
+        console_credential, console_key = _software_passkey(console_file)
         people.append(
             Person(
                 _fresh(PersonId, "pe_"), name, roles, groups,
-                (Credential(credential, _cose(key), CredentialClass.SOFTWARE),),
+                (Credential(credential, key, CredentialClass.SOFTWARE),),
             )
         )
         document.append(
             {
                 "id": people[-1].id, "name": name, "roles": list(roles), "groups": list(groups), "login": login,
-                "software_key_file": str(file),
+                "software_key_file": str(file), "console_key_file": str(console_file),
             }
         )
-    return tuple(people), document
+        console_keys.append((people[-1].id, console_credential.hex(), console_key))
+    return tuple(people), document, console_keys
+
+
+def _software_passkey(file: Path) -> tuple[bytes, bytes]:
+    """A new one in a file: its credential id, and its public key as COSE."""
+    key, credential = ec.generate_private_key(ec.SECP256R1()), secrets.token_bytes(32)
+    scalar = key.private_numbers().private_value
+    write_private(file, json.dumps({"credential_id": credential.hex(), "p256_private": f"{scalar:064x}"}) + "\n")
+    return credential, _cose(key)
 
 
 def _cose(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -156,7 +156,7 @@ class Supervisor:
         await migrate(self.cluster.owner_dsn)
         file = self.data / "roles.json"
         if not file.exists():
-            names = ("api", "watch", "engine")
+            names = ("api", "watch", "engine", "console")
             write_private(file, json.dumps({f"strongroom_{name}": secrets.token_urlsafe(24) for name in names}))
         await set_passwords(self.cluster.owner_dsn, json.loads(file.read_text()))
 
@@ -258,6 +258,14 @@ class Supervisor:
             open_vaults(self.sockets.path("admin"), self.nodes.evm, self.data / "keys")
 
     @property
+    def _console_url(self) -> str:
+        return f"http://console.localhost:{self.ports.console}"
+
+    @property
+    def _station_url(self) -> str:
+        return f"http://station.localhost:{self.ports.station}"
+
+    @property
     def _simulated_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.simulated}"
 
@@ -303,6 +311,12 @@ class Supervisor:
         })
         self._wait_ready(api, f"http://{listen}/readyz")
         self._product("station", trusted.STATION, trusted.station_config(self.ports, self._deployment()))
+        self._product("console", trusted.CONSOLE, {
+            "listen": f"127.0.0.1:{self.ports.console}", "origin": self._console_url,
+            "station_origin": self._station_url, "guard_origin": f"http://127.0.0.1:{self.ports.guard}",
+            "database_url": dsn["strongroom_console"],
+            "deployment": deployment, "is_sandbox": True,
+        })
 
     def _product(self, name: str, place: int, config: Mapping[str, object]) -> Child:
         file = self._folder(name) / "config.json"
@@ -438,6 +452,7 @@ class Supervisor:
             document["api_url"] = f"http://127.0.0.1:{self.ports.api}"
             document["guard_url"] = f"http://127.0.0.1:{self.ports.guard}"
             document["station_url"] = trusted.station_origin(self.ports)
+            document["console_url"] = self._console_url
             document["admin_socket"] = str(self.sockets.path("admin"))
             if "simulated" in self.rails:
                 document["simulated"] = {"url": self._simulated_url}

@@ -29,7 +29,7 @@ from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.ports import Ports
 from strongroom.sandbox.process import Child, user_of
 
-SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY, STATION = 4, 5, 6, 7, 8, 9, 10
+SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY, STATION, CONSOLE = 4, 5, 6, 7, 8, 9, 10, 11
 """Places in the list of users."""
 SOCKET_PATH_MAXIMUM: Final = 100
 ASK_TIMEOUT_S: Final = 30

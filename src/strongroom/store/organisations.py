@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from strongroom.domain.ids import ClientId, KeyId, OrganisationId
+from strongroom.domain.ids import ClientId, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import Instant
 from strongroom.domain.ledger import Account
 from strongroom.domain.permissions import Permission, SignIn, parse_scopes
@@ -47,6 +47,8 @@ class NewOrganisation:
     clients: Sequence[NewClient]
     opening: Mapping[str, int]
     opening_entry: str = "sandbox opening"
+    console_keys: Sequence[tuple[PersonId, str, bytes]] = ()
+    """A sandbox's software passkeys for its console: person, credential, COSE key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,10 @@ async def create_organisation(owner: asyncpg.Connection, new: NewOrganisation, a
         await owner.execute("INSERT INTO strongroom.rosters VALUES ($1, 1, $2, $3)", new.id, new.roster, at)
         for client in new.clients:
             await create_client(owner, new.id, client, at)
+        await owner.executemany(
+            "INSERT INTO strongroom.console_credentials VALUES ($1, $2, $3, $4, 'software', 'a sandbox''s', $5)",
+            [(credential, new.id, person, key, at) for person, credential, key in new.console_keys],
+        )
         for asset in policy.assets:
             await _open_wallet(owner, new, asset, at)
         await owner.fetchval(

@@ -1,0 +1,53 @@
+"""The one table of what the console has: every address names what it takes, and one that doesn't isn't found."""
+
+import re
+from typing import Final
+
+from strongroom.console.call import OWN, PUBLIC, Route
+from strongroom.console.duties import Duty
+from strongroom.console.pages import approvals, live, overview, sign_in
+from strongroom.console.step_up import NETWORK
+from strongroom.console.web import Request, WebError
+
+ROUTES: Final = (
+    Route("GET", "/sign-in", PUBLIC, sign_in.show),
+    Route("POST", "/sign-in/challenge", PUBLIC, sign_in.challenge),
+    Route("POST", "/sign-in", PUBLIC, sign_in.sign_in, "sign_in"),
+    Route("POST", "/sign-in/hand-off", PUBLIC, sign_in.hand_off, "sign_in"),
+    Route("GET", "/sign-in/{token}", PUBLIC, sign_in.follow, "sign_in"),
+    Route("GET", "/invited/{token}", PUBLIC, sign_in.invited),
+    Route("POST", "/invited/{token}", PUBLIC, sign_in.enrol, "enrol"),
+    Route("POST", "/sign-out", OWN, sign_in.sign_out, "sign_out"),
+    Route("POST", "/step-up", OWN, sign_in.step_up),
+    Route("GET", "/confirm-network", OWN, sign_in.confirm_network),
+    Route("POST", "/confirm-network", OWN, sign_in.network_confirmed, NETWORK),
+    Route("GET", "/live", Duty.OVERVIEW_SEE, live.show),
+    Route("GET", "/", Duty.OVERVIEW_SEE, overview.show),
+    Route("GET", "/approvals", Duty.APPROVALS_SEE, approvals.show),
+    Route("GET", "/approvals/{request}", Duty.APPROVALS_SEE, approvals.show_one),
+    Route("POST", "/approvals/{request}/confirm", Duty.APPROVALS_GIVE, approvals.confirm, "confirm"),
+)
+
+_PATTERNS: Final = [
+    (route, re.compile(re.sub(r"\{\w+\}", "([A-Za-z0-9_.:-]{1,160})", route.path))) for route in ROUTES
+]
+
+
+def find_route(request: Request) -> tuple[Route, tuple[str, ...]]:
+    """The route and what its path names. Raises: WebError."""
+    methods: set[str] = set()
+    wanted = "GET" if request.method == "HEAD" else request.method
+    found: tuple[Route, tuple[str, ...]] | None = None
+    for route, pattern in _PATTERNS:
+        match = pattern.fullmatch(request.path)
+        if match is None:
+            continue
+        if route.method == wanted:
+            return route, match.groups()
+        methods.add(route.method)
+        found = route, match.groups()
+    if request.method == "OPTIONS" and found is not None:
+        return found
+    if methods:
+        raise WebError(405, f"This address takes {', '.join(sorted(methods))}.")
+    raise WebError(404, "There is no such page.")
