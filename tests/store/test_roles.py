@@ -11,60 +11,71 @@ from tests.conftest import ROLES, Database
 
 from strongroom.store.session import SessionError, connect
 
-API, WATCH, ENGINE = "api", "watch", "engine"
+API, CONSOLE, ENGINE, WATCH = "api", "console", "engine", "watch"
 
 # table: (who may read it, who may insert). Nobody may update, delete or truncate anything.
 MATRIX: dict[str, tuple[set[str], set[str]]] = {
-    "alarms": ({WATCH}, {WATCH}),
-    "approval_assertions": ({API, ENGINE}, set()),
-    "approval_requests": ({API, ENGINE}, set()),
+    "alarms": ({CONSOLE, WATCH}, {WATCH}),
+    "approval_assertions": ({API, CONSOLE, ENGINE}, set()),
+    "approval_requests": ({API, CONSOLE, ENGINE}, set()),
     "attempt_coins": ({ENGINE}, set()),
-    "attempt_payouts": ({API, ENGINE}, set()),
-    "attempts": ({API, ENGINE, WATCH}, set()),
-    "audit_checkpoints": ({API, WATCH}, {WATCH}),
-    "audit_cosignatures": ({API, WATCH}, {WATCH}),
-    "audit_leaves": ({API, WATCH}, set()),
-    "audit_nodes": ({API, WATCH}, {WATCH}),
-    "audit_sequence": ({API, WATCH}, {WATCH}),
+    "attempt_payouts": ({API, CONSOLE, ENGINE}, set()),
+    "attempts": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "audit_checkpoints": ({API, CONSOLE, WATCH}, {WATCH}),
+    "audit_cosignatures": ({API, CONSOLE, WATCH}, {WATCH}),
+    "audit_leaves": ({API, CONSOLE, WATCH}, set()),
+    "audit_nodes": ({API, CONSOLE, WATCH}, {WATCH}),
+    "audit_sequence": ({API, CONSOLE, WATCH}, {WATCH}),
     "batch_reports": ({API, ENGINE, WATCH}, {WATCH}),
-    "bearer_keys": ({API}, set()),
-    "beneficiaries": ({API, ENGINE}, set()),
-    "cancel_requests": ({API, ENGINE}, set()),
-    "chain_names": ({API}, set()),
-    "chain_reports": ({API, ENGINE, WATCH}, {WATCH}),
-    "client_keys": ({API}, set()),
-    "clients": ({API}, set()),
-    "deployment": ({API, ENGINE, WATCH}, set()),
-    "destinations": ({API, ENGINE}, set()),
-    "evidence": ({API, ENGINE}, set()),
-    "freezes": ({API}, set()),
+    "bearer_keys": ({API, CONSOLE}, set()),
+    "beneficiaries": ({API, CONSOLE, ENGINE}, set()),
+    "cancel_requests": ({API, CONSOLE, ENGINE}, set()),
+    "chain_names": ({API, CONSOLE}, set()),
+    "chain_reports": ({API, CONSOLE, ENGINE, WATCH}, {WATCH}),
+    "client_keys": ({API, CONSOLE}, set()),
+    "clients": ({API, CONSOLE}, set()),
+    "console_acts": ({CONSOLE}, set()),
+    "console_challenges": (set(), set()),
+    "console_consents": ({CONSOLE}, set()),
+    "console_credential_ends": ({CONSOLE}, set()),
+    "console_credentials": ({CONSOLE}, set()),
+    "console_invitation_tokens": (set(), set()),
+    "console_invitation_uses": ({CONSOLE}, set()),
+    "console_invitations": ({CONSOLE}, set()),
+    "console_sessions": ({CONSOLE}, set()),
+    "deployment": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "destinations": ({API, CONSOLE, ENGINE}, set()),
+    "evidence": ({API, CONSOLE, ENGINE}, set()),
+    "freezes": ({API, CONSOLE}, set()),
     "intake_epochs": ({API}, set()),
-    "key_revocations": ({API}, set()),
-    "ledger_accounts": ({API, ENGINE, WATCH}, set()),
-    "ledger_postings": (set(), set()),
-    "migrations": ({API, ENGINE, WATCH}, set()),
-    "organisations": ({API, ENGINE, WATCH}, set()),
+    "key_revocations": ({API, CONSOLE}, set()),
+    "ledger_accounts": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "ledger_postings": ({CONSOLE}, set()),
+    "migrations": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "organisations": ({API, CONSOLE, ENGINE, WATCH}, set()),
     "other_requests": ({API}, set()),
     "outbox": (set(), set()),
     "payout_moves": (set(), set()),
-    "payouts": ({API, ENGINE}, set()),
-    "policies": ({API, ENGINE, WATCH}, set()),
-    "receipts": ({API, ENGINE}, set()),
-    "reconciliations": ({API, WATCH}, {WATCH}),
-    "refusals": ({ENGINE}, set()),
-    "registrations": ({API, ENGINE}, set()),
+    "payouts": ({API, CONSOLE, ENGINE}, set()),
+    "policies": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "receipts": ({API, CONSOLE, ENGINE}, set()),
+    "reconciliations": ({API, CONSOLE, WATCH}, {WATCH}),
+    "refusals": ({CONSOLE, ENGINE}, set()),
+    "registrations": ({API, CONSOLE, ENGINE}, set()),
     "reservations": ({ENGINE}, set()),
-    "rosters": ({API}, set()),
-    "run_calls": ({API, ENGINE}, set()),
-    "run_items": ({API, ENGINE}, set()),
-    "run_seals": ({API, ENGINE}, set()),
-    "runs": ({API, ENGINE}, set()),
+    "rosters": ({API, CONSOLE}, set()),
+    "run_calls": ({API, CONSOLE, ENGINE}, set()),
+    "run_items": ({API, CONSOLE, ENGINE}, set()),
+    "run_seals": ({API, CONSOLE, ENGINE}, set()),
+    "runs": ({API, CONSOLE, ENGINE}, set()),
     "wallet_addresses": ({ENGINE, WATCH}, set()),
 }
 LAST_COLUMN = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1
 """
-CHANGED_ON_ITS_ROAD = {"payouts", "attempts", "ledger_accounts", "migrations"}
+CHANGED_ON_ITS_ROAD = {
+    "payouts", "attempts", "ledger_accounts", "migrations", "console_sessions", "console_challenges",
+}
 
 
 async def _allowed(connection: asyncpg.Connection, sql: str) -> bool:
@@ -150,7 +161,8 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         assert {name for role, name in granted if role == WATCH} == {"audit_lock", "watch_surplus"}
         assert all(name.startswith("intake_") or name == "approve" for role, name in granted if role == API)
         assert all(name.startswith("engine_") for role, name in granted if role == ENGINE)
-        assert {role for role, _ in granted} == {API, ENGINE, WATCH}
+        assert all(name.startswith("console_") or name == "approve" for role, name in granted if role == CONSOLE)
+        assert {role for role, _ in granted} == {API, CONSOLE, ENGINE, WATCH}
 
     asyncio.run(go())
 

@@ -23,6 +23,7 @@ class Mirror:
     policy_text: str
     roster: Roster
     roster_hash: str
+    roster_text: str
 
     def person(self, person: str) -> Person | None:
         return next((each for each in self.roster.people if each.id == person), None)
@@ -52,7 +53,8 @@ class Mirrors:
             self._mode = parse_genesis(await approvals.read_genesis(connection)).mode
         standing = open_standing(*documents, self._mode)
         mirror = Mirror(
-            standing.policy, standing.policy_hash, documents[0].decode(), standing.roster, standing.roster_hash
+            standing.policy, standing.policy_hash, documents[0].decode(), standing.roster, standing.roster_hash,
+            documents[1].decode(),
         )
         self._known[organisation] = (documents, mirror)
         return mirror

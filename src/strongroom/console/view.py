@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -16,9 +16,6 @@ from jinja2.runtime import Context
 from strongroom.console.mirror import Mirror
 from strongroom.console.web import Headers, Reply
 from strongroom.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant
-
-if TYPE_CHECKING:
-    from strongroom.console.call import Call
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 GROUP: Final = 4
@@ -56,10 +53,10 @@ class View:
         self.environment.globals |= {"money": money, "differs": differs}
         self._fixed: Headers = security_headers(station_origin)
 
-    def page(self, template: str, call: "Call", status: int, values: Mapping[str, Any]) -> Reply:
-        visitor = call.visitor
+    def page(self, template: str, call: Any, status: int, values: Mapping[str, Any]) -> Reply:
+        """`call` is what the templates know of who looks, and at what."""
         text = self.environment.get_template(template).render(
-            **values, call=call, who=visitor, now=call.now, path=call.request.path, is_sandbox=self._is_sandbox,
+            **values, call=call, who=call.visitor, now=call.now, path=call.request.path, is_sandbox=self._is_sandbox,
             station=self._station,
         )
         return Reply(status, text.encode(), headers=[*self._fixed])

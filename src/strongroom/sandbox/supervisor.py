@@ -35,9 +35,9 @@ from strongroom.protocol.tree_head import log_origin
 from strongroom.protocol.webauthn import RelyingParty
 from strongroom.sandbox import evm, parts, trusted
 from strongroom.sandbox.bitcoin import COOKIE_FILE, Bitcoin, BitcoinError, forget_filters, node_arguments
+from strongroom.sandbox.documents import Documents, read_deployment
 from strongroom.sandbox.environment import VARIABLES
-from strongroom.sandbox.evm import CHAIN_ID, Evm, EvmError
-from strongroom.sandbox.evm_vault import vault_of
+from strongroom.sandbox.evm import Evm, EvmError
 from strongroom.sandbox.funding import Nodes, fund_wallets, open_vaults
 from strongroom.sandbox.organisation import (
     BITCOIN,
@@ -49,7 +49,7 @@ from strongroom.sandbox.organisation import (
     write_private,
 )
 from strongroom.sandbox.ports import Ports, PortTakenError
-from strongroom.sandbox.process import Child, Known, ProcessError, give, start_time, user_of
+from strongroom.sandbox.process import Child, ProcessError, give, user_of
 from strongroom.store import session
 from strongroom.store.migrate import MigrationError, migrate
 from strongroom.store.organisations import found_deployment
@@ -262,10 +262,6 @@ class Supervisor:
         return f"http://console.localhost:{self.ports.console}"
 
     @property
-    def _station_url(self) -> str:
-        return f"http://station.localhost:{self.ports.station}"
-
-    @property
     def _simulated_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.simulated}"
 
@@ -291,7 +287,7 @@ class Supervisor:
         roles = json.loads((self.data / "roles.json").read_text())
         dsn = {name: self.cluster.dsn(name, password) for name, password in roles.items()}
         listen = f"127.0.0.1:{self.ports.api}"
-        self.say("starting watch, the engine, the API and the station")
+        self.say("starting watch, the engine, the API, the station and the console")
         key_file = self._private_copy("checkpoint.key", "watch", user_of(1))
         self._product("watch", 1, {
             "database_url": dsn["strongroom_watch"], "checkpoint_key_file": str(key_file),
@@ -313,7 +309,7 @@ class Supervisor:
         self._product("station", trusted.STATION, trusted.station_config(self.ports, self._deployment()))
         self._product("console", trusted.CONSOLE, {
             "listen": f"127.0.0.1:{self.ports.console}", "origin": self._console_url,
-            "station_origin": self._station_url, "guard_origin": f"http://127.0.0.1:{self.ports.guard}",
+            "station_origin": trusted.station_origin(self.ports), "guard_origin": f"http://127.0.0.1:{self.ports.guard}",
             "database_url": dsn["strongroom_console"],
             "deployment": deployment, "is_sandbox": True,
         })
@@ -441,44 +437,12 @@ class Supervisor:
             raise _StopAskedError
 
     def _deployment(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.data / "deployment.json").read_text())
-        return found
+        return read_deployment(self.data)
 
     def _write_document(self, *, ready: bool) -> None:
-        """sandbox.json: what exists, and no more."""
-        founded = self._deployment()
-        document: dict[str, Any] = {"ready": ready, "deployment": founded.pop("deployment")}
-        if ready:
-            document["api_url"] = f"http://127.0.0.1:{self.ports.api}"
-            document["guard_url"] = f"http://127.0.0.1:{self.ports.guard}"
-            document["station_url"] = trusted.station_origin(self.ports)
-            document["console_url"] = self._console_url
-            document["admin_socket"] = str(self.sockets.path("admin"))
-            if "simulated" in self.rails:
-                document["simulated"] = {"url": self._simulated_url}
-        document |= founded
-        document["isolation"] = {
-            child.name: "a user of its own" if child.user is not None else "not isolated" for child in self.children
-        }
-        if self.nodes.bitcoin is not None:
-            document["bitcoin"] = {
-                "rpc_url": f"http://127.0.0.1:{self.ports.bitcoin_rpc}",
-                "cookie_file": str(self.data / "bitcoin" / "regtest" / ".cookie"),
-            }
-        if self.nodes.evm is not None:
-            vault = vault_of(founded["organisation"])
-            document["evm"] = {
-                "rpc_url": f"http://127.0.0.1:{self.ports.evm}", "chain_id": CHAIN_ID, "hot_vault": vault,
-            }
-        document["database_url"] = self.cluster.owner_dsn
-        running = [child for child in self.children if child.running()] if ready else []
-        known = {child.name: child.known() for child in running}
-        if ready and self.cluster.running():
-            known["postgres"] = Known(self.cluster.pid, start_time(self.cluster.pid) or 0)
-        document["pids"] = {name: each.pid for name, each in known.items()}
-        write_private(self.data / "sandbox.json", json.dumps(document, indent=1) + "\n")
-        started = {name: [each.pid, each.started] for name, each in known.items()}
-        write_private(self.data / "processes.json", json.dumps(started) + "\n")
+        urls = {"console_url": self._console_url, "station_url": trusted.station_origin(self.ports)}
+        Documents(self.data, self.ports, self.rails, self.nodes).write(
+            self.children, self.cluster, self.sockets.path("admin"), urls, ready=ready)
 
 
 def explain(fault: BaseException) -> str:
