@@ -1,5 +1,6 @@
 """Guard as a process: its sockets, its kills, its restores, and what strangers get from it."""
 
+import http.client
 import os
 import random
 import socket
@@ -67,6 +68,26 @@ def test_a_freeze_is_effective_for_the_very_next_spend(world: World, guard: Guar
     assert stands["journal"] == {"head": signer.head.head.hex(), "length": len(signer.entries)}
     assert stands["control"]["length"] == 1
     assert 0 <= stands["heartbeat_age_ms"] < 60_000
+
+
+def test_only_the_stations_page_may_read_an_answer(world: World, guard: GuardProcess) -> None:
+    """Whatever the answer is; before guard knows a genesis, nobody's page may."""
+    def answered(method: str, path: str) -> tuple[int, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", guard.officers_port, timeout=20)
+        connection.request(method, path, b"{", {"Content-Type": "text/plain", "Origin": "https://console.example"})
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, answer.headers["access-control-allow-origin"]
+
+    assert answered("GET", "/v1/status") == (200, None)
+    with Wire.to(guard.signer_port) as wire:
+        signer = Signer(world, wire.exchange)
+        signer.found()
+        assert signer.sync().is_cosigned
+    (station,) = world.genesis.relying_party.origins
+    assert [answered("GET", "/v1/status"), answered("POST", "/v1/negatives"), answered("GET", "/nothing")] == [
+        (200, station), (400, station), (404, station),
+    ]
 
 
 def test_each_kind_of_instruction_is_effective_with_the_engine_dropping_everything(

@@ -118,9 +118,14 @@ class Office:
     def hand_passkey(self, browser: Browser, page: Any, person: Human, number: int = 0) -> None:
         credential = person.person().credentials[number]
         seed = int.from_bytes(person.id.encode()) % 10**30 + 7 + number  # as the person's own passkey
-        key = derive_private_key(seed, SECP256R1())
-        secret = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        browser.passkey(page, STATION_HOST, credential.id, secret, person.id.encode())
+        hand_key(browser, page, seed, credential.id, person.id)
+
+
+def hand_key(browser: Browser, page: Any, seed: int, credential: bytes, person: str) -> None:
+    """The P-256 passkey of this number into the page's authenticator."""
+    key = derive_private_key(seed, SECP256R1())
+    secret = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    browser.passkey(page, STATION_HOST, credential, secret, person.encode())
 
 
 def config_of(origin: str, console_origin: str, guard_origin: str, world: World) -> dict[str, Any]:

@@ -97,10 +97,12 @@ class Officers:
         except ProblemError as problem:
             status, document = problem.status, problem.document
         kind = "application/problem+json" if status >= 400 else "application/json"
-        body = encode(document)
+        body, genesis = encode(document), self._log.standings.genesis
+        # The station's page may read the answer, by the first of its origins; before there is a genesis, nobody's may.
+        allowed = f"access-control-allow-origin: {min(genesis.relying_party.origins)}\r\n" if genesis else ""
         writer.write(
             f"HTTP/1.1 {status} {_TITLES.get(status, 'OK')}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
-            "cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body
+            f"{allowed}cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body
         )
         async with asyncio.timeout(TIMEOUT_S):
             await _finish(reader, writer)
