@@ -367,6 +367,8 @@ BUGS = (
         "    clock = notary.reading()\n    with suppress(Refused):\n        notary.agree()\n"),
     bug("a change comes in force that waited long enough only when guard was heard", Rule.CHANGE_QUORUM, CHANGES,
         "    clock = notary.reading()\n    notary.agree()\n", "    notary.agree()\n    clock = notary.reading()\n"),
+    bug("a vetoed change is proposed again", Rule.CHANGE_QUORUM, CHANGES,
+        "if digest not in standing.pending and digest not in standing.vetoed:", "if digest not in standing.pending:"),
     bug("genesis names nobody", Rule.CHANGE_QUORUM, CHANGES,
         "(named.policy, named.roster) != hashes:", "False:"),
     bug("signed before it is journaled", None, DESK,

@@ -98,7 +98,7 @@ class Tally:
         self.forgotten |= self.spends
         self.applied_before |= self.applied
         self.applied.clear()
-        for each in (self.spends, self.rows, self.change, self.pending):
+        for each in (self.spends, self.rows, self.change, self.pending, self.vetoed):
             each.clear()
         self.next_change = (0, 0)
         self.copy, self.control = self._chains()
@@ -111,8 +111,9 @@ class Tally:
                 self.policy, self.roster = b64decode(entry["policy"]), b64decode(entry["roster"])
             case "change":
                 raw = b64decode(entry["raw"])
+                if digest(raw) in self.vetoed:
+                    raise BrokenError(f"{digest(raw)} waits again in spite of a veto")
                 self.pending[digest(raw)] = Change(entry, raw)
-                self.vetoed.discard(digest(raw))  # it is wanted anew
             case "noticed":
                 self._noticed(entry)
             case "ended":
@@ -121,6 +122,8 @@ class Tally:
                 if entry["action"] in STARTS and entry["record_id"] in self.applied:
                     raise BrokenError(f"what people told guard once counts again: {entry['action']}")
                 self.applied.add(entry["record_id"])
+                if entry["action"] == "veto":
+                    self.vetoed.add(entry["object"])
             case "rotated":
                 self.next_change = (self.next_change[0] + 1, 0)
             case "spend":

@@ -1121,6 +1121,14 @@ def vetoed_while_told(world: World) -> None:
     changed(CLEO, DAN)(world)
 
 
+def vetoed_and_shown_again(world: World) -> None:
+    """By an engine that kept what officers asserted."""
+    changed(CLEO, DAN)(world)
+    world.guard.instruct(Action.VETO, roster_hash(roster_without_tess(world)), ADA)
+    world.desk.idle()
+    changed(CLEO, DAN)(world)
+
+
 def let_in_otherwise(world: World) -> None:
     """Genesis names the hashes of an organisation that isn't here yet."""
     named = FoundingOrganisation(OrganisationId("org_" + "b" * 26), "ab" * 32, "cd" * 32)
@@ -1551,6 +1559,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("nobody could change it back", roster_changed(without_officers)),
             ("nobody could sign to change it back", roster_changed(officers_without_keys)),
             ("vetoed while its members were told", vetoed_while_told),
+            ("vetoed, and shown again", vetoed_and_shown_again),
             ("an organisation other than genesis names", let_in_otherwise),
         ],
     ),

@@ -18,6 +18,7 @@ from tests.signer.world import (
     PAY_KEY,
     PAYER,
     PEOPLE,
+    START,
     TESS,
     AskRefused,
     Human,
@@ -39,7 +40,7 @@ from strongroom.protocol.roster import ROSTER_TYPE, Role, Roster, RosterKey, ros
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.protocol.standing import policy_hash
-from strongroom.signer.desk import ADMIN
+from strongroom.signer.desk import ADMIN, ENGINE
 
 DELAY_MS = 5_000
 RISK = {"above_reference_minor": "25000", "young_for_ms": 1}
@@ -161,6 +162,55 @@ def test_one_veto_ends_it(world: World, vetoer: Human) -> None:
     world.pass_by(DELAY_MS)
     world.desk.idle()
     assert (version(world), world.payments.standing.pending) == (1, {})
+
+
+def test_a_vetoed_change_isnt_proposed_again_by_the_same_assertions(world: World) -> None:
+    """The attacker has the engine's seat, and a change that officers asserted and somebody vetoed. Wants it in force:
+    it shows the same again, until nobody vetoes. The bound is: never, without being asserted anew."""
+    raw = without_tess(world)
+    propose(world, "roster", raw)
+    world.guard.instruct(Action.VETO, roster_hash(raw), ADA)
+    with pytest.raises(AskRefused, match="change-quorum: it was vetoed"):
+        propose(world, "roster", raw)
+    world.notary.agree()
+    world.restart()
+    with pytest.raises(AskRefused, match="change-quorum: it was vetoed"):
+        propose(world, "roster", raw)
+    world.pass_by(DELAY_MS)
+    world.desk.idle()
+    assert version(world) == 1
+    assert kinds(world.journal).count(Kind.CHANGE) == 1
+
+
+def test_after_a_veto_another_change_is_taken(world: World) -> None:
+    raw = without_tess(world)
+    propose(world, "roster", raw)
+    world.guard.instruct(Action.VETO, roster_hash(raw), ADA)
+    world.desk.idle()
+    propose(world, "roster", next_roster(world, people=world.payments.standing.roster.people[::-1]))
+    world.pass_by(DELAY_MS)
+    world.desk.idle()
+    assert version(world) == 2
+
+
+def test_status_says_which_change_waits_and_whether_its_members_were_told(world: World) -> None:
+    raw = without_tess(world)
+
+    def pending() -> Any:
+        answer: Any = read_answer(world.desk.answer(ENGINE, write_ask(Ask.STATUS, {})))
+        return answer["organisations"][ORGANISATION]["pending"]
+
+    assert pending() == {}
+    world.guard.is_reachable = False
+    with pytest.raises(AskRefused, match="guard-agrees"):
+        propose(world, "roster", raw)
+    assert pending() == {roster_hash(raw): None}
+    world.guard.is_reachable = True
+    propose(world, "roster", raw)
+    assert pending() == {roster_hash(raw): START}
+    world.pass_by(DELAY_MS)
+    world.desk.idle()
+    assert pending() == {}
 
 
 def test_a_suspended_member_may_still_veto(world: World) -> None:

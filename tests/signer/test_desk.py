@@ -98,7 +98,7 @@ def test_status_says_what_is_in_force(world: World) -> None:
             "control_length": 3, "deployment": world.book.deployment, "journal_head": world.journal.head.hex(),
             "journal_length": world.journal.length, "lease": "all",
             "organisations": {ORGANISATION: {
-                "freeze_epoch": 1, "frozen": ["asset:iso4217:EUR"], "policy": standing.policy_hash,
+                "freeze_epoch": 1, "frozen": ["asset:iso4217:EUR"], "pending": {}, "policy": standing.policy_hash,
                 "roster": standing.roster_hash, "taken_back": [signed],
             }},
         }

@@ -32,6 +32,8 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "cancel_requests": ({API, CONSOLE, ENGINE}, set()),
     "chain_names": ({API, CONSOLE}, set()),
     "chain_reports": ({API, CONSOLE, ENGINE, WATCH}, {WATCH}),
+    "change_assertions": ({API, CONSOLE, ENGINE}, set()),
+    "change_steps": ({API, CONSOLE, ENGINE}, set()),
     "client_keys": ({API, CONSOLE}, set()),
     "clients": ({API, CONSOLE}, set()),
     "console_acts": ({CONSOLE}, set()),
@@ -49,6 +51,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "freezes": ({API, CONSOLE}, set()),
     "intake_epochs": ({API}, set()),
     "key_revocations": ({API, CONSOLE}, set()),
+    "key_scopes": ({API, CONSOLE}, set()),
     "ledger_accounts": ({API, CONSOLE, ENGINE, WATCH}, set()),
     "ledger_postings": ({CONSOLE}, set()),
     "migrations": ({API, CONSOLE, ENGINE, WATCH}, set()),
@@ -58,12 +61,13 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "payout_moves": (set(), set()),
     "payouts": ({API, CONSOLE, ENGINE}, set()),
     "policies": ({API, CONSOLE, ENGINE, WATCH}, set()),
+    "proposed_changes": ({API, CONSOLE, ENGINE}, set()),
     "receipts": ({API, CONSOLE, ENGINE}, set()),
     "reconciliations": ({API, CONSOLE, WATCH}, {WATCH}),
     "refusals": ({CONSOLE, ENGINE}, set()),
     "registrations": ({API, CONSOLE, ENGINE}, set()),
     "reservations": ({ENGINE}, set()),
-    "rosters": ({API, CONSOLE}, set()),
+    "rosters": ({API, CONSOLE, ENGINE}, set()),
     "run_calls": ({API, CONSOLE, ENGINE}, set()),
     "run_items": ({API, CONSOLE, ENGINE}, set()),
     "run_seals": ({API, CONSOLE, ENGINE}, set()),
@@ -159,7 +163,8 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
         assert {name for role, name in granted if role == WATCH} == {"audit_lock", "watch_surplus"}
-        assert all(name.startswith("intake_") or name == "approve" for role, name in granted if role == API)
+        people = {"approve", "change_assert", "change_propose"}
+        assert all(name.startswith("intake_") or name in people for role, name in granted if role == API)
         assert all(name.startswith("engine_") for role, name in granted if role == ENGINE)
         assert all(name.startswith("console_") or name == "approve" for role, name in granted if role == CONSOLE)
         assert {role for role, _ in granted} == {API, CONSOLE, ENGINE, WATCH}

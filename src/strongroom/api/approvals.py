@@ -1,29 +1,26 @@
 """Calls for approvers' tools: what waits for people, and their assertions over the signer's own bytes.
 
 An assertion signs itself in: it is a passkey's over exactly these bytes, by a person in the roster. What is checked
-here keeps out of the record what could never count; the signer checks all of it again and counts. Who is suspended, or
-barred after a change of the roster, isn't known here.
+here keeps out of the record what could never count; the signer checks all of it again and counts.
 """
 
 import json
 from typing import Final
 
+from strongroom.api import people
 from strongroom.api.call import Call, Reply
 from strongroom.api.paging import page, read_page
 from strongroom.api.reading import read_body, read_object, refuse
 from strongroom.api.schemas import ApprovalAnswer, ApprovalList, AssertionBody
 from strongroom.api.service import Service
-from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.errors import Code
-from strongroom.domain.ids import ClientId, KeyId, PersonId
+from strongroom.domain.ids import PersonId
 from strongroom.domain.instant import INSTANT_MAXIMUM, Instant
 from strongroom.domain.invariant import InvariantError
-from strongroom.domain.permissions import Permission, SignIn
+from strongroom.domain.permissions import Permission
 from strongroom.domain.timestamp import format_instant
-from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion, hear, take_assertion
-from strongroom.protocol.genesis import parse_genesis
-from strongroom.protocol.standing import Standing, open_standing
-from strongroom.protocol.webauthn import WebauthnError
+from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE, PersonAssertion
+from strongroom.protocol.standing import Standing
 from strongroom.store import approvals
 from strongroom.store.approvals import StoredApproval
 from strongroom.store.organisations import ClientKey
@@ -32,29 +29,19 @@ from strongroom.store.session import Session
 ASSERTION_BODY_MAXIMUM: Final = 65_536
 
 
-async def sign_in(service: Service, request_hash: str, body: bytes) -> ClientKey:
+async def sign_in(service: Service, parameters: tuple[str, ...], body: bytes) -> ClientKey:
     """Who asserts: a person of the roster whose approval can count, for this one call. Raises: RefusalError."""
     value = read_object(body)
     read_body(value, AssertionBody)
-    try:
-        given = take_assertion(Fields(value))
-    except DocumentError as fault:
-        raise refuse(Code.INVALID, fault.reason, fault.field) from fault
+    given = people.read_given(value)
     async with service.pool.acquire() as connection:
-        found = await approvals.read(connection, request_hash)
+        found = await approvals.read(connection, parameters[0])
         if found is None:
-            raise refuse(Code.NOT_FOUND, f"there is no approval request {request_hash}")
-        genesis = parse_genesis(await approvals.read_genesis(connection))
-        standing = open_standing(*await approvals.read_documents(connection, found.organisation), genesis.mode)
-    try:
-        hear(found.request, APPROVAL_REQUEST_TYPE, given, standing, genesis.relying_party)
-    except WebauthnError as fault:
-        raise refuse(Code.SIGNATURE_INVALID, str(fault), fault.field) from fault
+            raise refuse(Code.NOT_FOUND, f"there is no approval request {parameters[0]}")
+        genesis, standing = await people.running(connection, found.organisation)
+    people.check_assertion(found.request, APPROVAL_REQUEST_TYPE, given, genesis, standing)
     _check_counts(given.person, found, standing)
-    return ClientKey(
-        KeyId(given.person), ClientId(given.person), found.organisation, SignIn.ASSERTION, b"",
-        frozenset({Permission.APPROVALS_GIVE}), (), False,
-    )
+    return people.signed_in(given.person, found.organisation, Permission.APPROVALS_GIVE)
 
 
 def _check_counts(person: PersonId, found: StoredApproval, standing: Standing) -> None:
@@ -67,7 +54,7 @@ def _check_counts(person: PersonId, found: StoredApproval, standing: Standing) -
 
 
 def read_assertion(call: Call) -> PersonAssertion:
-    return take_assertion(Fields(call.value))
+    return people.read_given(call.value)
 
 
 async def give(service: Service, call: Call, given: PersonAssertion) -> Reply:

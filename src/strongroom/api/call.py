@@ -1,6 +1,6 @@
 """One request that came through the gate, and the reply to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,8 +57,8 @@ class Route:
     """One call of the API. `read` turns a call into what `act` takes and refuses what is `invalid`; scopes are
     checked between the two. `act` is given the service, the call, and what was read.
 
-    `keyed` says that an Idempotency-Key is needed; `csv` that a CSV is taken as well; `asserted` that the body is a
-    passkey's assertion, which signs itself in.
+    `keyed` says that an Idempotency-Key is needed; `csv` that a CSV is taken as well. `asserted` is there where the
+    body carries a passkey's assertion, which signs itself in: it says who that is.
     """
 
     method: str
@@ -72,6 +72,6 @@ class Route:
     status: int = 200
     keyed: bool = False
     csv: bool = False
-    asserted: bool = False
+    asserted: Callable[..., Awaitable[ClientKey]] | None = None
     body_maximum: int = 2**20
     query: tuple[str, ...] = ()

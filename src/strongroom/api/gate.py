@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from strongroom.api import approvals
 from strongroom.api.call import CSV_TYPE, JSON_TYPE, Call, Reply, Route
 from strongroom.api.exchange import WHOLE_BODY
 from strongroom.api.rate_limit import RateLimiter
@@ -90,8 +89,8 @@ class Gate:
             raise refuse(Code.SIGNATURE_INVALID, f"the header {twice} stands there twice")
         now = self._service.clock()
         request = _signed_request(method, self._authority, path, scope["query_string"], headers)
-        if route.asserted:
-            key, signature = await approvals.sign_in(self._service, parameters[0], body), None
+        if route.asserted is not None:
+            key, signature = await route.asserted(self._service, parameters, body), None
         else:
             key, signature = await self._sign_in(route, request, headers, body, now)
         _check_key(key, peer)

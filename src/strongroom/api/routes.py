@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from strongroom.api import approvals, audit, beneficiaries, payouts, runs
+from strongroom.api import approvals, audit, beneficiaries, changes, payouts, runs
 from strongroom.api.call import Route
 from strongroom.api.payouts import read_nothing
 from strongroom.api.schemas import (
@@ -17,6 +17,9 @@ from strongroom.api.schemas import (
     BeneficiaryList,
     CancelAnswer,
     CancelBody,
+    ChangeAnswer,
+    ChangeBody,
+    ChangeList,
     ConsistencyAnswer,
     DestinationBody,
     EvidenceAnswer,
@@ -30,6 +33,7 @@ from strongroom.api.schemas import (
     RunBody,
     RunItemsBody,
     RunList,
+    RunningAnswer,
     RunPreviewAnswer,
     SealBody,
     WalletList,
@@ -86,8 +90,22 @@ ROUTES: Final = (
     Route("GET", "/v1/approvals", May.APPROVALS_READ, approvals.read_list, approvals.find,
           None, ApprovalList, "What waits for people, in the signer's own words", query=_PAGES),
     Route("POST", "/v1/approvals/{request}/assertions", May.APPROVALS_GIVE, approvals.read_assertion, approvals.give,
-          AssertionBody, ApprovalAnswer, "Approve: a passkey's assertion over the request", 201, asserted=True,
-          body_maximum=approvals.ASSERTION_BODY_MAXIMUM),
+          AssertionBody, ApprovalAnswer, "Approve: a passkey's assertion over the request", 201,
+          asserted=approvals.sign_in, body_maximum=approvals.ASSERTION_BODY_MAXIMUM),
+    Route("GET", "/v1/policy", May.LIMITS_READ, read_nothing, changes.policy,
+          None, RunningAnswer, "The policy in force, verbatim"),
+    Route("GET", "/v1/roster", May.APPROVALS_READ, read_nothing, changes.roster,
+          None, RunningAnswer, "The roster in force, verbatim"),
+    Route("GET", "/v1/changes", May.APPROVALS_READ, changes.read_list, changes.find,
+          None, ChangeList, "Changes of policy and roster that were proposed", query=_PAGES),
+    Route("GET", "/v1/changes/{change}", May.APPROVALS_READ, read_nothing, changes.show,
+          None, ChangeAnswer, "A change as it is now"),
+    Route("POST", "/v1/changes", May.APPROVALS_GIVE, changes.read_proposed, changes.propose,
+          ChangeBody, ChangeAnswer, "Propose a policy or roster, with an assertion over it", 201,
+          asserted=changes.sign_in_proposer, body_maximum=changes.BODY_MAXIMUM),
+    Route("POST", "/v1/changes/{change}/assertions", May.APPROVALS_GIVE, changes.read_assertion, changes.give,
+          AssertionBody, ChangeAnswer, "Want a change: a passkey's assertion over its document", 201,
+          asserted=changes.sign_in_member, body_maximum=approvals.ASSERTION_BODY_MAXIMUM),
     Route("GET", "/v1/balances", May.BALANCES_READ, read_nothing, audit.balances,
           None, BalanceList, "The ledger's accounts"),
     Route("GET", "/v1/wallets", May.BALANCES_READ, read_nothing, audit.hot_wallets,

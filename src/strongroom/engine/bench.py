@@ -37,6 +37,16 @@ _HOLDS: Final = {
 _SOON: Final = frozenset({"destination-cooled", "not-frozen", "lease-fresh", "guard-agrees", "bytes-change"})
 
 
+@dataclass(frozen=True, slots=True)
+class SaidStanding:
+    """Of an organisation, by the signer: the hashes of policy and roster in force; the changes that wait, each with
+    whether its delay runs; what was taken back."""
+
+    in_force: Mapping[str, str]
+    pending: Mapping[str, bool]
+    taken_back: frozenset[str]
+
+
 @dataclass(slots=True)
 class Bench:
     connection: Connection
@@ -55,11 +65,13 @@ class Bench:
     """Wallets whose addresses were published since this process started."""
     passed: Passed = field(default_factory=dict)
     """Payees of tokens who were looked at before, as of which block."""
+    changes_due: dict[str, tuple[int, int, Instant]] = field(default_factory=dict)
+    """Changes that the signer didn't take: with how many assertions, how often, and when it is asked again."""
     reports_seen: int = 0
     """The newest report of a vault's item that was looked at since this process started."""
     proofs: RunProofs = field(init=False)
     """Of the runs that were asked about in this step."""
-    _taken_back: frozenset[str] | None = None
+    _standings: Mapping[OrganisationId, SaidStanding] | None = None
     _policies: Mapping[OrganisationId, Policy] = field(default_factory=dict)
     _policies_read: int = 0
 
@@ -68,13 +80,17 @@ class Bench:
 
     def begin(self) -> None:
         """A step: what was asked in the one before is asked again."""
-        self.proofs, self._taken_back = RunProofs(self.connection), None
+        self.proofs, self._standings = RunProofs(self.connection), None
+
+    async def standings(self) -> Mapping[OrganisationId, SaidStanding]:
+        """What the signer says of each organisation; asked once a step."""
+        if self._standings is None:
+            self._standings = await _standings(self.signer)
+        return self._standings
 
     async def taken_back(self) -> frozenset[str]:
-        """Payouts and runs that clients and people took back, as the signer heard it from guard; asked once a step."""
-        if self._taken_back is None:
-            self._taken_back = await _taken_back(self.signer)
-        return self._taken_back
+        """Payouts and runs that clients and people took back, as the signer heard it from guard."""
+        return frozenset[str]().union(*(each.taken_back for each in (await self.standings()).values()))
 
     def relay(self, network: str) -> Rail | AccountRail | None:
         """What takes signed bytes to this network."""
@@ -87,17 +103,27 @@ class Bench:
             self._policies, self._policies_read = await store.policies(self.connection), now
         return self._policies
 
+    def forget_policies(self) -> None:
+        """Another one is in force."""
+        self._policies = {}
 
-async def _taken_back(signer: SignerClient) -> frozenset[str]:
+
+async def _standings(signer: SignerClient) -> Mapping[OrganisationId, SaidStanding]:
     answer = await signer.ask(Ask.STATUS, {})
     if isinstance(answer, RefusedAnswer):
-        return frozenset()
+        return {}
     organisations = Fields(answer).inner("organisations")
-    found: set[str] = set()
+    found: dict[OrganisationId, SaidStanding] = {}
     for name in organisations.names():
-        taken = organisations.inner(name).take("taken_back")
-        found.update(map(str, taken if isinstance(taken, list) else ()))
-    return frozenset(found)
+        said = organisations.inner(name)
+        taken, pending = said.take("taken_back"), said.take("pending")
+        found[OrganisationId(name)] = SaidStanding(
+            {document: said.text(document) for document in ("policy", "roster")},
+            {str(change): noticed is not None for change, noticed in pending.items()}
+            if isinstance(pending, dict) else {},
+            frozenset(map(str, taken if isinstance(taken, list) else ())),
+        )
+    return found
 
 
 def hold_of(refused: RefusedAnswer, now: Instant, holds: int) -> tuple[HoldReason, Instant]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from strongroom.engine.bench import Bench
 from strongroom.engine.bump import bump
+from strongroom.engine.changes import follow_changes
 from strongroom.engine.free import free
 from strongroom.engine.intake import register
 from strongroom.engine.kill import kill
@@ -31,6 +32,7 @@ async def advance(bench: Bench) -> bool:
     """Every step once, in the order of the road. Whether anything moved: then it is worth going on at once."""
     bench.begin()
     moved = await publish(bench)  # where the wallets' coins are, for watch
+    moved |= await follow_changes(bench)  # whose word counts, and by which rules
     moved |= await register(bench)  # the signer sees for itself what clients signed
     for _ in range(TRIAGES_MAXIMUM):  # what came in at once goes out together
         if not await triage(bench):  # ended, waiting for its time, for people, for funds, or ready

@@ -241,8 +241,8 @@ def apply(instruction: Instruction, standing: Standing, now: Instant) -> None:
             standing.released[instruction.object] = sorted(instruction.attempts)
         case Action.VETO:
             standing.pending.pop(instruction.object, None)
-        case _:
-            pass  # cancel, decline, recover
+            standing.vetoed.add(instruction.object)
+    # Cancel, decline and recover change nothing here.
 
 
 INSTRUCTION_FAULTS: Final = (DocumentError, WebauthnError, InstructionError)

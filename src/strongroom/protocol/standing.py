@@ -57,6 +57,8 @@ class Standing:
     alarms: set[str] = field(default_factory=set)
     """Watch's that no officer has resolved."""
     pending: dict[str, Pending] = field(default_factory=dict)
+    vetoed: set[str] = field(default_factory=set)
+    """Changes that ended so: what their quorum asserted is of no use again."""
     enrolled: dict[KeyId, tuple[ClientId, bytes]] = field(default_factory=dict)
     """Every client's key that ever stood in a roster: its name and bytes are one client's for ever."""
 

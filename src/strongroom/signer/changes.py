@@ -1,7 +1,8 @@
 """Changes of roster and policy, and organisations that are let in.
 
 A change needs a quorum of the roster in force and waits out its delay, which begins when guard has cosigned it and
-told every member; one veto ends it. In production one of those who want it signs with a terminal: a station in the
+told every member; one veto ends it, and the same bytes are
+never proposed again. In production one of those who want it signs with a terminal: a station in the
 wrong hands could show a quorum of browsers something else than they sign. An organisation is let in on the admin
 socket; in a sandbox nothing else is asked.
 """
@@ -107,9 +108,8 @@ def propose(notary: Notary, payments: Payments, fields: Fields) -> JsonValue:
     fields.close()
     clock, standing = notary.reading(), payments.standing
     digest = _follows(document, raw, payments, notary)
-    record_type = ROSTER_TYPE if document == ROSTER else POLICY_TYPE
-    people = _quorum(notary, standing, raw, record_type, given)
-    if digest not in standing.pending:
+    people = _quorum(notary, standing, raw, ROSTER_TYPE if document == ROSTER else POLICY_TYPE, given)
+    if digest not in standing.pending and digest not in standing.vetoed:
         body: dict[str, JsonValue] = {
             "document": document, "organisation": standing.organisation, "people": [[each] for each in sorted(people)],
             "raw": b64encode(raw).decode(),

@@ -73,6 +73,7 @@ class Desk:
         organisations: dict[str, JsonValue] = {
             name: {
                 "freeze_epoch": each.standing.freeze_epoch, "frozen": sorted(each.standing.frozen),
+                "pending": {change: waits.noticed for change, waits in each.standing.pending.items()},
                 "policy": each.standing.policy_hash, "roster": each.standing.roster_hash,
                 "taken_back": sorted(each.taken_back - each.dead),
             }

@@ -79,6 +79,13 @@ async def read_documents(connection: Session, organisation: OrganisationId) -> t
     return row[0], row[1]
 
 
+async def knows(connection: Session, organisation: OrganisationId) -> bool:
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM strongroom.organisations WHERE id = $1)", organisation
+    )
+    return found
+
+
 async def read_genesis(connection: Session) -> bytes:
     genesis: bytes = await connection.fetchval("SELECT genesis FROM strongroom.deployment")
     return genesis

@@ -135,7 +135,9 @@ async def read_policies(connection: Session) -> dict[OrganisationId, Policy]:
 
 async def find_signing_key(connection: Session, key_id: KeyId) -> ClientKey | None:
     row = await connection.fetchrow(
-        "SELECT k.key_id, k.client, c.organisation, k.public_key, k.scopes, k.allowed_addresses, "
+        "SELECT k.key_id, k.client, c.organisation, k.public_key, k.allowed_addresses, "
+        "coalesce((SELECT s.scopes FROM strongroom.key_scopes s WHERE s.key_id = k.key_id "
+        "ORDER BY s.roster_version DESC LIMIT 1), k.scopes) AS scopes, "
         "EXISTS (SELECT FROM strongroom.key_revocations r WHERE r.key_id = k.key_id) AS is_revoked "
         "FROM strongroom.client_keys k JOIN strongroom.clients c ON c.id = k.client WHERE k.key_id = $1",
         key_id,
