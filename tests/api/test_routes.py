@@ -59,7 +59,8 @@ QUERIES = {
     "/v1/audit/proofs/consistency": "first=1&second=1",
 }
 OWN_ERRORS = {"GET /v1/payouts/{payout}/receipt": "in_progress", "GET /v1/audit/checkpoint": "not_found",
-              "GET /v1/changes/{change}": "not_found", "GET /v1/audit/proofs/inclusion": "not_found", "GET /v1/audit/proofs/consistency": "not_found"}
+              "GET /v1/changes/{change}": "not_found",
+              "GET /v1/audit/proofs/inclusion": "not_found", "GET /v1/audit/proofs/consistency": "not_found"}
 """What the owner itself is told here, where nobody sequences the log."""
 
 

@@ -13,7 +13,6 @@ LATER: Final[Mapping[str, str]] = {
     "key": _KEYS,
     "webhook": "the courier, which sends events",
     "treasury": "the tools of the treasury",
-    "people": "the roster's changes",
     "playbook": "the crisis playbooks",
     "backup": "backup and restore",
     "drill": "the drills",

@@ -30,7 +30,9 @@ from strongroom.protocol.genesis import Mode
 from strongroom.protocol.roster import Roster, parse_roster
 from strongroom.protocol.standing import policy_hash
 
-app = cyclopts.App(name="policy", help="Check, compare and try policies, before anybody signs one.")
+app = cyclopts.App(name="policy", help="Check, compare and try policies, before anybody signs one; propose one.")
+app.command("strongroom.cli.change:propose_policy", name="propose", help="Propose the next policy, and assert it")
+app.command("strongroom.cli.change:show_policy", name="show", help="Print the running policy, to edit and to propose")
 
 DOCUMENT_MAXIMUM_BYTES: Final = 2**20
 PAYOUTS_MAXIMUM_BYTES: Final = 2**28
