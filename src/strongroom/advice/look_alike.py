@@ -1,9 +1,9 @@
 """Addresses made to be mistaken for another: the same at both ends, where people look, and different between.
 
-Whoever wants to be paid in another's place grinds such an address and waits until it is copied from a list. Compared is
-what a key or hash makes of it: without the prefix that all addresses of a kind share, and on chains whose spelling has
-no meaning without regard to capitals. Bank accounts are left out: banks give their numbers, nobody can grind one, and all
-accounts of a bank begin alike.
+Whoever wants to be paid in another's place grinds such an address and waits until it is copied from a list. Compared
+is what a key or hash makes of it: without the prefix that all addresses of a kind share, and on chains whose spelling
+has no meaning without regard to capitals. Bank accounts are left out: banks give their numbers, nobody can grind one,
+and all accounts of a bank begin alike.
 """
 
 import re
