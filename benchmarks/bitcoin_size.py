@@ -13,6 +13,7 @@ from strongroom.formats.coin_formats import COIN_FORMATS
 from strongroom.formats.coins import Coin
 from strongroom.rails import port
 from strongroom.signer.keys import KeyStore, Secret
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.sign_bitcoin import BitcoinWallet
 
 COUNT: Final = 1_000
@@ -23,7 +24,7 @@ ORGANISATION: Final = OrganisationId("org_" + "a" * 26)
 
 def measure_vbytes() -> float:
     """Of the signed bytes, by BIP-141: a quarter of three times their size without witnesses and once with them."""
-    form, wallet = COIN_FORMATS[REGTEST], BitcoinWallet(KeyStore(Secret(b"\1" * 32)), REGTEST)
+    form, wallet = COIN_FORMATS[REGTEST], BitcoinWallet(KeyStore(Secret(b"\1" * 32)), REGTEST, TokenKeys())
     payees = [bitcoin_address_of(b"\x00\x14" + number.to_bytes(20), REGTEST) or "" for number in range(COUNT)]
     own, change = (wallet.address(ORGANISATION, 0, index) for index in range(2))
     found = port.Coin(port.ChainTransactionId("11" * 32), 0, 2 * COUNT * MINOR, own, 1)

@@ -24,7 +24,7 @@ RULES = "tests/rules"
 """First the cases of the bug's own rule, then all that is fast."""
 FAST = (
     RULES, "tests/adversary/test_attacks.py", "tests/adversary/test_hostile.py", "tests/signer/test_first_payout.py",
-    "tests/signer/test_sign_evm.py", "tests/signer/test_sign_bitcoin.py",
+    "tests/signer/test_sign_evm.py", "tests/signer/test_sign_bitcoin.py", "tests/signer/test_pkcs11.py",
     "tests/signer/test_start.py", "tests/signer/test_clock.py", "tests/signer/test_notary.py",
     "tests/signer/test_requests.py", "tests/signer/test_desk.py", "tests/signer/test_recovery.py",
     "tests/signer/test_changes.py", "tests/guard/test_restore.py", "tests/guard/test_recovery.py",

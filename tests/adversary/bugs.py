@@ -25,6 +25,7 @@ APPROVALS, REGISTER, REQUESTS, DESK = (
 )
 CHANGES, ATTEMPTS, COINS = "signer/changes.py", "signer/attempts.py", "formats/simulated_coins.py"
 COVER = "signer/cover_evm.py"
+PSBT, TOKEN = "formats/bitcoin_psbt.py", "signer/pkcs11_keys.py"
 COSIGNER, MERKLE = "guard/cosigner.py", "protocol/merkle.py"
 CLIENT, REQUEST = "protocol/client_request.py", "protocol/request.py"
 
@@ -371,6 +372,16 @@ BUGS = (
         "if digest not in standing.pending and digest not in standing.vetoed:", "if digest not in standing.pending:"),
     bug("genesis names nobody", Rule.CHANGE_QUORUM, CHANGES,
         "(named.policy, named.roster) != hashes:", "False:"),
+    bug("a coin of a key's hash is believed by its word", None, PSBT,
+        "if bool(before) is not output.script.startswith(KEY_HASH):", "if False:"),
+    bug("what made a coin may be anything", None, PSBT, "transaction_id(before) != spending.txid or ", ""),
+    bug("a token's signature isn't verified", None, TOKEN,
+        "if not PublicKey(key.public_key).verify(der, digest, hasher=None):", "if False:"),
+    bug("a token's high signatures are no signatures", None, TOKEN,
+        "signature_normalize(deserialize_compact(self._signs(key.label, digest)))[1]",
+        "deserialize_compact(self._signs(key.label, digest))"),
+    bug("a key of the seed stands in for one of the token", None, TOKEN,
+        'refuse(Rule.BYTES_READ, f"the token has no key of generation {generation} on {network}")', "return None"),
     bug("signed before it is journaled", None, DESK,
         "            notary.write(Kind.SPEND, decision.entry, clock)\n            notary.commit()\n",
         "            wallet_on(self._wallets, asked.network).sign(asked.organisation, asked.transaction, asked.paths)\n"

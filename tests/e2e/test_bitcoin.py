@@ -25,6 +25,7 @@ from strongroom.protocol.canonical import record_hash
 from strongroom.protocol.signer_wire import RECEIPT_TYPE
 from strongroom.sandbox.bitcoin import Bitcoin
 from strongroom.signer.keys import open_key_file
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.sign_bitcoin import BitcoinWallet
 
 pytestmark = pytest.mark.sandbox
@@ -83,7 +84,7 @@ class BitcoinSandbox(Sandbox):
         identity = os.open(data / "signer.identity", os.O_RDONLY)
         keys = open_key_file(next((data / "signer").glob("*.age")).read_bytes(), identity)
         os.close(identity)
-        return BitcoinWallet(keys, REGTEST)
+        return BitcoinWallet(keys, REGTEST, TokenKeys())
 
     @contextmanager
     def without_miner(self) -> Iterator[None]:

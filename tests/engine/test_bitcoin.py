@@ -65,7 +65,7 @@ def test_a_node_takes_a_cancel_or_a_bump_in_the_place_of_what_it_replaces(
             node.mine()
             given = list(await rail.coins([key.address]))
             paid = [(new_key().address, 10_000) for _ in range(payees)]
-            fee = -(-RATE * FORM.signed_sizes([*(to for to, _ in paid), change])(1) // 1_000)
+            fee = -(-RATE * FORM.signed_sizes([*(to for to, _ in paid), change])([key.address]) // 1_000)
             spent = [coins.Coin(each.outpoint, each.amount_minor, each.address) for each in given]
             unsigned = FORM.write_unsigned(spent, [*paid, (change, COIN_MINOR - 10_000 * payees - fee)])
             assert await rail.broadcast(signed(key, given, unsigned)) == Accepted()

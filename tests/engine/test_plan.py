@@ -73,7 +73,7 @@ def test_two_thousand_go_into_one_and_a_thousand_take_31_vbytes_each() -> None:
     found = _fitting(FORM, CHANGE, payouts(2_000), coins(BITCOIN), RATE, rule(BITCOIN))
     assert found is not None
     assert len(found[0]) == 2_000
-    thousand = FORM.signed_sizes([*(each.address for each in payouts(1_000)), CHANGE])(1)
+    thousand = FORM.signed_sizes([*(each.address for each in payouts(1_000)), CHANGE])([CHANGE])
     print(f"{thousand / 1_000:.3f} vbytes for each of 1,000 payouts")
     assert thousand <= 31_300
 
@@ -83,5 +83,5 @@ def test_what_no_node_would_relay_is_never_made() -> None:
     waiting = [SimpleNamespace(amount=10_000, address=CHANGE) for _ in range(2_000)]
     found = _fitting(FORM, CHANGE, waiting, coins(*[90_000] * 256), RATE, None)
     assert found is not None
-    size = FORM.signed_sizes([*(each.address for each in found[0]), CHANGE])(len(found[1]))
+    size = FORM.signed_sizes([*(each.address for each in found[0]), CHANGE])([each.address for each in found[1]])
     assert size <= FORM.size_maximum

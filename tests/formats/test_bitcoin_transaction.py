@@ -1,16 +1,17 @@
 """Bitcoin's bytes: vectors that others wrote, libraries that others wrote, one spelling, and no other exception.
 
-Vectors: tests/vectors/formats_bitcoin.json (BIP-341, BIP-86). Second opinions: wallycore, bdkpython.
+Vectors: tests/vectors/formats_bitcoin.json (BIP-341, BIP-86, BIP-143). Second opinions: wallycore, bdkpython.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import bdkpython
 import pytest
 import wallycore
-from coincurve import PrivateKey, PublicKeyXOnly
-from hypothesis import given, settings
+from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from strongroom.formats.bitcoin_address import NETWORKS, bitcoin_address_of, parse_bitcoin_address
@@ -26,6 +27,8 @@ from strongroom.formats.bitcoin_transaction import (
     Transaction,
     compact_size,
     encode_transaction,
+    key_hash_digests,
+    key_hash_script,
     key_output_script,
     key_spend_digests,
     parse_transaction,
@@ -38,7 +41,8 @@ MAIN = "bip122:000000000019d6689c085ae165831e93"
 REGTEST = "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"
 SPENT = [Output(each["amount"], bytes.fromhex(each["script"])) for each in VECTORS["spent"]]
 
-Made = tuple[Transaction, tuple[Output, ...]]
+Made = tuple[Transaction, tuple[Output, ...], tuple[bytes, ...]]
+"""Unsigned, with the outputs that it spends, and what made those of a key's hash."""
 
 scripts = st.one_of(
     st.binary(min_size=20, max_size=20).map(lambda raw: b"\x00\x14" + raw),
@@ -72,8 +76,17 @@ def unsigned(draw: st.DrawFn) -> Made:
     coins = draw(spends)
     low = st.builds(Output, st.integers(0, 10**14), scripts)
     spent = draw(st.lists(low, min_size=len(coins), max_size=len(coins)))
+    made = [b""] * len(coins)
+    for place, (coin, output) in enumerate(zip(coins, spent, strict=True)):
+        if output.script[:2] == b"\x00\x14":
+            before = draw(transactions())
+            after = tuple(draw(st.lists(outputs, max_size=2)))
+            paying = Transaction(before.version, before.inputs, (*before.outputs, output, *after), before.locktime)
+            made[place] = encode_transaction(paying)
+            coins[place] = Input(transaction_id(paying), len(before.outputs), coin.sequence)
+    assume(len({each.outpoint for each in coins}) == len(coins))
     paid = draw(st.lists(outputs, min_size=1, max_size=5))
-    return Transaction(2, tuple(coins), tuple(paid), 0), tuple(spent)
+    return Transaction(2, tuple(coins), tuple(paid), 0), tuple(spent), tuple(made)
 
 
 @pytest.mark.parametrize("vector", VECTORS["digests"], ids=lambda each: f"input {each['index']}")
@@ -81,6 +94,29 @@ def test_a_taproot_key_signs_what_bip_341_says(vector: dict[str, int | str]) -> 
     transaction = parse_transaction(bytes.fromhex(VECTORS["unsigned"]))
     hash_type, index = int(vector["hash_type"]), int(vector["index"])
     assert key_spend_digests(transaction, SPENT, hash_type)[index].hex() == vector["digest"]
+
+
+def test_a_key_signs_for_a_coin_of_its_hash_what_bip_143_says() -> None:
+    vector = VECTORS["key_hash"]
+    transaction = parse_transaction(bytes.fromhex(vector["unsigned"]))
+    spent = [Output(each["amount"], bytes.fromhex(each["script"])) for each in vector["spent"]]
+    digest, public_key = key_hash_digests(transaction, spent)[vector["index"]], bytes.fromhex(vector["public_key"])
+    assert digest.hex() == vector["digest"]
+    assert key_hash_script(public_key) == spent[vector["index"]].script
+    assert PublicKey(public_key).verify(bytes.fromhex(vector["signature"]), digest, hasher=None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(unsigned())
+def test_what_is_signed_for_a_keys_hash_is_what_another_library_signs(made: Made) -> None:
+    transaction, spent, _ = made
+    wally = wallycore.tx_from_bytes(encode_transaction(transaction), 0)
+    for index, (digest, each) in enumerate(zip(key_hash_digests(transaction, spent), spent, strict=True)):
+        if each.script[:2] == b"\x00\x14":
+            code = b"\x76\xa9\x14" + each.script[2:] + b"\x88\xac"
+            assert digest == wallycore.tx_get_btc_signature_hash(
+                wally, index, code, each.amount, wallycore.WALLY_SIGHASH_ALL, wallycore.WALLY_TX_FLAG_USE_WITNESS
+            )
 
 
 @pytest.mark.parametrize("hash_type", [2, 3, 0x80, 0x81, 0x82, 0x83, -1, 4, 255])
@@ -170,10 +206,10 @@ def test_a_count_is_read_as_it_is_written(value: int) -> None:
 @settings(max_examples=200, deadline=None)
 @given(unsigned())
 def test_a_psbt_has_one_spelling_which_other_libraries_read_alike(made: Made) -> None:
-    transaction, spent = made
-    raw = encode_psbt(transaction, spent)
+    transaction, spent, _ = made
+    raw = encode_psbt(*made)
     read = parse_psbt(raw)
-    assert (read.transaction, read.spent) == (transaction, spent)
+    assert (read.transaction, read.spent, read.previous) == made
     assert read.fee == sum(each.amount for each in spent) - sum(each.amount for each in transaction.outputs)
     wally = wallycore.psbt_from_bytes(raw, wallycore.WALLY_PSBT_PARSE_FLAG_STRICT)
     assert wallycore.psbt_to_bytes(wally, 0) == raw
@@ -205,17 +241,26 @@ def test_what_is_signed_is_what_another_library_signs(made: Made, secret: bytes)
 @settings(max_examples=100, deadline=None)
 @given(unsigned())
 def test_the_size_is_known_before_anything_is_signed(made: Made) -> None:
-    transaction = made[0]
-    signed = Transaction(2, transaction.inputs, transaction.outputs, 0, ((bytes(64),),) * len(transaction.inputs))
-    wally = wallycore.tx_from_bytes(encode_transaction(signed), 0)
-    assert signed_vsize(transaction) == wallycore.tx_get_vsize(wally)
+    """Of a signature for a key's hash the longest: it may be a byte less, and mostly is."""
+    transaction, spent, _ = made
+    stacks = tuple((bytes(72), bytes(33)) if each.script[:2] == b"\x00\x14" else (bytes(64),) for each in spent)
+    wally = wallycore.tx_from_bytes(encode_transaction(replace(transaction, witnesses=stacks)), 0)
+    assert signed_vsize(transaction, spent) == wallycore.tx_get_vsize(wally)
 
 
 COIN = Input("11" * 32, 0, SEQUENCE)
 OTHER_COIN = Input("22" * 32, 0, SEQUENCE)
 ALL_COINS = Output(AMOUNT_MAXIMUM, b"")
 PAID = Output(1_000, b"\x00\x14" + bytes(20))
-GOOD = encode_psbt(Transaction(2, (COIN,), (PAID,), 0), (PAID,))
+OWN = Output(1_000, b"\x51\x20" + bytes(32))
+GOOD = encode_psbt(Transaction(2, (COIN,), (PAID,), 0), (OWN,))
+MADE = Transaction(2, (OTHER_COIN,), (OWN, PAID), 0)
+SPENDS = Input(transaction_id(MADE), 1, SEQUENCE)
+
+
+def psbt_of(made: Transaction, spends: Input = SPENDS) -> bytes:
+    """It spends an output of `made`."""
+    return encode_psbt(Transaction(2, (spends,), (PAID,), 0), (PAID,), (encode_transaction(made),))
 
 
 @pytest.mark.parametrize(
@@ -226,16 +271,22 @@ GOOD = encode_psbt(Transaction(2, (COIN,), (PAID,), 0), (PAID,))
         (GOOD[:-1], "an output's field"),
         (GOOD + b"\x00", "goes on after its end"),
         (GOOD[:5] + b"\x01\xfb\x04\x00\x00\x00\x00" + GOOD[5:], "must have its unsigned transaction first"),
-        (GOOD.replace(b"\x01\x01\x1f", b"\x01\x00\x1f"), "for each input the output that it spends"),
+        (GOOD.replace(b"\x01\x01\x2b", b"\x01\x02\x2b"), "for each input the output that it spends"),
+        (encode_psbt(Transaction(2, (SPENDS,), (PAID,), 0), (PAID,)), "what made a coin in full"),
+        (psbt_of(MADE, Input(SPENDS.txid, 0, SEQUENCE)), "and of no other coin"),
+        (psbt_of(MADE, Input(SPENDS.txid, 2, SEQUENCE)), "another chain transaction than the one"),
+        (psbt_of(MADE, COIN), "another chain transaction than the one"),
+        (psbt_of(replace(MADE, outputs=(OWN, Output(2_000, PAID.script)))), "another chain transaction than the one"),
+        (psbt_of(replace(MADE, witnesses=((b"x",),))), "or one with witnesses"),
         (GOOD[:-1] + b"\x01\x02\x01\x00\x00", "an output's field"),
         (GOOD[:-2] + b"\x01\x03\x04\x01\x00\x00\x00" + GOOD[-2:], "an input's field"),
-        (encode_psbt(Transaction(1, (COIN,), (PAID,), 0), (PAID,)), "must be of version 2"),
-        (encode_psbt(Transaction(2, (COIN,), (PAID,), 1), (PAID,)), "lock time of 0"),
-        (encode_psbt(Transaction(2, (Input("11" * 32, 0, 0xFFFFFFFF),), (PAID,), 0), (PAID,)), "the sequence"),
-        (encode_psbt(Transaction(2, (Input("11" * 32, 0, SEQUENCE, b"\x51"),), (PAID,), 0), (PAID,)), "signed already"),
-        (encode_psbt(Transaction(2, (COIN,), (PAID,), 0, ((b"x",),)), (PAID,)), "signed already"),
-        (encode_psbt(Transaction(2, (COIN, COIN), (PAID,), 0), (PAID, PAID)), "one coin twice"),
-        (encode_psbt(Transaction(2, (COIN, OTHER_COIN), (PAID,), 0), (ALL_COINS, PAID)), "more than there ever"),
+        (encode_psbt(Transaction(1, (COIN,), (PAID,), 0), (OWN,)), "must be of version 2"),
+        (encode_psbt(Transaction(2, (COIN,), (PAID,), 1), (OWN,)), "lock time of 0"),
+        (encode_psbt(Transaction(2, (Input("11" * 32, 0, 0xFFFFFFFF),), (PAID,), 0), (OWN,)), "the sequence"),
+        (encode_psbt(Transaction(2, (Input("11" * 32, 0, SEQUENCE, b"\x51"),), (PAID,), 0), (OWN,)), "signed already"),
+        (encode_psbt(Transaction(2, (COIN,), (PAID,), 0, ((b"x",),)), (OWN,)), "signed already"),
+        (encode_psbt(Transaction(2, (COIN, COIN), (PAID,), 0), (OWN, OWN)), "one coin twice"),
+        (encode_psbt(Transaction(2, (COIN, OTHER_COIN), (PAID,), 0), (ALL_COINS, OWN)), "more than there ever"),
     ],
 )
 def test_what_is_no_psbt_of_this_form_says_why(raw: bytes, reason: str) -> None:
@@ -253,8 +304,8 @@ def test_a_changed_psbt_is_refused_or_means_another_payment(made: Made, data: st
         read = parse_psbt(changed)
     except BitcoinError:
         return
-    assert encode_psbt(read.transaction, read.spent) == changed
-    assert (read.transaction, read.spent) != made
+    assert encode_psbt(read.transaction, read.spent, read.previous) == changed
+    assert (read.transaction, read.spent, read.previous) != made
 
 
 @settings(max_examples=200, deadline=None)

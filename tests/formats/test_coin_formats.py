@@ -9,8 +9,17 @@ from strongroom.formats import simulated
 from strongroom.formats.address_error import AddressError
 from strongroom.formats.bitcoin_address import NETWORKS, bitcoin_address_of
 from strongroom.formats.bitcoin_coins import INPUTS_MAXIMUM
-from strongroom.formats.bitcoin_psbt import encode_psbt, parse_psbt
-from strongroom.formats.bitcoin_transaction import Output, encode_transaction, key_output_script, parse_transaction
+from strongroom.formats.bitcoin_psbt import SEQUENCE, encode_psbt, parse_psbt
+from strongroom.formats.bitcoin_transaction import (
+    KEY_HASH,
+    Input,
+    Output,
+    Transaction,
+    encode_transaction,
+    key_output_script,
+    parse_transaction,
+    transaction_id,
+)
 from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
 from strongroom.formats.coins import Coin, CoinsError
 
@@ -33,6 +42,11 @@ def address(form: CoinFormat, place: int) -> str:
 def coins(form: CoinFormat, count: int = 2) -> list[Coin]:
     names = [hashlib.sha256(each.to_bytes(2)).hexdigest() for each in range(count)]
     return [Coin(f"{name}:{each}", 50_000 + each, address(form, each % 2)) for each, name in enumerate(names)]
+
+
+def places(form: CoinFormat, count: int = 2) -> list[str]:
+    """Where these coins are."""
+    return [coin.address for coin in coins(form, count)]
 
 
 def signed(form: CoinFormat, unsigned: bytes) -> bytes:
@@ -72,7 +86,7 @@ def test_signed_bytes_have_the_name_and_the_size_that_the_unsigned_ones_said(for
     unsigned = form.write_unsigned(coins(form), [(address(form, 2), 60_000)])
     read, moved = form.read_unsigned(unsigned), form.read_signed(signed(form, unsigned))
     assert (moved.identifier, list(moved.spends), moved.pays) == (read.identifier, read.spends, read.outputs)
-    assert read.size == size(form, signed(form, unsigned)) == form.signed_sizes([address(form, 2)])(2)
+    assert read.size == size(form, signed(form, unsigned)) == form.signed_sizes([address(form, 2)])(places(form))
 
 
 @everywhere
@@ -80,7 +94,7 @@ def test_signed_bytes_have_the_name_and_the_size_that_the_unsigned_ones_said(for
 def test_the_size_is_known_for_any_number_of_coins(form: CoinFormat, inputs: int) -> None:
     paid = [address(form, 0), address(form, 1)]
     unsigned = form.write_unsigned(coins(form, inputs), [(each, 1_000) for each in paid])
-    assert form.signed_sizes(paid)(inputs) == form.read_unsigned(unsigned).size
+    assert form.signed_sizes(paid)(places(form, inputs)) == form.read_unsigned(unsigned).size
 
 
 @everywhere
@@ -88,7 +102,23 @@ def test_the_size_is_known_for_any_number_of_coins(form: CoinFormat, inputs: int
 def test_the_size_is_known_for_any_number_of_payees(form: CoinFormat, outputs: int) -> None:
     paid = [address(form, each % 2) for each in range(outputs)]
     unsigned = form.write_unsigned(coins(form, 3), [(each, 1_000) for each in paid])
-    assert form.signed_sizes(paid)(3) == form.read_unsigned(unsigned).size <= form.size_maximum
+    assert form.signed_sizes(paid)(places(form, 3)) == form.read_unsigned(unsigned).size <= form.size_maximum
+
+
+def test_bitcoin_writes_what_made_a_coin_of_a_keys_hash_and_reads_it_again_and_knows_that_it_is_larger() -> None:
+    form = COIN_FORMATS[REGTEST]
+    hashed = str(bitcoin_address_of(KEY_HASH + bytes(20), REGTEST))
+    outputs = (Output(5, b"\x51"), Output(70_000, KEY_HASH + bytes(20)))
+    paying = Transaction(2, (Input("33" * 32, 0, SEQUENCE),), outputs, 0)
+    own = [*coins(form), Coin(f"{transaction_id(paying)}:1", 70_000, hashed, encode_transaction(paying))]
+    unsigned = form.write_unsigned(own, [(hashed, 60_000)])
+    read = form.read_unsigned(unsigned)
+    assert read.inputs == tuple(own)
+    assert form.write_unsigned(read.inputs, [(hashed, 60_000)]) == unsigned
+    assert [form.needs_made_by(coin.address) for coin in own] == [False, False, True]
+    sizes = form.signed_sizes([hashed])
+    assert sizes([coin.address for coin in own]) == read.size == sizes(places(form)) + 68
+    assert not FORMATS[0].needs_made_by(address(FORMATS[0], 0))
 
 
 @everywhere

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from strongroom.formats import simulated
+from strongroom.formats.bitcoin_transaction import double_sha256
 from strongroom.rails.port import (
     ADDRESSES_MAXIMUM,
     Accepted,
@@ -166,6 +168,22 @@ class Conformance:
             assert await rail.status(payment.id) == Confirmed(first.height, first.block_hash, 3)
             (paid,) = await rail.coins([payment.payee])
             assert (paid.amount_minor, paid.height) == (PAID_MINOR, first.height)
+
+        run(ground, story)
+
+    def test_what_made_a_coin_is_given_without_witnesses_and_has_its_name(self, ground: Ground) -> None:
+        async def story(rail: Rail) -> None:
+            payment = await new_payment(ground, rail)
+            with pytest.raises(RailError):
+                await rail.made_by(payment.id)
+            await rail.broadcast(payment.signed)
+            for _ in range(2):
+                made = await rail.made_by(payment.id)
+                is_simulated = ground.network == simulated.NETWORK
+                name = simulated.transaction_id(made) if is_simulated else double_sha256(made)[::-1]
+                assert name.hex() == payment.id
+                assert len(made) < len(payment.signed)
+                ground.mine()
 
         run(ground, story)
 

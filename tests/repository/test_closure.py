@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools.signer_modules import LIST, PYTHON, is_standard, listed, loaded, text
+from tools.signer_modules import (
+    LIST,
+    PYTHON,
+    TOKEN,
+    TOKEN_LIST,
+    is_standard,
+    listed,
+    loaded,
+    text,
+    token_text,
+)
 
 ROOT = Path(__file__).parents[2]
 NEVER = ("socket", "ssl", "asyncio", "http", "urllib.request", "subprocess", "sqlite3", "asyncpg", "httpx", "uvicorn")
@@ -75,6 +85,32 @@ def test_the_list_is_as_its_tool_writes_it() -> None:
 
 def test_the_signer_loads_nothing_that_talks_runs_programs_or_is_for_another_process(signer_loads: set[str]) -> None:
     assert faults_of(signer_loads | listed()) == []
+
+
+@pytest.fixture(scope="module")
+def token_loads(signer_loads: set[str]) -> set[str]:
+    """What a signer whose keys are in a hardware module loads besides."""
+    return set(loaded(SIGNER, TOKEN)) - signer_loads
+
+
+def test_with_a_token_it_loads_besides_exactly_what_is_listed(token_loads: set[str]) -> None:
+    told = listed(TOKEN_LIST)
+    if PYTHON in TOKEN_LIST.read_text():
+        assert TOKEN_LIST.read_text() == token_text(told)
+    else:
+        told, token_loads = ({each for each in names if not is_standard(each)} for names in (told, token_loads))
+    assert token_loads == told, "if that is wanted: .venv/bin/python tools/signer_modules.py"
+
+
+def test_without_a_token_it_loads_nothing_that_speaks_to_one(signer_loads: set[str], token_loads: set[str]) -> None:
+    libraries = {"pkcs11", "asn1crypto"}
+    assert not {name.partition(".")[0] for name in signer_loads | listed()} & libraries
+    assert {name.partition(".")[0] for name in token_loads if not is_standard(name)} == {"strongroom", *libraries}
+
+
+def test_with_a_token_nothing_talks_either(token_loads: set[str]) -> None:
+    """Of urllib only what takes an address apart."""
+    assert faults_of(token_loads | listed(TOKEN_LIST)) == ["urllib", "urllib.parse"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def read(path: Path, document: Any) -> Config:
 def test_it_is_what_the_file_says(tmp_path: Path) -> None:
     config = read(tmp_path / "signer.json", GOOD)
     assert config == Config("/var/lib/strongroom/signer", 3, 4, 5, 6, 0, USER_MAXIMUM)
+    assert read(tmp_path / "signer.json", GOOD | {"token": "/etc/token.json"}).token == "/etc/token.json"
 
 
 @pytest.mark.parametrize(("document", "reason"), [
@@ -37,6 +38,7 @@ def test_it_is_what_the_file_says(tmp_path: Path) -> None:
     (GOOD | {"engine_user": -1}, "engine_user: must be an integer from 0"),
     (GOOD | {"admin_user": USER_MAXIMUM + 1}, "admin_user: must be an integer from 0"),
     (GOOD | {"engine": True}, "engine: must be an integer"),
+    (GOOD | {"token": 7}, "token: must be a string"),
 ])
 def test_what_is_wrong_is_named_with_its_file_and_field(tmp_path: Path, document: Any, reason: str) -> None:
     path = tmp_path / "signer.json"

@@ -78,19 +78,25 @@ class LockedWorld(World):
         reading, writing = os.pipe()
         os.write(writing, str(self.identity).encode())
         os.close(writing)
+        more, inherited = self.more()
         config = self.folder.parent / "signer.json"
         config.write_text(json.dumps({
             "folder": str(self.folder), "identity": reading, "engine_user": os.geteuid(), "admin_user": os.geteuid(),
-            **{name: listener.fileno() for name, listener in self.listeners.items()},
+            **{name: listener.fileno() for name, listener in self.listeners.items()}, **more,
         }))
         self.process = subprocess.Popen(
             [*self.interpreter, "-m", "strongroom.signer.main", str(config)], stderr=subprocess.PIPE,
-            pass_fds=(reading, *(listener.fileno() for listener in self.listeners.values())), cwd="/",
+            pass_fds=(reading, *inherited, *(listener.fileno() for listener in self.listeners.values())), cwd="/",
             env=self.environment(),
         )
-        os.close(reading)
+        for each in (reading, *inherited):
+            os.close(each)
         self.connect_guard()
         self.streams = {name: self._connect(name) for name in (ENGINE, ADMIN)}
+
+    def more(self) -> tuple[dict[str, Any], list[int]]:
+        """What else it is told, and the descriptors that this names."""
+        return {}, []
 
     def connect_guard(self) -> None:
         threading.Thread(target=self._relay, daemon=True).start()

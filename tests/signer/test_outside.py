@@ -80,7 +80,7 @@ class OutsideWorld(LockedWorld):
                     os.chown(each, USER, USER)
             self.child = Child(
                 "signer", command, base / "signer.log", USER, VARIABLES, inherited=inherited,
-                rewound=identity.fileno(), locks_memory=True,
+                rewound=(identity.fileno(),), locks_memory=True,
             )
             self.child.start()
         assert self.child.process is not None

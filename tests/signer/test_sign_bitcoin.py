@@ -33,6 +33,7 @@ from strongroom.protocol.negative import Action
 from strongroom.protocol.signer_wire import Ask
 from strongroom.signer import sign_bitcoin
 from strongroom.signer.keys import KeyStore, Secret
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.sign_bitcoin import BitcoinWallet, derive, output_key
 from strongroom.signer.wallets import wallet_on
 
@@ -79,8 +80,8 @@ class Bitcoin(World):
 
     numbers_of_coins = 0
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, bitcoin_policy())
+    def __init__(self, folder: Path, token: TokenKeys | None = None) -> None:
+        super().__init__(folder, bitcoin_policy(), token=token)
         self.ours = wallet_on(self.wallets, REGTEST)
 
     def asked_for(self, minor: int = 20_000, address: str = PAYEE) -> str:
@@ -101,11 +102,12 @@ class Bitcoin(World):
     def ask_sign(
         self, coins: Sequence[tuple[Input, Output]], outputs: Sequence[tuple[str, int]], *payouts: str,
         operation: str = "pay", network: str = REGTEST, paths: Sequence[tuple[int, int]] | None = None,
+        previous: Sequence[bytes] = (),
     ) -> Transaction:
         unsigned = Transaction(
             2, tuple(spend for spend, _ in coins), tuple(Output(minor, script_of(at)) for at, minor in outputs), 0
         )
-        raw = encode_psbt(unsigned, [spent for _, spent in coins])
+        raw = encode_psbt(unsigned, [spent for _, spent in coins], previous)
         answer = self.ask(
             Ask.SIGN, operation=operation, network=network, transaction=b64encode(raw).decode(), approvals=[],
             paths=[{"generation": generation, "index": index} for generation, index in paths or [(0, 0)] * len(coins)],
@@ -150,7 +152,7 @@ def test_a_payout_is_signed_so_that_others_take_it(world: Bitcoin) -> None:
     for index, ((signature,), output) in enumerate(zip(signed.witnesses, spent, strict=True)):
         assert PublicKeyXOnly(output.script[2:]).verify(signature, wally_digest(signed, spent, index))
     weight = 3 * len(encode_transaction(signed, with_witnesses=False)) + len(encode_transaction(signed))
-    assert -(-weight // 4) == signed_vsize(replace(signed, witnesses=()))
+    assert -(-weight // 4) == signed_vsize(replace(signed, witnesses=()), spent)
     assert world.payments.paid[payout].address == PAYEE
 
 
@@ -244,14 +246,14 @@ def test_keys_are_those_of_bip_32(path: list[int], private: str) -> None:
 
 def test_keys_stand_where_bip_86_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KeyStore, "wallet_seed", lambda *_: Secret(bytes(SEED_86)))
-    wallet = BitcoinWallet(KeyStore(Secret(bytes(32))), MAINNET)
+    wallet = BitcoinWallet(KeyStore(Secret(bytes(32))), MAINNET, TokenKeys())
     assert tuple(wallet.address(ORGANISATION, 0, index) for index in range(2)) == FIRST_86
 
 
 def test_addresses_stay_what_they_are_and_differ_by_all_that_they_are_of() -> None:
     """Another spelling of the derivation would leave the coins where nobody looks."""
     keys = KeyStore(Secret(bytes(32)))
-    main, test = BitcoinWallet(keys, MAINNET), BitcoinWallet(keys, REGTEST)
+    main, test = BitcoinWallet(keys, MAINNET, TokenKeys()), BitcoinWallet(keys, REGTEST, TokenKeys())
     other = type(ORGANISATION)("org_" + "b" * 26)
     made = [
         main.address(ORGANISATION, 0, 0), main.address(ORGANISATION, 0, 1), main.address(ORGANISATION, 1, 0),
@@ -270,7 +272,7 @@ def test_a_signature_that_a_fault_has_spoilt_never_leaves(world: Bitcoin, monkey
 
 
 def test_a_script_without_an_address_would_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    wallet = BitcoinWallet(KeyStore(Secret(bytes(32))), REGTEST)
+    wallet = BitcoinWallet(KeyStore(Secret(bytes(32))), REGTEST, TokenKeys())
     monkeypatch.setattr("strongroom.signer.sign_bitcoin.bitcoin_address_of", lambda *_: None)
     with pytest.raises(InvariantError, match="has no address"):
         wallet.address(ORGANISATION, 0, 0)

@@ -13,6 +13,7 @@ from strongroom.formats.evm_address import DEVELOPMENT_CHAIN
 from strongroom.protocol.genesis import Mode
 from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.keys import KeyStore, Secret
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.rules import Refused, Rule
 from strongroom.signer.wallets import Wallets, open_wallets, wallet_on
 
@@ -23,7 +24,7 @@ TRANSACTION = simulated.Transaction(
 )
 RAW = simulated.encode_unsigned(TRANSACTION)
 KEYS = KeyStore(Secret(bytes(32)))
-SANDBOX, PRODUCTION = (open_wallets(KEYS, mode) for mode in (Mode.SANDBOX, Mode.PRODUCTION))
+SANDBOX, PRODUCTION = (open_wallets(KEYS, mode, TokenKeys()) for mode in (Mode.SANDBOX, Mode.PRODUCTION))
 
 
 def test_what_it_pays_and_spends_is_read_from_its_bytes() -> None:

@@ -58,6 +58,7 @@ from strongroom.signer.desk import ADMIN, ENGINE, Desk
 from strongroom.signer.guard_link import LinkError
 from strongroom.signer.keys import KeyStore, Secret
 from strongroom.signer.notary import Notary
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.sign_simulated import SimulatedWallet
 from strongroom.signer.wallets import open_wallets
 
@@ -258,13 +259,13 @@ class TestGuard:
 class World:
     def __init__(
         self, folder: Path, policy: dict[str, Any] | None = None, made_roster: Roster | None = None,
-        mode: Mode = Mode.SANDBOX, began: int | None = None,
+        mode: Mode = Mode.SANDBOX, began: int | None = None, token: TokenKeys | None = None,
     ) -> None:
         began = START if began is None else began
         self.folder, self.keys, self.times = folder, Keys(), Times(wall_ms=began)
         self.numbers = itertools.count(1)
         self.store = KeyStore(Secret(b"\5" * 32))
-        self.wallets = open_wallets(self.store, mode)
+        self.wallets = open_wallets(self.store, mode, token or TokenKeys())
         found = self.wallets(simulated.NETWORK)
         self.wallet: Any = SimulatedWallet(self.store) if found is None else found
         self.guard = TestGuard(self.keys, self.times, self.store.statement_public_key)

@@ -73,6 +73,12 @@ def make_keys(
     return Exit.DONE
 
 
+app.command(
+    "strongroom.cli.token:make_token_key", name="token-key", sort_key=3,
+    help="Make a payment key in a hardware module, as the signer's user; prints its public key",
+)
+
+
 @app.command(name="draft", sort_key=4)
 def draft(
     *, team: Annotated[int, Parameter("--team", help="How many people: 3, 6 or 12")], policy: Policy, roster: Roster

@@ -28,17 +28,19 @@ def address(
     count: Annotated[int, Parameter("--count", help="How many", validator=validators.Number(gte=1, lte=1_000))] = 1,
     data: Data = None, as_json: Json = False,
 ) -> int:
-    """Print addresses at which the wallet is funded, as the signer says them; from the first on, the same each time.
+    """Print addresses at which the wallet is funded, as the signer says them: of the newest keys, from the first on.
+
+    A key in a hardware module has one address, whatever the count.
 
     On an EVM chain the first is the account that pays for gas. Tokens go to the
     vault that the policy names, and never there.
     """
     profile = document(data)
-    body: dict[str, JsonValue] = {
-        "count": count, "first": 0, "generation": 0, "network": network, "organisation": profile["organisation"],
-    }
+    socket = Path(profile["admin_socket"])
+    body: dict[str, JsonValue] = {"network": network, "organisation": profile["organisation"]}
     try:
-        found = ask_signer(Path(profile["admin_socket"]), Ask.ADDRESSES, body)["addresses"]
+        asked: dict[str, JsonValue] = {**body, "count": count, "first": 0, "generation": _next(socket, body) - 1}
+        found = list(dict.fromkeys(ask_signer(socket, Ask.ADDRESSES, asked)["addresses"]))
     except SignerRefusedError as fault:
         raise Stop(Exit.REFUSED, str(fault)) from fault
     except TrustedError as fault:

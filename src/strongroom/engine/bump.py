@@ -82,7 +82,8 @@ def build_bump(
     paid = before.outputs[:count]
     if len(before.outputs) == count:
         raise CantBumpError("it has no change that a higher fee could be taken from")
-    size = form.signed_sizes([*(address for address, _ in paid), wallet.change])(len(before.inputs))
+    sizes = form.signed_sizes([*(address for address, _ in paid), wallet.change])
+    size = sizes([coin.address for coin in before.inputs])
     if rate_per_1000 * size <= before.fee * 1_000:
         raise CantBumpError(f"the node asks for {shown_rate(rate_per_1000)} {form.rate_unit}, which it offers already")
     fee = replacing_fee(form, before.fee, size, rate_per_1000)

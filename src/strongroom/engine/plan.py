@@ -19,9 +19,9 @@ from strongroom.engine.bench import LATER_MS, Bench
 from strongroom.engine.plan_vault import plan_vault
 from strongroom.engine.triage import FUNDS_WAIT_MS, end, hold
 from strongroom.engine.waits import shown_rate, too_dear
-from strongroom.engine.wallets import Wallet, coins_of, wallet_of
-from strongroom.formats import coins
+from strongroom.engine.wallets import Wallet, coins_of, spendable, wallet_of
 from strongroom.formats.coin_formats import COIN_FORMATS, CoinFormat
+from strongroom.formats.coins import Coin as Spent
 from strongroom.rails.port import Coin, RailError
 from strongroom.store import bumping
 from strongroom.store import engine as store
@@ -85,7 +85,13 @@ async def _plan_batch(bench: Bench, organisation: OrganisationId, network: str, 
         return await too_dear(bench, wanted[:1], Reason("fee", "node", str(fault)))
     if fitting is None:
         return await _no_funds(bench, wanted[0], "the wallet's free coins aren't enough for it and its fee")
-    return await _write_down(bench, organisation, network, *fitting, wallet, wanted[-1])
+    going, chosen, fee = fitting
+    try:
+        spent = await spendable(rail, chosen)
+    except RailError as fault:
+        LOG.warning("%s: %s; its payouts stay ready", network, fault)
+        return False
+    return await _write_down(bench, organisation, network, going, spent, fee, wallet, wanted[-1])
 
 
 class _TooDearError(Exception):
@@ -118,13 +124,13 @@ def _fitting(
 
 
 async def _write_down(
-    bench: Bench, organisation: OrganisationId, network: str, payouts: list[DuePayout], coins: list[Coin], fee: int,
-    wallet: Wallet, youngest: DuePayout,
+    bench: Bench, organisation: OrganisationId, network: str, payouts: list[DuePayout], spent: Sequence[Spent],
+    fee: int, wallet: Wallet, youngest: DuePayout,
 ) -> bool:
     """Whether anything moved. Where the fee doesn't fit, the youngest that is ready lets go of its money for it."""
-    outpoints, asset = [coin.outpoint for coin in coins], COIN_FORMATS[network].asset
+    outpoints, asset = [coin.outpoint for coin in spent], COIN_FORMATS[network].asset
     for more in range(OTHER_BYTES_MAXIMUM):  # a unit more for the fee makes other bytes
-        attempt, paid = _build(organisation, network, payouts, coins, fee + more, wallet)
+        attempt, paid = _build(organisation, network, payouts, spent, fee + more, wallet)
         try:
             await store.keep_plan(bench.connection, attempt, asset, paid, outpoints, bench.clock())
         except PlannedBeforeError:
@@ -158,7 +164,7 @@ def choose(
     for coin in sorted(coins, key=lambda each: (each.height is None, -each.amount_minor)):
         chosen.append(coin)
         has += coin.amount_minor
-        size = sizes(len(chosen))
+        size = sizes([each.address for each in chosen])
         fee = -(-rate_per_1000 * size // 1_000)
         if size > form.size_maximum or len(chosen) > form.inputs_maximum:
             return None
@@ -168,20 +174,19 @@ def choose(
 
 
 def _build(
-    organisation: OrganisationId, network: str, payouts: Sequence[DuePayout], chosen: Sequence[Coin], fee: int,
+    organisation: OrganisationId, network: str, payouts: Sequence[DuePayout], spent: Sequence[Spent], fee: int,
     wallet: Wallet,
 ) -> tuple[StoredAttempt, int]:
     """The unsigned bytes: payouts in their order, then change, unless it were dust, which is left to the fee."""
     form = COIN_FORMATS[network]
-    change = sum(coin.amount_minor for coin in chosen) - sum(payout.amount for payout in payouts) - fee
+    change = sum(coin.amount for coin in spent) - sum(payout.amount for payout in payouts) - fee
     outputs = [(payout.address, payout.amount) for payout in payouts]
     if change >= form.dust_minor:
         outputs.append((wallet.change, change))
     else:
         fee += change
-    spent = [coins.Coin(coin.outpoint, coin.amount_minor, coin.address) for coin in chosen]
     unsigned = form.write_unsigned(spent, outputs)
-    paths = [wallet.paths[coin.address] for coin in chosen]
+    paths = [wallet.paths[coin.address] for coin in spent]
     attempt = StoredAttempt(
         form.read_unsigned(unsigned).identifier, organisation, network, "pay", "planned", unsigned, None,
         json.dumps(paths), tuple(payout.id for payout in payouts),

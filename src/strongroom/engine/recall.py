@@ -71,7 +71,7 @@ def build_cancel(attempt: StoredAttempt, wallet: Wallet, rate_per_1000: int) -> 
     """The same coins to the next change, for a fee that replaces the attempt's. Raises: CoinsError."""
     form = COIN_FORMATS[attempt.network]
     before = form.read_unsigned(attempt.unsigned)
-    size = form.signed_sizes([wallet.change])(len(before.inputs))
+    size = form.signed_sizes([wallet.change])([coin.address for coin in before.inputs])
     fee = replacing_fee(form, before.fee, size, rate_per_1000)
     rest = sum(coin.amount for coin in before.inputs) - fee
     if rest < form.dust_minor:

@@ -16,9 +16,9 @@ from strongroom.domain.ids import OrganisationId
 from strongroom.domain.policy import WalletRule
 from strongroom.engine.bench import Bench
 from strongroom.engine.sign import sign_one
-from strongroom.engine.wallets import Wallet, coins_of, wallet_of
-from strongroom.formats import coins as on_chain
+from strongroom.engine.wallets import Wallet, coins_of, spendable, wallet_of
 from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coins import Coin as Spent
 from strongroom.protocol.signer_wire import RefusedAnswer
 from strongroom.rails.port import BroadcastOutcome, Coin, Rail, RailError
 from strongroom.store import bumping, sweeping
@@ -56,7 +56,7 @@ async def sweep(bench: Bench, organisation: OrganisationId, network: str) -> Swe
         wallet = await wallet_of(bench, organisation, network)
         if wallet is None:
             raise SweepError(f"the signer knows no wallet of {organisation} on {network}")
-        coins = await _free_coins(bench, rail, wallet, organisation, rule)
+        coins = await spendable(rail, await _free_coins(bench, rail, wallet, organisation, rule))
         attempt, fee, swept = _build(organisation, network, coins, wallet, rule, await rail.fee_rate())
     except RailError as fault:
         raise SweepError(f"the node of {network} doesn't answer as it should: {fault}") from fault
@@ -112,19 +112,18 @@ async def _free_coins(
 
 
 def _build(
-    organisation: OrganisationId, network: str, coins: Sequence[Coin], wallet: Wallet, rule: WalletRule, rate: int
+    organisation: OrganisationId, network: str, coins: Sequence[Spent], wallet: Wallet, rule: WalletRule, rate: int
 ) -> tuple[StoredAttempt, int, int]:
     """The attempt, its fee, and what reaches the treasury. The fee is never above the policy's. Raises: SweepError."""
     if rule.treasury is None:
         raise SweepError(f"the policy has no treasury on {network}")
     form = COIN_FORMATS[network]
-    size = form.signed_sizes([rule.treasury])(len(coins))
+    size = form.signed_sizes([rule.treasury])([coin.address for coin in coins])
     fee = min(-(-rate * size // 1_000), rule.fee_maximum_minor, rule.fee_rate_maximum * size // 1_000)
-    rest = sum(coin.amount_minor for coin in coins) - fee
+    rest = sum(coin.amount for coin in coins) - fee
     if rest < form.dust_minor:
         raise SweepError(f"the free coins are worth {rest + fee}, which isn't worth a fee of {fee}")
-    spent = [on_chain.Coin(coin.outpoint, coin.amount_minor, coin.address) for coin in coins]
-    unsigned = form.write_unsigned(spent, [(rule.treasury, rest)])
+    unsigned = form.write_unsigned(coins, [(rule.treasury, rest)])
     paths = json.dumps([wallet.paths[coin.address] for coin in coins])
     attempt = StoredAttempt(
         form.read_unsigned(unsigned).identifier, organisation, network, "sweep", "planned", unsigned, None, paths, ()

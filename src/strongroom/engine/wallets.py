@@ -3,7 +3,7 @@
 Who alters what is written down makes plans that the signer refuses, and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +11,11 @@ from strongroom.domain.document import Fields
 from strongroom.domain.ids import OrganisationId
 from strongroom.engine.bench import Bench
 from strongroom.engine.vault import vault_of
+from strongroom.formats.coin_formats import COIN_FORMATS
+from strongroom.formats.coins import Coin as Spent
 from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
-from strongroom.rails.port import ADDRESSES_MAXIMUM, Coin, Rail
+from strongroom.rails.port import ADDRESSES_MAXIMUM, Coin, Rail, RailError
 from strongroom.store import engine as store
 
 GAP: Final = 20
@@ -21,6 +23,8 @@ GAP: Final = 20
 STRIDE: Final = 100
 """So many are published at once, so that watch doesn't have to read the chain again for each."""
 INDEX_MAXIMUM: Final = 2**31
+MADE_BY_MAXIMUM: Final = 8 * 2**20
+"""Bytes; the signer takes 24 MiB in one question, in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,22 @@ async def _published(
         )
         addresses += found
     return addresses
+
+
+async def spendable(rail: Rail, coins: Sequence[Coin]) -> list[Spent]:
+    """These coins as the signer is told of them, where their format needs it with what made them. Raises: RailError."""
+    form, made = COIN_FORMATS[rail.network], dict[str, bytes]()
+    for coin in coins:
+        name = coin.chain_transaction
+        if form.needs_made_by(coin.address) and name not in made:
+            made[name] = await rail.made_by(name)
+    if sum(map(len, made.values())) > MADE_BY_MAXIMUM:
+        raise RailError(f"what made its coins is more than {MADE_BY_MAXIMUM} bytes")
+    return [
+        Spent(coin.outpoint, coin.amount_minor, coin.address,
+              made[coin.chain_transaction] if form.needs_made_by(coin.address) else b"")
+        for coin in coins
+    ]
 
 
 async def coins_of(rail: Rail, wallet: Wallet) -> list[Coin]:

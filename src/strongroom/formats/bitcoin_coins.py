@@ -17,16 +17,16 @@ VSIZE_MAXIMUM: Final = 100_000
 
 
 def read_bitcoin(network: str, raw: bytes) -> ChainTransaction:
-    """A PSBT from anybody; every coin is taken for one of a taproot key alone (BIP-86). Raises: BitcoinError, only."""
+    """A PSBT from anybody; every coin is taken for one of a key alone, or of its hash. Raises: BitcoinError, only."""
     unsigned = parse_psbt(raw)
     transaction = unsigned.transaction
-    size = signed_vsize(transaction)
+    size = signed_vsize(transaction, unsigned.spent)
     if size > VSIZE_MAXIMUM or len(transaction.inputs) > INPUTS_MAXIMUM:
         raise BitcoinError(f"is larger than {VSIZE_MAXIMUM} vbytes, or has more than {INPUTS_MAXIMUM} inputs")
-    coins = zip(transaction.inputs, unsigned.spent, strict=True)
+    coins = zip(transaction.inputs, unsigned.spent, unsigned.previous, strict=True)
     return ChainTransaction(
         transaction_id(transaction), network, f"{network}/slip44:0",
-        tuple(Coin(each.outpoint, spent.amount, _address(spent.script, network)) for each, spent in coins),
+        tuple(Coin(each.outpoint, spent.amount, _address(spent.script, network), made) for each, spent, made in coins),
         tuple((_address(each.script, network), each.amount) for each in transaction.outputs), size, DUST_MINOR,
     )
 

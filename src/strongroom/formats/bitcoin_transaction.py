@@ -1,7 +1,7 @@
-"""Bitcoin transactions, byte for byte: read, written, named, and what a taproot key signs of them.
+"""Bitcoin transactions, byte for byte: read, written, named, and what their keys sign of them.
 
 One spelling: counts are as short as they can be, and nothing follows the last byte. What is read here says nothing of
-whether the chain would take it. BIP-144 for the form, BIP-341 for what is signed; amounts are in satoshi.
+whether the chain would take it. BIP-144 for the form, BIP-341 and BIP-143 for what is signed; amounts are in satoshi.
 """
 
 import hashlib
@@ -21,7 +21,12 @@ SIGHASH_DEFAULT: Final = 0x00
 SIGHASH_ALL: Final = 0x01
 KEY_SIGNATURE_LENGTH: Final = 64
 """Of a taproot key over SIGHASH_DEFAULT, which isn't written down beside it."""
-_KEY_SPEND_WEIGHT: Final = 1 + 1 + KEY_SIGNATURE_LENGTH
+KEY_HASH: Final = b"\x00\x14"
+"""How the script of a key's hash begins (P2WPKH, BIP-141)."""
+KEY_SPEND_WEIGHT: Final = 1 + 1 + KEY_SIGNATURE_LENGTH
+"""Of an input's witness: a count, and an item with its length."""
+KEY_HASH_WEIGHT: Final = 1 + 1 + 72 + 1 + 33
+"""With an ECDSA signature at its longest, its hash type, and the key; mostly it is a byte less."""
 _MARKER: Final = b"\x00\x01"
 
 
@@ -190,10 +195,10 @@ def double_sha256(raw: bytes) -> bytes:
     return hashlib.sha256(hashlib.sha256(raw).digest()).digest()
 
 
-def signed_vsize(unsigned: Transaction) -> int:
-    """In vbytes, rounded up, once each input has the signature of a taproot key and nothing else."""
-    weight = 4 * len(encode_transaction(unsigned)) + len(_MARKER) + _KEY_SPEND_WEIGHT * len(unsigned.inputs)
-    return -(-weight // 4)
+def signed_vsize(unsigned: Transaction, spent: Sequence[Output]) -> int:
+    """In vbytes, rounded up, once each input has its witness: of a key's hash, or of a taproot key alone."""
+    witnesses = sum(KEY_HASH_WEIGHT if each.script.startswith(KEY_HASH) else KEY_SPEND_WEIGHT for each in spent)
+    return -(-(4 * len(encode_transaction(unsigned)) + len(_MARKER) + witnesses) // 4)
 
 
 def key_spend_digests(unsigned: Transaction, spent: Sequence[Output], hash_type: int = SIGHASH_DEFAULT) -> list[bytes]:
@@ -216,6 +221,30 @@ def key_spend_digests(unsigned: Transaction, spent: Sequence[Output], hash_type:
     return [
         _tagged("TapSighash", message + struct.pack("<I", index)) for index, _ in enumerate(unsigned.inputs)
     ]
+
+
+def key_hash_digests(unsigned: Transaction, spent: Sequence[Output]) -> list[bytes]:
+    """What each input's key signs, if its coin is of a key's hash: 32 bytes that commit to all inputs and outputs, but
+    of amounts and scripts to its own coin's alone. BIP-143, SIGHASH_ALL.
+    """
+    outpoints, sequences, outputs = (double_sha256(b"".join(each)) for each in (
+        map(_outpoint, unsigned.inputs), (struct.pack("<I", each.sequence) for each in unsigned.inputs),
+        map(encode_output, unsigned.outputs),
+    ))
+    start, end = struct.pack("<I", unsigned.version) + outpoints + sequences, outputs
+    end += struct.pack("<II", unsigned.locktime, SIGHASH_ALL)
+    return [
+        double_sha256(
+            start + _outpoint(each) + b"\x19\x76\xa9\x14" + coin.script[len(KEY_HASH) :] + b"\x88\xac"
+            + struct.pack("<QI", coin.amount, each.sequence) + end
+        )
+        for each, coin in zip(unsigned.inputs, spent, strict=True)
+    ]
+
+
+def key_hash_script(public_key: bytes) -> bytes:
+    """The script that a key of 33 bytes can spend (P2WPKH). Raises: ValueError where there is no RIPEMD-160."""
+    return KEY_HASH + hashlib.new("ripemd160", hashlib.sha256(public_key).digest()).digest()
 
 
 def key_output_script(internal_key: bytes) -> bytes:

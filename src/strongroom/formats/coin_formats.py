@@ -5,13 +5,16 @@ The signer has readers of its own for what it signs, and needs no more than them
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from strongroom.formats import bitcoin_coins, simulated
 from strongroom.formats.bitcoin_address import NETWORKS, bitcoin_address_of, parse_bitcoin_address
 from strongroom.formats.bitcoin_psbt import SEQUENCE, VERSION, encode_psbt, parse_psbt
 from strongroom.formats.bitcoin_transaction import (
-    KEY_SIGNATURE_LENGTH,
+    KEY_HASH,
+    KEY_HASH_WEIGHT,
+    KEY_SPEND_WEIGHT,
     Input,
     Output,
     Transaction,
@@ -23,10 +26,10 @@ from strongroom.formats.bitcoin_transaction import (
 from strongroom.formats.coins import ChainTransaction, Coin
 from strongroom.formats.simulated_coins import read_simulated
 
+ADDRESSES_MAXIMUM: Final = 256
+"""Of coins whose kind is remembered while a size is looked for."""
 _INPUT: Final = Input("00" * 32, 0, SEQUENCE)
 _INPUT_LENGTH: Final = 41
-_INPUT_WEIGHT: Final = 4 * _INPUT_LENGTH + 2 + KEY_SIGNATURE_LENGTH
-"""With its witness: a count, a length and a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,13 @@ class CoinFormat(Protocol):
     def is_signed_form(self, signed: bytes, unsigned: bytes) -> bool:
         """Whether these are the same bytes, with signatures. Raises: CoinsError."""
 
-    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[int], int]:
-        """The size by how many of our coins a transaction spends, if it pays these. Raises: AddressError.
+    def needs_made_by(self, address: str) -> bool:
+        """Whether a coin of ours at this address is only signed for with the chain transaction that made it."""
 
-        Where the size doesn't depend on the address, none is looked at.
+    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[Sequence[str]], int]:
+        """The size by the addresses of our coins that a transaction spends, if it pays these. Raises: AddressError.
+
+        Where the size doesn't depend on an address, it isn't looked at.
         """
 
 
@@ -101,12 +107,15 @@ class SimulatedCoins:
     def is_signed_form(self, signed: bytes, unsigned: bytes) -> bool:
         return simulated.encode_unsigned(simulated.parse_signed(signed)[0]) == unsigned
 
-    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[int], int]:
-        return lambda inputs: simulated.signed_size(inputs, len(addresses))
+    def needs_made_by(self, address: str) -> bool:
+        return False
+
+    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[Sequence[str]], int]:
+        return lambda coins: simulated.signed_size(len(coins), len(addresses))
 
 
 class BitcoinCoins:
-    """Coins of taproot keys alone (BIP-86), on one of Bitcoin's networks."""
+    """Coins of taproot keys alone (BIP-86), and of hashes of keys (P2WPKH), on one of Bitcoin's networks."""
 
     def __init__(self, network: str) -> None:
         self.network = network
@@ -121,7 +130,7 @@ class BitcoinCoins:
         inputs = tuple(Input(coin.outpoint[:64], int(coin.outpoint[65:]), SEQUENCE) for coin in coins)
         paid = tuple(Output(amount, self._script(address)) for address, amount in outputs)
         spent = [Output(coin.amount, self._script(coin.address)) for coin in coins]
-        return encode_psbt(Transaction(VERSION, inputs, paid, 0), spent)
+        return encode_psbt(Transaction(VERSION, inputs, paid, 0), spent, [coin.made_by for coin in coins])
 
     def read_unsigned(self, raw: bytes) -> ChainTransaction:
         return bitcoin_coins.read_bitcoin(self.network, raw)
@@ -135,11 +144,21 @@ class BitcoinCoins:
         bare = encode_transaction(parse_transaction(signed), with_witnesses=False)
         return bare == encode_transaction(parse_psbt(unsigned).transaction)
 
-    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[int], int]:
+    def needs_made_by(self, address: str) -> bool:
+        return self._script(address).startswith(KEY_HASH)
+
+    def signed_sizes(self, addresses: Sequence[str]) -> Callable[[Sequence[str]], int]:
         paid = tuple(Output(0, self._script(address)) for address in addresses)
         bare = encode_transaction(Transaction(VERSION, (_INPUT,), paid, 0))
         rest = 4 * (len(bare) - _INPUT_LENGTH - 1) + 2  # in weight: outputs, the frame, and the witnesses' marker
-        return lambda inputs: -(-(rest + 4 * len(compact_size(inputs)) + _INPUT_WEIGHT * inputs) // 4)
+        needs = lru_cache(ADDRESSES_MAXIMUM)(self.needs_made_by)
+
+        def size(coins: Sequence[str]) -> int:
+            witnesses = sum(KEY_HASH_WEIGHT if needs(each) else KEY_SPEND_WEIGHT for each in coins)
+            inputs = 4 * (len(compact_size(len(coins))) + _INPUT_LENGTH * len(coins))
+            return -(-(rest + inputs + witnesses) // 4)
+
+        return size
 
     def _script(self, address: str) -> bytes:
         return parse_bitcoin_address(address, self.network).script_pubkey

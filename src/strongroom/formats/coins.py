@@ -13,11 +13,13 @@ class CoinsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """What an input spends. The signature commits to amount and address."""
+    """What an input spends. The signature commits to amount and address; where it doesn't to those of other inputs,
+    `made_by` has the chain transaction that made it, and is empty elsewhere."""
 
     outpoint: str
     amount: int
     address: str
+    made_by: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

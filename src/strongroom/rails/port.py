@@ -158,6 +158,9 @@ class Rail(Protocol):
         of so many is no balance. Raises: RailError.
         """
 
+    async def made_by(self, chain_transaction: ChainTransactionId) -> bytes:
+        """What made a coin, without witnesses: bytes that have this name. Raises: RailError."""
+
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         """Sends the bytes once; sending what is known already is `Accepted`. Raises nothing for a node's fault."""
 

@@ -159,6 +159,12 @@ class SimulatedRail:
             for coin in coins
         )
 
+    async def made_by(self, chain_transaction: ChainTransactionId) -> bytes:
+        answer = await self._get(f"/transactions/{chain_transaction}", _Status)
+        if answer.signed is None or _id_of(bytes.fromhex(answer.signed)) != chain_transaction:
+            raise RailError("the node doesn't give the bytes of the transaction asked for")
+        return simulated.encode_unsigned(simulated.parse_signed(bytes.fromhex(answer.signed))[0])
+
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         try:
             chain_transaction = _id_of(signed)

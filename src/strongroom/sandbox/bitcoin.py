@@ -114,8 +114,9 @@ class Bitcoin:
             if self.call("getbalance", wallet=WALLET) * SATOSHI > amount + SATOSHI:
                 break
             self.mine()
-        share, rest = divmod(amount, len(addresses))
-        amounts = {each: share + (rest if place == 0 else 0) for place, each in enumerate(addresses)}
+        places = dict.fromkeys(addresses)  # a key in a token has one, however many were asked for
+        share, rest = divmod(amount, len(places))
+        amounts = {each: share + (rest if place == 0 else 0) for place, each in enumerate(places)}
         paid = {each: f"{minor // SATOSHI}.{minor % SATOSHI:08}" for each, minor in amounts.items()}
         self.call("sendmany", "", paid, wallet=WALLET)
         self.mine()

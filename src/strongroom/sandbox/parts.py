@@ -1,9 +1,10 @@
-"""What the sandbox needs that isn't Python, a Bitcoin node and an EVM node, and a browser for tests: fetched once.
+"""What isn't Python: a Bitcoin and an EVM node for the sandbox, a browser and SoftHSM for tests; each fetched once.
 
 A `bitcoind` on PATH is taken; else Debian's bitcoin-knots with its own libraries is unpacked into a folder, so that
-nothing of the system is upgraded (packages are verified by apt as always; regtest only); Chromium alike. anvil comes
-from its npm package, pinned with its hash in package-lock.json. The cache is `~/.cache/strongroom`, or
-STRONGROOM_CACHE. Whoever fetches holds a lock of the part meanwhile; who comes second waits, and finds it there.
+nothing of the system is upgraded (packages are verified by apt as always; regtest only); Chromium and SoftHSM alike,
+of the machine's own release of Debian. anvil comes from its npm package, pinned with its hash in package-lock.json. The
+cache is `~/.cache/strongroom`, or STRONGROOM_CACHE. Whoever fetches holds a lock of the part meanwhile; who comes
+second waits, and finds it there.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -120,10 +122,7 @@ def browser(say: Say) -> tuple[str, dict[str, str]]:
 
 def _fetch_chromium_into(folder: Path, what: str) -> None:
     """With all that it depends on but the C library, which is this machine's: of its own release of Debian."""
-    release = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
-    if release is None:
-        raise PartError(what)
-    environment = _private_apt(folder, [release[1]], what)
+    environment = _private_apt(folder, [_release(what)], what)
     (folder / "no-packages").touch()
     _run([
         "apt-get", "install", "-qq", "--yes", "--download-only", "--no-install-recommends", "-o",
@@ -134,11 +133,45 @@ def _fetch_chromium_into(folder: Path, what: str) -> None:
             _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)
 
 
+@dataclass(frozen=True, slots=True)
+class SoftHsm:
+    """A hardware module that is none: `module` speaks PKCS#11 in this machine's Python, `util` makes tokens."""
+
+    module: Path
+    util: Path
+
+
+def softhsm(say: Say) -> SoftHsm:
+    """Raises: PartError."""
+    prefix = cache() / "softhsm"
+    made = SoftHsm(prefix / "usr/lib/softhsm/libsofthsm2.so", prefix / "usr/bin/softhsm2-util")
+    if not made.util.exists():
+        with _only_one(prefix, say):
+            if not made.util.exists():
+                say("fetching SoftHSM (Debian's softhsm2, 1 MB, once)")
+                what = "SoftHSM can't be fetched: make Debian's packages reachable"
+                _fetch(prefix, [_release(what)], ["libsofthsm2", "softhsm2"], what)
+    return made
+
+
+def _release(what: str) -> str:
+    """Of Debian, this machine's. Raises: PartError."""
+    release = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if release is None:
+        raise PartError(what)
+    return release[1]
+
+
 def _fetch_knots(prefix: Path) -> None:
     what = "the Bitcoin node can't be fetched: install Bitcoin Core 29 or newer, or make Debian's packages reachable"
+    packages = ["bitcoin-knots/trixie-backports", *_LIBRARIES.split()]
+    _fetch(prefix, ["trixie", "trixie-backports"], packages, what)
+
+
+def _fetch(prefix: Path, releases: list[str], packages: list[str], what: str) -> None:
+    """Just these packages, unpacked there. Raises: PartError."""
     with _unfinished(prefix) as folder:
-        environment = _private_apt(folder, ["trixie", "trixie-backports"], what)
-        packages = ["bitcoin-knots/trixie-backports", *_LIBRARIES.split()]
+        environment = _private_apt(folder, releases, what)
         _run(["apt-get", "download", "-qq", *packages], folder / "debs", what, environment)
         for package in sorted((folder / "debs").iterdir()):
             _run(["dpkg", "-x", str(package), str(folder / "prefix")], folder, what)

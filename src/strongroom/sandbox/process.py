@@ -83,15 +83,15 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
     inherited: Sequence[int] = ()
-    rewound: int | None = None
-    """A descriptor among those inherited that is read from its beginning at every start."""
+    rewound: Sequence[int] = ()
+    """Descriptors among those inherited that are read from their beginning at every start."""
     locks_memory: bool = False
     """Whether it keeps all of its memory from being swapped out: only root can allow that."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        if self.rewound is not None:
-            os.lseek(self.rewound, 0, os.SEEK_SET)
+        for each in self.rewound:
+            os.lseek(each, 0, os.SEEK_SET)
         with private_log(self.log) as log:
             self.process = subprocess.Popen(
                 list(self.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",

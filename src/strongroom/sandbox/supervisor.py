@@ -326,7 +326,7 @@ class Supervisor:
 
     def _child(
         self, name: str, command: list[str], user: int | None, environment: Mapping[str, str] | None = None,
-        *, inherited: Sequence[int] = (), rewound: int | None = None, locks_memory: bool = False,
+        *, inherited: Sequence[int] = (), rewound: Sequence[int] = (), locks_memory: bool = False,
     ) -> Child:
         folder = self._folder(name)
         give(folder, user)

@@ -37,6 +37,7 @@ CEREMONY_TIMEOUT_S: Final = 30
 MINE_EVERY_MS: Final = 500
 STATION_HOST: Final = "station.localhost"
 """A host of its own, so that no other page can ask for its passkeys; browsers find it on this machine."""
+TOKEN_FILE: Final = "token.json"  # noqa: S105 a file's name
 
 
 class TrustedError(Exception):
@@ -105,6 +106,8 @@ def begin_journal(data: Path, genesis: bytes) -> None:
 
 
 def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Child:
+    """With TOKEN_FILE in the sandbox's folder its Bitcoin keys are in a token: there a `pin_file` is named in the place
+    of a descriptor, and a key without an organisation is of the first."""
     identity = os.open(data / "signer.identity", os.O_RDONLY)
     engine_user, user = user_of(ENGINE), user_of(SIGNER)
     own = os.geteuid()
@@ -116,13 +119,25 @@ def signer_child(data: Path, sockets: Sockets, make: Callable[..., Child]) -> Ch
         "admin_user": own, "engine_user": own if engine_user is None else engine_user, "folder": str(data / "signer"),
         "identity": identity, **descriptors,
     }
-    file = data / "signer" / "config.json"
-    write_private(file, json.dumps(config, sort_keys=True) + "\n")
+    secrets = [identity]
+    if (data / TOKEN_FILE).exists():
+        token = json.loads((data / TOKEN_FILE).read_text())
+        token["pin"] = os.open(token.pop("pin_file"), os.O_RDONLY)
+        first = {"organisation": json.loads((data / "deployment.json").read_text())["organisation"]}
+        token["keys"] = [first | each for each in token["keys"]]
+        secrets.append(token["pin"])
+        config["token"] = _private(data / "signer" / TOKEN_FILE, token, user)
+    command = in_core_environment("strongroom.signer.main", _private(data / "signer" / "config.json", config, user))
+    inherited = (*secrets, *descriptors.values())
+    return make("signer", command, user, VARIABLES, inherited=inherited, rewound=secrets, locks_memory=True)
+
+
+def _private(file: Path, value: Mapping[str, object], user: int | None) -> str:
+    """A file that this user alone reads; its path."""
+    write_private(file, json.dumps(value, sort_keys=True) + "\n")
     if user is not None:
         os.chown(file, user, user)
-    command = in_core_environment("strongroom.signer.main", str(file))
-    inherited = (identity, *descriptors.values())
-    return make("signer", command, user, VARIABLES, inherited=inherited, rewound=identity, locks_memory=True)
+    return str(file)
 
 
 def guard_config(

@@ -1,7 +1,7 @@
 """What the signer is told: its folder, and which inherited sockets are whose. No address, no database, no secret."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.domain.document import DocumentError, Fields
@@ -18,7 +18,8 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`folder` holds journal and key file. Descriptors are listening Unix sockets, and the opened age identity.
+    """`folder` holds journal and key file. Descriptors are listening Unix sockets, and the opened age identity. `token`
+    is the file that says which keys a hardware module holds, if one does.
 
     `engine_user` and `admin_user` are the user ids that may connect to their sockets.
     """
@@ -30,6 +31,7 @@ class Config:
     link: int
     engine_user: int
     admin_user: int
+    token: str | None = field(default=None, kw_only=True)
 
 
 def read_config(path: str) -> Config:
@@ -58,4 +60,5 @@ def _parse(raw: bytes) -> Config:
         fields.text("folder"),
         *(fields.integer(name, 3, DESCRIPTOR_MAXIMUM) for name in ("identity", "engine", "admin", "link")),
         *(fields.integer(name, 0, USER_MAXIMUM) for name in ("engine_user", "admin_user")),
+        token=fields.text("token", CONFIG_MAXIMUM) if fields.has("token") else None,
     ))

@@ -148,7 +148,7 @@ class Desk:
         organisation, current = payments.standing.organisation, payments.generation(network)
         if generation not in (current, current + 1):
             refuse(Rule.BYTES_CHANGE, f"change goes to generation {current}: the next one is {current + 1}")
-        wallet_on(self._wallets, network)
+        wallet_on(self._wallets, network).address(organisation, generation, 0)  # a token may not have that key
         if generation != current:
             body: dict[str, JsonValue] = {"network": network, "organisation": organisation}
             self._notary.write(Kind.ROTATED, body, self._notary.reading())

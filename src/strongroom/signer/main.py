@@ -25,6 +25,7 @@ from strongroom.signer.guard_link import LinkError, SocketLink
 from strongroom.signer.hardening import HardeningError, lock_down
 from strongroom.signer.keys import KEY_FILE_MAXIMUM, KeyFileError, KeyStore, open_key_file
 from strongroom.signer.notary import Notary
+from strongroom.signer.pkcs11_keys import open_token_keys
 from strongroom.signer.server import Channel, Server
 from strongroom.signer.start import Opening, StartError
 from strongroom.signer.wallets import open_wallets
@@ -47,11 +48,11 @@ def main() -> NoReturn:
 def _begin(path: str) -> Server:
     """All of it, locked down. Raises: FAULTS."""
     config = read_config(path)
-    keys = _open_keys(config)
+    keys, token = _open_keys(config), open_token_keys(config.token)
     link = SocketLink(socket.socket(fileno=config.link))
     opening = Opening(Journal.load(FileDisk(config.folder)), keys, link, os.urandom)
     notary = _meet_guard(opening, keys, link)
-    desk = Desk(notary, open_wallets(keys, notary.book.genesis.mode), os.urandom)
+    desk = Desk(notary, open_wallets(keys, notary.book.genesis.mode, token), os.urandom)
     server = Server(_channels(config), desk.answer, desk.idle, lambda: boot_ns() // 1_000_000)
     gc.freeze()  # what is loaded stays; collections only look at what comes
     for missing in lock_down(config.folder, is_production=notary.book.genesis.mode is Mode.PRODUCTION):

@@ -1,8 +1,9 @@
-"""Signs for Bitcoin: every input with the taproot key of its path alone, over all inputs and all outputs (BIP-341).
+"""Signs for Bitcoin: every input with the key of its path, over all inputs and all outputs (BIP-341, BIP-143).
 
-Keys are hierarchical as BIP-86 says, m/86'/COIN'/0'/0/INDEX, from a master of their own for each organisation, network
-and generation: whoever has the seed and loses this program finds the coins with any wallet. Signatures are
-deterministic, and verified before they leave, as one that a fault has spoilt can give the key away.
+Keys that a hardware module holds sign ECDSA, and their coins are of the key's hash (P2WPKH). All others are taproot
+keys alone, hierarchical as BIP-86 says, m/86'/COIN'/0'/0/INDEX, from a master of their own for each organisation,
+network and generation: whoever has the seed and loses this program finds the coins with any wallet. Their signatures
+are deterministic. All are verified before they leave, as one that a fault has spoilt can give the key away.
 """
 
 import hmac
@@ -19,13 +20,17 @@ from strongroom.formats.bitcoin_address import MAINNET, bitcoin_address_of
 from strongroom.formats.bitcoin_coins import read_bitcoin
 from strongroom.formats.bitcoin_psbt import parse_psbt
 from strongroom.formats.bitcoin_transaction import (
+    SIGHASH_ALL,
     encode_transaction,
+    key_hash_digests,
+    key_hash_script,
     key_output_script,
     key_spend_digests,
     tap_tweak,
 )
 from strongroom.formats.coins import ChainTransaction
 from strongroom.signer.keys import ORDER, KeyStore
+from strongroom.signer.pkcs11_keys import TokenKeys
 
 ADDRESSES_MAXIMUM: Final = 16_384
 PURPOSE: Final = 86
@@ -35,8 +40,8 @@ _HARDENED: Final = 2**31
 class BitcoinWallet:
     """The organisations' coins on one of Bitcoin's networks. The addresses that were asked for last are remembered."""
 
-    def __init__(self, keys: KeyStore, network: str) -> None:
-        self._keys, self._network = keys, network
+    def __init__(self, keys: KeyStore, network: str, token: TokenKeys) -> None:
+        self._keys, self._network, self._token = keys, network, token
         self.address = lru_cache(ADDRESSES_MAXIMUM)(self._address)
 
     def read(self, unsigned: bytes) -> ChainTransaction:
@@ -44,7 +49,11 @@ class BitcoinWallet:
         return read_bitcoin(self._network, unsigned)
 
     def _address(self, organisation: OrganisationId, generation: int, index: int) -> str:
-        script = key_output_script(_x_only(self._key(organisation, generation, index)))
+        held = self._token.find(organisation, self._network, generation)
+        if held is not None:
+            script = key_hash_script(held.public_key)
+        else:
+            script = key_output_script(_x_only(self._key(organisation, generation, index)))
         address = bitcoin_address_of(script, self._network)
         if address is None:
             raise InvariantError(f"a key of {self._network} has no address")
@@ -53,12 +62,21 @@ class BitcoinWallet:
     def sign(self, organisation: OrganisationId, unsigned: bytes, paths: Sequence[tuple[int, int]]) -> bytes:
         """The signed bytes of what the gate decided. Raises: InvariantError for a signature that doesn't hold."""
         made = parse_psbt(unsigned)
-        digests = key_spend_digests(made.transaction, made.spent)
+        by_key = key_spend_digests(made.transaction, made.spent)
+        by_hash = key_hash_digests(made.transaction, made.spent)
         witnesses = tuple(
-            (self._signature(organisation, path, digest, spent.script),)
-            for path, digest, spent in zip(paths, digests, made.spent, strict=True)
+            self._hash_witness(organisation, path[0], hash_digest)
+            or (self._signature(organisation, path, key_digest, spent.script),)
+            for path, key_digest, hash_digest, spent in zip(paths, by_key, by_hash, made.spent, strict=True)
         )
         return encode_transaction(replace(made.transaction, witnesses=witnesses))
+
+    def _hash_witness(self, organisation: OrganisationId, generation: int, digest: bytes) -> tuple[bytes, ...]:
+        """Signature and key of a coin whose key is in the token; empty for others."""
+        held = self._token.find(organisation, self._network, generation)
+        if held is None:
+            return ()
+        return self._token.sign(held, digest) + bytes([SIGHASH_ALL]), held.public_key
 
     def _signature(self, organisation: OrganisationId, path: tuple[int, int], digest: bytes, script: bytes) -> bytes:
         """64 bytes, over the hash type that isn't written down; of the key in `script`, OP_1 and its 32 bytes."""

@@ -15,6 +15,7 @@ from strongroom.formats.coins import ChainTransaction
 from strongroom.formats.evm_address import DEVELOPMENT_CHAIN, EVM_NETWORK
 from strongroom.protocol.genesis import Mode
 from strongroom.signer.keys import KeyStore
+from strongroom.signer.pkcs11_keys import TokenKeys
 from strongroom.signer.rules import Rule, refuse
 from strongroom.signer.sign_bitcoin import BitcoinWallet
 from strongroom.signer.sign_evm import EvmWallet
@@ -43,9 +44,9 @@ Wallets = Callable[[str], Wallet | None]
 """By network; None where nothing is signed."""
 
 
-def open_wallets(keys: KeyStore, mode: Mode) -> Wallets:
+def open_wallets(keys: KeyStore, mode: Mode, token: TokenKeys) -> Wallets:
     is_sandbox = mode is Mode.SANDBOX
-    coins: dict[str, Wallet] = {network: BitcoinWallet(keys, network) for network in NETWORKS}
+    coins: dict[str, Wallet] = {network: BitcoinWallet(keys, network, token) for network in NETWORKS}
     coins[simulated.NETWORK] = SimulatedWallet(keys)
 
     @lru_cache(EVM_CHAINS_MAXIMUM)

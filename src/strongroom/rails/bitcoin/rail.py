@@ -19,7 +19,13 @@ import msgspec
 from strongroom.domain.instant import DAY_MS, SECOND_MS, Instant
 from strongroom.formats.bitcoin_address import NETWORKS
 from strongroom.formats.bitcoin_block import parse_block
-from strongroom.formats.bitcoin_transaction import BitcoinError, Transaction, parse_transaction, transaction_id
+from strongroom.formats.bitcoin_transaction import (
+    BitcoinError,
+    Transaction,
+    encode_transaction,
+    parse_transaction,
+    transaction_id,
+)
 from strongroom.rails import port
 from strongroom.rails.bitcoin.rpc import Refused, Rpc, satoshi
 from strongroom.rails.port import (
@@ -212,6 +218,15 @@ class BitcoinRail:
             raise RailError("the node names coins of an address that wasn't asked for")
         coins = [_coin(each, tip.height) for each in found]
         return tuple(sorted(coins, key=lambda each: (-each.amount_minor, each.outpoint)))
+
+    async def made_by(self, chain_transaction: ChainTransactionId) -> bytes:
+        known = await self._known(chain_transaction)
+        if known is None:
+            raise RailError("the node doesn't know the transaction that made a coin which it named")
+        made = _parsed(known.hex)
+        if transaction_id(made) != chain_transaction:
+            raise RailError("the node gave other bytes than those of the transaction asked for")
+        return encode_transaction(made, with_witnesses=False)
 
     async def broadcast(self, signed: bytes) -> BroadcastOutcome:
         try:
