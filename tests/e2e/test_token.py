@@ -101,7 +101,7 @@ def sandbox() -> Iterator[TokenSandbox]:
 
 def test_a_wallet_in_a_token_pays_a_batch_changes_its_key_and_offers_more(sandbox: TokenSandbox) -> None:
     names = [f"held-{number}" for number in range(PAYEES)]
-    payees = {name: sandbox.declare(name) for name in names}
+    payees = {name: sandbox.declare(name) for name in [*names, "late"]}
     payouts = [sandbox.pay(payees[name], name, MINOR) for name in names]
     shown = [sandbox.reaches(payout, "settled") for payout in payouts]
     assert [sandbox.paid(name) for name in names] == [[MINOR]] * PAYEES
@@ -113,9 +113,8 @@ def test_a_wallet_in_a_token_pays_a_batch_changes_its_key_and_offers_more(sandbo
     assert rotated.returncode == 0, rotated.stderr
     said = sandbox.box.run("wallet", "address", "--network", REGTEST, "--count", "3")
     assert said.stdout.split() == [sandbox.addresses_of_keys[1]]
-    late = sandbox.declare("late")
     with sandbox.without_miner():
-        payout = sandbox.pay(late, "late", MINOR)
+        payout = sandbox.pay(payees["late"], "late", MINOR)
         sandbox.reaches(payout, "broadcast")
         (attempt,) = sandbox.show(payout)["chain_transactions"]
         before = sandbox.chain_transaction(attempt)
