@@ -48,6 +48,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "deployment": ({API, CONSOLE, ENGINE, WATCH}, set()),
     "destinations": ({API, CONSOLE, ENGINE}, set()),
     "evidence": ({API, CONSOLE, ENGINE}, set()),
+    "fee_rates": ({API}, set()),
     "freezes": ({API, CONSOLE}, set()),
     "intake_epochs": ({API}, set()),
     "key_revocations": ({API, CONSOLE}, set()),
@@ -78,7 +79,7 @@ LAST_COLUMN = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum DESC LIMIT 1
 """
 CHANGED_ON_ITS_ROAD = {
-    "payouts", "attempts", "ledger_accounts", "migrations", "console_sessions", "console_challenges",
+    "payouts", "attempts", "ledger_accounts", "migrations", "console_sessions", "console_challenges", "fee_rates",
 }
 
 
