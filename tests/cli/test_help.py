@@ -134,7 +134,7 @@ def test_wrong_use_and_later_end_the_real_process_with_their_codes() -> None:
 
 
 def test_a_process_of_later_says_so() -> None:
-    done = command("serve", "console", "--config", "x")
+    done = command("serve", "courier", "--config", "x")
     assert done.code == 1
     assert "isn't built yet" in done.err
 

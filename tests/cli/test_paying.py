@@ -49,6 +49,7 @@ def test_a_payout_is_previewed_asked_for_shown_listed_and_cancelled(sandbox: San
     preview = sandbox("payout", "preview", *asked)
     assert preview.code == 0, preview.err
     assert "left" in preview.out
+    assert "fee" in preview.out
     assert sandbox("payout", "preview", *asked, "--json").json()["approvals"]["count"] == 0
     asked[asked.index("--amount") + 1] = NEEDS_APPROVAL
     made = sandbox("payout", "create", *asked, "--idempotency-key", f"key {asked[-1]}".replace(" ", "-"), "--json")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.sandbox import eventually
-from tests.e2e.test_bitcoin import MINOR, BitcoinSandbox
+from tests.e2e.test_bitcoin import ASSET, MINOR, BitcoinSandbox
 from tests.rails.bitcoin_node import REGTEST
 from tests.rails.lying_node import LyingNode
 from tests.sandbox.box import Box, box
@@ -52,6 +52,11 @@ class TokenSandbox(BitcoinSandbox):
 
     def chain_transaction(self, name: str) -> Transaction:
         return parse_transaction(bytes.fromhex(self.miner.call("getrawtransaction", name)))
+
+    def fee_of(self, name: str) -> int:
+        made = self.chain_transaction(name)
+        before = [(self.chain_transaction(each.txid), each.index) for each in made.inputs]
+        return sum(other.outputs[index].amount for other, index in before) - sum(each.amount for each in made.outputs)
 
     def is_tokens(self, transaction: Transaction, generation: int) -> bool:
         """Whether each input is of the token's key; that the signatures hold, the node has verified."""
@@ -108,6 +113,12 @@ def test_a_wallet_in_a_token_pays_a_batch_changes_its_key_and_offers_more(sandbo
     first = {name for each in shown for name in each["chain_transactions"]}
     assert all(sandbox.is_tokens(sandbox.chain_transaction(name), 0) for name in first)
     eventually("ledger and chain agree", sandbox.is_whole)
+    estimate = sandbox.payer.payouts.preview(
+        beneficiary=payees["late"]["id"], destination_digest=payees["late"]["destination"]["digest"], asset=ASSET,
+        amount=str(MINOR), external_id="late",
+    )["fee_estimate"]
+    paid = [sandbox.fee_of(name) for name in first]
+    assert int(estimate["least"]) <= sum(paid) // PAYEES <= int(estimate["most"]), (estimate, paid)
 
     rotated = sandbox.box.run("wallet", "rotate", "--network", REGTEST)
     assert rotated.returncode == 0, rotated.stderr

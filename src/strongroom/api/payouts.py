@@ -25,6 +25,7 @@ from strongroom.domain.payout import State
 from strongroom.domain.timestamp import format_instant
 from strongroom.protocol.identifier import payout_id
 from strongroom.store import audit, payouts, progress
+from strongroom.store.fee_rates import read_fee_rates
 from strongroom.store.record import UnpayableRequest
 
 RECEIPT_RETRY_MS: Final = 1_000
@@ -58,7 +59,9 @@ async def preview(service: Service, call: Call, body: PayoutBody) -> Reply:
         raise RefusalError(answers)
     if isinstance(answers[0], Refusal):
         raise RefusalError(answers[0])
-    return Reply(200, present.preview_answer(answers[0]))
+    async with service.pool.acquire() as connection:
+        rates = await read_fee_rates(connection)
+    return Reply(200, present.preview_answer(answers[0], rates, call.now))
 
 
 def read_filters(call: Call) -> tuple[payouts.PayoutFilter, int, int]:

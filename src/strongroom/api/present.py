@@ -1,6 +1,7 @@
 """Records as the answers that clients get."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, assert_never
 
@@ -12,23 +13,29 @@ from strongroom.api.schemas import (
     CheckpointAnswer,
     DestinationAnswer,
     Explanation,
+    FeeEstimate,
+    FeeRange,
     HoldAnswer,
     LimitAnswer,
     PayoutAnswer,
     PayoutDestination,
     PreviewAnswer,
+    PreviewRow,
     Reference,
     RunAnswer,
     SealAnswer,
     StatusReason,
 )
 from strongroom.domain.destination import Destination
-from strongroom.domain.instant import Instant
+from strongroom.domain.instant import MINUTE_MS, Instant
 from strongroom.domain.payout import CANCELLABLE, Hold, HoldReason, State
 from strongroom.domain.timestamp import format_instant as format_any_instant
+from strongroom.formats.fee_model import cost_of
+from strongroom.store.fee_rates import FeeRate
 from strongroom.store.progress import NOTHING, Progress
 from strongroom.store.record import BeneficiaryRecord, PayoutRecord, Preview, RunRecord
 
+FEE_RATE_AGE_MAXIMUM_MS: Final = 10 * MINUTE_MS
 _HELD: Final = {
     HoldReason.FREEZE: ("Payments are stopped for a moment.", "People must lift the freeze."),
     HoldReason.COOLING: ("Your payout details are new and are being checked.", "It goes on when cooling-off ends."),
@@ -120,8 +127,24 @@ def run_answer(run: RunRecord) -> RunAnswer:
     )
 
 
-def preview_answer(preview: Preview) -> PreviewAnswer:
-    warnings = ["the fee isn't estimated yet"]
+def fee_estimate(preview: Preview, rates: Mapping[str, FeeRate], now: Instant) -> FeeEstimate | None:
+    """None where nothing is known that is young enough to say something of now."""
+    rate, cost = rates.get(preview.network), cost_of(preview.network, preview.address)
+    if rate is None or cost is None or preview.wallet is None or now - rate.measured_at > FEE_RATE_AGE_MAXIMUM_MS:
+        return None
+    least, most = (-(-units * each // 1_000) for units, each in (
+        (cost.batched, rate.expected), (cost.alone, rate.offered)))
+    return FeeEstimate(
+        preview.wallet.fee_asset, str(least), str(most), str(rate.expected), format_instant(rate.measured_at)
+    )
+
+
+def preview_answer(preview: Preview, rates: Mapping[str, FeeRate], now: Instant) -> PreviewAnswer:
+    estimate, warnings = fee_estimate(preview, rates, now), []
+    if estimate is None:
+        warnings.append("the fee isn't known now: no node has said lately what its chain asks for")
+    elif preview.wallet is not None and int(estimate.rate) > preview.wallet.fee_rate_maximum:
+        warnings.append("fees are above what the policy pays: it would be held until they fall")
     if preview.young_destination:
         warnings.append("the destination is new, which can ask for more approvals")
     return PreviewAnswer(
@@ -129,13 +152,23 @@ def preview_answer(preview: Preview) -> PreviewAnswer:
         approvals=ApprovalsNeeded(preview.approvals, preview.approval_groups),
         reference=Reference(preview.reference_currency, str(preview.reference_minor)),
         hold=_hold(preview.hold),
-        fee_estimate=None,
+        fee_estimate=estimate,
         limits=[
             LimitAnswer(name, span_ms, str(maximum), str(used), str(max(0, maximum - used)))
             for name, span_ms, maximum, used in preview.limits
         ],
         warnings=warnings,
     )
+
+
+def fee_ranges(rows: Sequence[PreviewRow]) -> dict[str, FeeRange]:
+    """By the asset that pays the fees: of the rows whose fee is known."""
+    found = [row.preview.fee_estimate for row in rows if row.preview is not None and row.preview.fee_estimate]
+    least, most = Counter[str](), Counter[str]()
+    for each in found:
+        least[each.asset] += int(each.least)
+        most[each.asset] += int(each.most)
+    return {asset: FeeRange(str(least[asset]), str(most[asset])) for asset in least}
 
 
 def _destination(destination: Destination) -> DestinationAnswer:

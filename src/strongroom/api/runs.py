@@ -40,6 +40,7 @@ from strongroom.protocol.canonical import CanonicalError
 from strongroom.protocol.identifier import run_id
 from strongroom.protocol.run_tree import Seal, item_leaf
 from strongroom.store import beneficiaries, runs
+from strongroom.store.fee_rates import read_fee_rates
 from strongroom.store.intake_run import RunRequest
 from strongroom.store.payouts import PayoutFilter
 from strongroom.store.record import Preview, RunItem, RunRecord
@@ -147,6 +148,8 @@ async def preview(service: Service, call: Call, asked: RunBody | list[PayeeRow])
     answers = await service.intake.preview(call.caller, good)
     if isinstance(answers, Refusal):
         raise RefusalError(answers)
+    async with service.pool.acquire() as connection:
+        rates = await read_fee_rates(connection)
     left = iter(answers)
     rows: list[PreviewRow] = []
     totals: Counter[str] = Counter()
@@ -154,10 +157,11 @@ async def preview(service: Service, call: Call, asked: RunBody | list[PayeeRow])
         answer = request if isinstance(request, Refusal) else next(left)
         if isinstance(answer, Preview) and isinstance(request, PayoutRequest):
             totals[request.amount.asset] += request.amount.minor
-            rows.append(PreviewRow(row, present.preview_answer(answer), None))
+            rows.append(PreviewRow(row, present.preview_answer(answer, rates, call.now), None))
         elif isinstance(answer, Refusal):
             rows.append(PreviewRow(row, None, FieldProblem(answer.code.value, answer.detail, answer.field)))
-    return Reply(200, RunPreviewAnswer(len(rows), {name: str(total) for name, total in totals.items()}, rows))
+    amounts = {name: str(total) for name, total in totals.items()}
+    return Reply(200, RunPreviewAnswer(len(rows), amounts, present.fee_ranges(rows), rows))
 
 
 def _row_body(call: Call, row: PayeeRow, digests: Mapping[str, str]) -> PayoutBody | Refusal:

@@ -238,12 +238,30 @@ class LimitAnswer(Answer):
     left: str
 
 
+class FeeEstimate(Answer):
+    """What the wallet would pay beside the amount, in base units of `asset`: between its share of a large batch now and
+    the most that would be offered for it alone. `rate` is for 1,000 bytes or gas, as a node said at `measured_at`."""
+
+    asset: str
+    least: str
+    most: str
+    rate: str
+    measured_at: str
+
+
+class FeeRange(Answer):
+    """Of a run: each row's share of large batches, and each row alone."""
+
+    least: str
+    most: str
+
+
 class PreviewAnswer(Answer):
     tier: int
     approvals: ApprovalsNeeded
     reference: Reference
     hold: HoldAnswer | None
-    fee_estimate: None
+    fee_estimate: FeeEstimate | None
     limits: list[LimitAnswer]
     warnings: list[str]
 
@@ -263,6 +281,7 @@ class PreviewRow(Answer):
 class RunPreviewAnswer(Answer):
     count: int
     totals: dict[str, str]
+    fees: dict[str, FeeRange]
     rows: list[PreviewRow]
 
 

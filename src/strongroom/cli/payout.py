@@ -70,6 +70,7 @@ def preview(
             ("tier", found["tier"]),
             ("approvals", f"{found['approvals']['count']} of {found['approvals']['groups']} groups"),
             ("worth at most", f"{int(found['reference']['minor']) / 100:,.2f} {found['reference']['currency']}"),
+            ("fee", _fee(found["fee_estimate"])),
             ("hold", "none" if hold is None else f"{hold['reason']} until {hold['retry_at'] or 'people end it'}"),
             *((limit["name"], f"{limit['left']} of {limit['maximum']} left") for limit in found["limits"]),
             *(("warning", warning) for warning in found["warnings"]),
@@ -77,6 +78,14 @@ def preview(
     )
     show(found, as_json, text)
     return Exit.DONE
+
+
+def _fee(estimate: dict[str, Any] | None) -> str:
+    """Beside the amount, in base units of the asset that pays it."""
+    if estimate is None:
+        return "not known now"
+    least, most = (f"{int(estimate[name]):,}" for name in ("least", "most"))
+    return f"{least} in a large batch to {most} alone, of {_short(estimate['asset'])}, by {estimate['measured_at']}"
 
 
 app.command("strongroom.cli.run:import_file", name="import", help="The same as `run import`")

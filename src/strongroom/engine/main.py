@@ -17,6 +17,7 @@ from strongroom.domain.instant import SECOND_MS, Instant
 from strongroom.domain.invariant import InvariantError
 from strongroom.engine.bench import Bench
 from strongroom.engine.config import Config, ConfigError, read_config
+from strongroom.engine.fee_rates import FeeRates
 from strongroom.engine.guard_client import GuardClient
 from strongroom.engine.pipeline import advance
 from strongroom.engine.screening import ListScreen, NoScreen, Screen
@@ -65,7 +66,9 @@ async def _work(
         bench = Bench(
             connection, signer, rails, clock, screen, guard, accounts, config.stuck_ms, config.bump_after_ms
         )
+        fee_rates = FeeRates()
         while not stop.is_set():
+            await fee_rates.publish(bench)
             if not await advance(bench):
                 await _pause(stop, config.interval_ms / SECOND_MS)
     finally:

@@ -36,6 +36,9 @@ async def preview(to: Writing, caller: Caller, requests: Sequence[PayoutRequest]
                     for limit, key in admitted.meets
                 ),
                 young_destination=is_young(policy, subject.destination, to.now),
+                network=subject.destination.network,
+                address=subject.destination.address,
+                wallet=policy.wallets.get(subject.destination.network),
             )
         )
     return answers

@@ -14,6 +14,7 @@ from strongroom.domain.ids import BeneficiaryId, ClientId, IdempotencyKey, KeyId
 from strongroom.domain.instant import Instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import Hold, PayoutRequest, State
+from strongroom.domain.policy import WalletRule
 from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.run_tree import Seal
 
@@ -162,3 +163,8 @@ class Preview:
     limits: tuple[tuple[str, int, int, int], ...]
     """(name, span in ms, maximum, used), in reference minor units."""
     young_destination: bool
+    network: str
+    address: str
+    """Where it would go."""
+    wallet: WalletRule | None
+    """What the policy says of fees there; None where it has no wallet."""
