@@ -3,7 +3,7 @@
 import json
 import threading
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,9 +21,10 @@ from tests.signer.world import Human, World
 from strongroom.protocol import station_link
 from strongroom.protocol.destination_record import DestinationRecord
 from strongroom.protocol.signer_wire import Ask
+from strongroom.protocol.station_bundle import BUNDLE_PATH
 from strongroom.protocol.station_link import Asked, station_url
 from strongroom.station.app import BUNDLE, App, read_files
-from strongroom.station.config import parse_listen, read_config
+from strongroom.station.config import Config, parse_listen, read_config
 
 TOKEN = "t" * 22
 STATION_HOST, CONSOLE_HOST = "station.localhost", "console.localhost"
@@ -136,15 +137,31 @@ def config_of(origin: str, console_origin: str, guard_origin: str, world: World)
     }
 
 
+def served(config: Mapping[str, Any]) -> dict[str, bytes]:
+    """What an honest station with this configuration serves."""
+    return read_files(BUNDLE, Config(**config))
+
+
+class _Lying(App):
+    """Serves what it is told, and says of itself what it is told."""
+
+    def __init__(self, config: Config, files: Mapping[str, bytes], bundle: bytes) -> None:
+        super().__init__(config, files)
+        self._files[BUNDLE_PATH] = bundle
+
+
 @contextmanager
-def serving(config: dict[str, Any], folder: Path) -> Iterator[str]:
+def serving(
+    config: Mapping[str, Any], folder: Path, files: Mapping[str, bytes] | None = None, bundle: bytes | None = None
+) -> Iterator[str]:
     """The station's own application and files, in a thread; its origin. The process is for `test_server`."""
     file = folder / "station.json"
     file.write_text(json.dumps(config))
     parsed = read_config(file)
+    given = read_files(BUNDLE, parsed) if files is None else files
+    app = App(parsed, given) if bundle is None else _Lying(parsed, given, bundle)
     server = uvicorn.Server(uvicorn.Config(
-        App(parsed, read_files(BUNDLE, parsed)), *parse_listen(parsed.listen), ws="none", lifespan="off",
-        log_config=None, access_log=False,
+        app, *parse_listen(parsed.listen), ws="none", lifespan="off", log_config=None, access_log=False,
     ))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -73,6 +73,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "run_items": ({API, CONSOLE, ENGINE}, set()),
     "run_seals": ({API, CONSOLE, ENGINE}, set()),
     "runs": ({API, CONSOLE, ENGINE}, set()),
+    "station_bundles": ({API, CONSOLE, WATCH}, set()),
     "wallet_addresses": ({ENGINE, WATCH}, set()),
 }
 LAST_COLUMN = """
@@ -163,7 +164,9 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         )
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
-        assert {name for role, name in granted if role == WATCH} == {"audit_lock", "watch_surplus"}
+        assert {name for role, name in granted if role == WATCH} == {
+            "audit_lock", "watch_station_bundle", "watch_surplus",
+        }
         people = {"approve", "change_assert", "change_propose"}
         assert all(name.startswith("intake_") or name in people for role, name in granted if role == API)
         assert all(name.startswith("engine_") for role, name in granted if role == ENGINE)

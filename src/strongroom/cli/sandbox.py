@@ -80,9 +80,16 @@ def status(*, data: SandboxFolder = None, as_json: Json = False) -> int:
     ]
     listing = table(("process", "pid", "state", "isolation"), rows)
     state = "ready" if found["ready"] else "not ready"
-    told = f"{listing}\n\n{_assets(found['assets'])}\n\n{state}  {found['api_url'] or ''}"
+    told = f"{listing}\n\n{_assets(found['assets'])}\n\n{_station(found['station'])}{state}  {found['api_url'] or ''}"
     show(found, as_json, told)
     return Exit.DONE if found["ready"] else Exit.FAILED
+
+
+def _station(found: dict[str, Any] | None) -> str:
+    """Where people approve, and the hash of all that is served there: watch puts each into the audit log."""
+    if found is None:
+        return ""
+    return f"station  {found['url']}  bundle {found['bundle'] or 'NOT SEEN: ' + found['fault']}\n"
 
 
 def _assets(rows: list[dict[str, Any]]) -> str:

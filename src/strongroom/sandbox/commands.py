@@ -31,6 +31,7 @@ from strongroom.sandbox.trusted import TrustedError, let_in
 from strongroom.store.organisations import NewOrganisation, add_organisation
 from strongroom.store.postgres import PostgresError, find_binaries
 from strongroom.store.session import FAULTS
+from strongroom.watch.station import BundleError, served_bundle
 
 UP_TIMEOUT_S: Final = 600
 DOWN_TIMEOUT_S: Final = 60
@@ -110,8 +111,19 @@ def status(data: Path) -> dict[str, Any]:
     return {
         "ready": ready, "supervisor": None if supervisor is None else supervisor.pid, "processes": processes,
         "deployment": document.get("deployment"), "api_url": document.get("api_url"),
-        "isolation": document.get("isolation"),
+        "isolation": document.get("isolation"), "station": _station(document) if ready else None,
     }
+
+
+def _station(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where people approve, and the hash of what is really served there; null, and why, if it can't be had."""
+    url = document.get("station_url")
+    if url is None:
+        return None
+    try:
+        return {"url": url, "bundle": served_bundle(url)}
+    except BundleError as fault:
+        return {"url": url, "bundle": None, "fault": str(fault)}
 
 
 def standing(data: Path) -> list[dict[str, Any]]:

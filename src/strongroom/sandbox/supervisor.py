@@ -295,6 +295,7 @@ class Supervisor:
             "nodes": self._nodes("watch"), "chains_folder": str(self._chains_folder()),
             "guard_url": f"http://127.0.0.1:{self.ports.guard}", "deployment": deployment,
             "guard_public_key": self._deployment().get("guard_public_key"),
+            "station_url": trusted.station_origin(self.ports),
         })
         self._product("engine", trusted.ENGINE, {
             "database_url": dsn["strongroom_engine"], "nodes": self._nodes("engine"),

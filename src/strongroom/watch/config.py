@@ -19,7 +19,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     `guard_public_key` is the one of genesis, by which a cosignature is known; guard cosigns the log that is called
     `strongroom/DEPLOYMENT`, and no other. `last_checkpoint_file` is watch's own memory of what it signed last, in a
     folder that only watch may write to. In `chains_folder`, likewise, is what it has read of chains, so that it doesn't
-    read them from the first block on after each start.
+    read them from the first block on after each start. `station_url` is the origin at which people approve.
     """
 
     database_url: str
@@ -31,6 +31,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     nodes: dict[str, Node] = {}
     chains_folder: str | None = None
     guard_public_key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    station_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?$")] | None = None
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 200
 
 

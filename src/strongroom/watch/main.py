@@ -36,6 +36,7 @@ from strongroom.watch.confirmations import Follower
 from strongroom.watch.heartbeat import Heartbeat
 from strongroom.watch.memory import Memory
 from strongroom.watch.reconcile import Reconciler
+from strongroom.watch.station import StationWatch
 from strongroom.watch.witnessing import Witnessing
 
 LOG = logging.getLogger("strongroom.watch")
@@ -44,6 +45,7 @@ FOLLOW_S: Final = 0.25
 HEARTBEAT_S: Final = 5
 WITNESS_S: Final = 0.5
 BLIND_MAXIMUM_S: Final = 15
+STATION_S: Final = 60
 
 
 async def watch(config: Config, key: SigningKey, stop: asyncio.Event) -> None:
@@ -154,6 +156,22 @@ async def be_witnessed(config: Config, guard_url: str, key: SigningKey, stop: as
     await witnessing.close()
 
 
+async def look_at_station(config: Config, station_url: str, stop: asyncio.Event) -> None:
+    """What the station serves, at the start and every minute, until told to stop."""
+    station = StationWatch(station_url)
+    while not stop.is_set():
+        try:
+            connection = await connect(config.database_url, "strongroom watch: station")
+            try:
+                await station.look(connection, _now())
+            finally:
+                await connection.close(timeout=5)
+            await _pause(stop, STATION_S)
+        except FAULTS as fault:
+            LOG.warning("%s; again in %d s", fault, RETRY_S)
+            await _pause(stop, RETRY_S)
+
+
 def _now() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
 
@@ -199,6 +217,8 @@ async def _run(config: Config, key: SigningKey) -> None:
         tasks.append(asyncio.create_task(be_witnessed(config, config.guard_url, key, stop)))
     else:
         LOG.warning("guard_url and guard_public_key aren't both configured: nobody cosigns the audit log's checkpoints")
+    if config.station_url is not None:
+        tasks.append(asyncio.create_task(look_at_station(config, config.station_url, stop)))
     try:
         await asyncio.gather(*tasks)
     finally:
