@@ -6,15 +6,20 @@ signature out that isn't one. Second opinions on what is signed are wallycore's.
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pkcs11
 import pytest
 import wallycore
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
-from tests.signer.soft_token import PIN, SoftToken, pin_descriptor
+from pkcs11 import Attribute
+from tests.signer.soft_token import PIN, TOKEN, SoftToken, pin_descriptor
 from tests.signer.test_sign_bitcoin import PAYEE, TREASURY, Bitcoin, wally_digest
 from tests.signer.world import ORGANISATION, AskRefused
 
@@ -37,6 +42,7 @@ from strongroom.protocol.signer_wire import Ask
 from strongroom.signer.config import ConfigError
 from strongroom.signer.desk import ADMIN
 from strongroom.signer.keys import ORDER, KeyFileError
+from strongroom.signer.pkcs11_ceremony import make_token_key
 from strongroom.signer.pkcs11_keys import TokenKey, TokenKeys, open_token_keys, read_pin, read_token_config
 from strongroom.signer.pkcs11_token import open_token
 
@@ -385,3 +391,44 @@ def test_a_ceremony_that_fails_says_why_and_never_the_pin(soft: SoftToken, given
     assert (done.returncode, done.stdout) == (1, "")
     assert reason in done.stderr
     assert "wrong" not in done.stderr
+
+
+class LaxToken:
+    """A module that makes a key otherwise than it was asked to: it can be taken out, or be read."""
+
+    def __init__(self, odd: Attribute) -> None:
+        self.private = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+        self.private[odd] = not self.private[odd]
+
+    def get_token(self, **_: str) -> "LaxToken":
+        return self
+
+    @contextmanager
+    def open(self, **_: object) -> Iterator["LaxToken"]:
+        yield self
+
+    def get_objects(self, _: object) -> list[object]:
+        return []
+
+    def create_domain_parameters(self, *_: object, **__: object) -> "LaxToken":
+        return self
+
+    def generate_keypair(self, **_: object) -> tuple[dict[Attribute, bytes], dict[Attribute, bool]]:
+        point = PrivateKey(b"\x01" * 32).public_key.format(compressed=False)
+        return {Attribute.EC_POINT: b"\x04\x41" + point}, self.private
+
+
+@pytest.mark.parametrize("odd", [Attribute.EXTRACTABLE, Attribute.SENSITIVE])
+def test_a_key_that_could_be_taken_out_is_not_what_was_asked_for(
+    odd: Attribute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pkcs11, "lib", lambda _: LaxToken(odd))
+    with pytest.raises(KeyFileError, match="so that it can be taken out"):
+        make_token_key("module", TOKEN, "lax", read_pin(pin_descriptor()))
+
+
+def test_a_ceremony_without_a_label_is_no_ceremony() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "strongroom.signer.pkcs11_ceremony", "module"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
