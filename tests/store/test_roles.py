@@ -41,6 +41,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "console_consents": ({CONSOLE}, set()),
     "console_credential_ends": ({CONSOLE}, set()),
     "console_credentials": ({CONSOLE}, set()),
+    "console_instructions": ({CONSOLE}, set()),
     "console_invitation_tokens": (set(), set()),
     "console_invitation_uses": ({CONSOLE}, set()),
     "console_invitations": ({CONSOLE}, set()),

@@ -59,6 +59,8 @@ class App:
         route, parameters = find_route(request)
         request.body = await _read_body(receive, route.body_maximum)
         if request.method == "OPTIONS":
+            if route.duty != STATION:
+                raise WebError(405, f"This address takes {route.method}.")
             return _preflight(request, self._service.config.station_origin)
         try:
             call = await gate.admit(self._service, route, parameters, request)
@@ -83,9 +85,10 @@ class App:
 
     def _refused(self, request: Request, fault: WebError) -> Reply:
         wants = request.headers.get("accept", "")
-        if "text/html" not in wants:
+        if request.path.startswith("/station/") or "text/html" not in wants:
             raw = encode({"detail": fault.reason, "status": fault.status, "title": "Refused", "type": "about:blank"})
-            return Reply(fault.status, raw, JSON, [*self._headers])
+            cors = _cors(self._service.config.station_origin) if request.path.startswith("/station/") else []
+            return Reply(fault.status, raw, JSON, [*self._headers, *cors])
         call = Call(self._service, request, seat_of({}, ""), None, (), {}, self._service.clock())
         return call.page("refused.html", fault.status, reason=fault.reason, code=fault.status)
 

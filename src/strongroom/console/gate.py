@@ -4,14 +4,12 @@ host → route → size → rate of the address → from where a change is poste
 change comes from a page of ours or not at all; what the station posts is signed in itself, and has no session.
 """
 
-import secrets
-from base64 import b32encode
 from typing import Final
 
 from strongroom.console.call import OWN, PUBLIC, STATION, Call, Route, Service, Visitor
 from strongroom.console.duties import NEEDS, Duty, Way, duties_of
 from strongroom.console.mirror import roles_text
-from strongroom.console.session import TOKEN_BYTES, Seat, Standing, judge, seat_of, token_hash
+from strongroom.console.session import Seat, Standing, draw_token, judge, seat_of, token_hash
 from strongroom.console.step_up import check_step_up
 from strongroom.console.web import Request, WebError
 from strongroom.domain.instant import SECOND_MS, Instant
@@ -33,14 +31,6 @@ class SignInError(Exception):
 
 class StepUpError(Exception):
     """The person has to show the passkey again, as the network is new."""
-
-
-def draw_token() -> str:
-    return secrets.token_urlsafe(TOKEN_BYTES)
-
-
-def draw_id(prefix: str) -> str:
-    return prefix + b32encode(secrets.token_bytes(20)).decode().lower()[:26]
 
 
 async def admit(service: Service, route: Route, parameters: tuple[str, ...], request: Request) -> Call:

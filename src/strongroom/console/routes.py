@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from strongroom.console.call import OWN, PUBLIC, Route
+from strongroom.console.call import OWN, PUBLIC, STATION, Route
 from strongroom.console.duties import Duty
-from strongroom.console.pages import approvals, live, overview, sign_in
+from strongroom.console.pages import approvals, freeze, live, overview, sign_in, station
 from strongroom.console.step_up import NETWORK
 from strongroom.console.web import Request, WebError
 
@@ -26,6 +26,10 @@ ROUTES: Final = (
     Route("GET", "/approvals", Duty.APPROVALS_SEE, approvals.show),
     Route("GET", "/approvals/{request}", Duty.APPROVALS_SEE, approvals.show_one),
     Route("POST", "/approvals/{request}/confirm", Duty.APPROVALS_GIVE, approvals.confirm, "confirm"),
+    Route("GET", "/freeze", Duty.FREEZE, freeze.show),
+    Route("GET", "/station/items/{token}", STATION, station.items),
+    Route("POST", "/station/approve", STATION, station.approve),
+    Route("POST", "/station/instruct", STATION, station.instruct),
 )
 
 _PATTERNS: Final = [

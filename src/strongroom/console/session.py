@@ -1,7 +1,11 @@
-"""Decisions about sessions, without a database or a clock: how long they live, and what they are bound to."""
+"""Decisions about sessions, without a database or a clock: how long they live, and what they are bound to. Their
+secrets are drawn here.
+"""
 
 import hashlib
 import ipaddress
+import secrets
+from base64 import b32encode
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -59,6 +63,15 @@ def judge(session: ConsoleSession, seat: Seat, idle_ms: int, now: Instant) -> St
     if not session.is_confirmed or session.network != seat.network:
         return Standing.NEW_NETWORK
     return Standing.GOOD
+
+
+def draw_token() -> str:
+    """A secret for a cookie or a link."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def draw_id(prefix: str) -> str:
+    return prefix + b32encode(secrets.token_bytes(20)).decode().lower()[:26]
 
 
 def token_hash(token: str) -> bytes:

@@ -187,6 +187,46 @@ async def act(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What people have asserted to guard, or begun to: `control_length` None until guard has kept it."""
+
+    action: str
+    object: str
+    record: str
+    assertions: str
+    control_length: int | None
+    by: str
+    expires: Instant
+    created_at: Instant
+
+
+async def instruct(
+    connection: Session, organisation: OrganisationId, action: str, subject: str, record: str, assertions: str,
+    control_length: int | None, by: PersonId, network: str, expires: Instant, now: Instant,
+) -> None:
+    await connection.execute(
+        "SELECT strongroom.console_instruct($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        organisation, action, subject, record, assertions, control_length, by, network, expires, now,
+    )
+
+
+async def instructions(connection: Session, organisation: OrganisationId) -> list[Instruction]:
+    """The newest of each record, the last 50."""
+    rows = await connection.fetch(
+        "SELECT * FROM (SELECT DISTINCT ON (record) * FROM (SELECT * FROM strongroom.console_instructions "
+        "WHERE organisation = $1 ORDER BY id DESC LIMIT 200) n ORDER BY record, id DESC) r ORDER BY id DESC LIMIT 50",
+        organisation,
+    )
+    return [
+        Instruction(
+            row["action"], row["object"], row["record"], row["assertions"], row["control_length"], row["by_person"],
+            Instant(row["expires_at"]), Instant(row["created_at"]),
+        )
+        for row in rows
+    ]
+
+
 async def invite(
     connection: Session, invitation: str, organisation: OrganisationId, person: PersonId, by: PersonId, network: str,
     expires: Instant, now: Instant,

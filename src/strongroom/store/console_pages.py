@@ -187,6 +187,19 @@ async def counts_by_state(connection: Session, organisation: OrganisationId) -> 
     return {row["state"]: row["payouts"] for row in rows}
 
 
+async def run_items(connection: Session, run: str) -> tuple[list[bytes], list[bytes]]:
+    """The leaves of a run in their order, and each destination record that its items name."""
+    leaves = await connection.fetch(
+        "SELECT leaf FROM strongroom.run_items WHERE run = $1 ORDER BY run_index", run
+    )
+    records = await connection.fetch(
+        "SELECT d.record FROM strongroom.destinations d WHERE d.digest IN "
+        "(SELECT p.destination_digest FROM strongroom.payouts p WHERE p.run = $1) ORDER BY d.digest",
+        run,
+    )
+    return [row["leaf"] for row in leaves], [row["record"] for row in records]
+
+
 async def leaf_of(connection: Session, subject: str) -> int | None:
     """The audit leaf of a payout or run."""
     leaf: int | None = await connection.fetchval(

@@ -13,11 +13,13 @@ from strongroom.console.call import Call
 from strongroom.console.draw import Dot, dots
 from strongroom.console.duties import Duty, duties_of
 from strongroom.console.flags import SENT, Asked, Flag, flags_of
+from strongroom.console.session import CHALLENGE_LIFE_MS, draw_token, token_hash
 from strongroom.console.station import approve_link
 from strongroom.console.web import Reply, WebError
-from strongroom.domain.instant import HOUR_MS
+from strongroom.domain.instant import HOUR_MS, Instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
 from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.phrase import phrase
 from strongroom.store import console, console_pages, wallets
 from strongroom.store.console_pages import Past, Version, Waiting
 from strongroom.store.session import Session
@@ -78,7 +80,12 @@ async def confirm(call: Call) -> Reply:
             connection, visitor.session.organisation, visitor.person.id, visitor.session.id, "confirm",
             opened.subject, "; ".join(sentences) or None, call.seat.network, call.now,
         )
-        link = approve_link(call, opened)
+        items = None
+        if opened.subject.startswith("run_"):
+            items = draw_token()
+            expires = Instant(call.now + CHALLENGE_LIFE_MS)
+            await console.challenge(connection, token_hash(items), "items", None, opened.subject, expires, call.now)
+        link = approve_link(call, opened, items)
     return Reply(303, b"", headers=[(b"location", link.encode())])
 
 
@@ -123,11 +130,12 @@ def _page(
     after: str | None, *, is_open: bool,
 ) -> Reply:
     shown = json.loads(opened.request) if opened is not None else None
+    digest = b"" if opened is None else record_hash(APPROVAL_REQUEST_TYPE, opened.request)
     why_not = _why_not(call, opened, shown) if opened is not None and shown is not None else None
     return call.page(
         "approvals.html", queue=queue, opened=opened, shown=shown, beside=beside, is_open=is_open, why_not=why_not,
         next=None if after is None else f"/approvals?after={after}",
-        digest="" if opened is None else record_hash(APPROVAL_REQUEST_TYPE, opened.request).hex(),
+        digest=digest.hex(), phrase=phrase(digest),
         wallet=_wallet(effects, shown), rule=_rule(call, opened),
         still=[] if shown is None or opened is None else _still(call, opened, shown),
     )

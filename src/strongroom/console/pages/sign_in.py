@@ -7,10 +7,10 @@ tries it out, by a link that is good for a minute and once.
 from typing import Final
 
 from strongroom.console.call import Call
-from strongroom.console.gate import draw_id, draw_token, rotate, set_cookie
+from strongroom.console.gate import rotate, set_cookie
 from strongroom.console.mirror import roles_text
 from strongroom.console.passkey import PasskeyError, SignedIn, check_assertion, read_assertion, read_registration
-from strongroom.console.session import CHALLENGE_LIFE_MS, token_hash
+from strongroom.console.session import CHALLENGE_LIFE_MS, draw_id, draw_token, token_hash
 from strongroom.console.step_up import NETWORK, ask, hear
 from strongroom.console.web import JSON, Reply, WebError, redirect
 from strongroom.domain.instant import MINUTE_MS, Instant

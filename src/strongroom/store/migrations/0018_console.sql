@@ -76,7 +76,7 @@ CREATE INDEX console_sessions_of ON strongroom.console_sessions (person, created
 -- What a passkey was asked to sign, each used once. `record` is the change that a step-up is bound to.
 CREATE TABLE strongroom.console_challenges (
     challenge bytea PRIMARY KEY CHECK (octet_length(challenge) = 32),
-    purpose text NOT NULL CHECK (purpose IN ('sign_in', 'enrol', 'step_up')),
+    purpose text NOT NULL CHECK (purpose IN ('sign_in', 'step_up', 'items', 'enrol')),
     session text,
     record text,
     expires_at bigint NOT NULL
@@ -95,12 +95,28 @@ CREATE TABLE strongroom.console_acts (
 );
 CREATE INDEX console_acts_of ON strongroom.console_acts (person, created_at);
 
+-- What people asserted at the station for guard, and what guard said: `control_length` is null while more of them are
+-- needed. Guard and signer believe none of this; the next person joins what stands here.
+CREATE TABLE strongroom.console_instructions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation text NOT NULL REFERENCES strongroom.organisations,
+    action text NOT NULL,
+    object text NOT NULL,
+    record text NOT NULL,
+    assertions text NOT NULL,
+    control_length bigint,
+    by_person text NOT NULL,
+    expires_at bigint NOT NULL,
+    created_at bigint NOT NULL
+);
+CREATE INDEX console_instructions_of ON strongroom.console_instructions (organisation, id);
+
 DO $$
 DECLARE name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         'console_credentials', 'console_credential_ends', 'console_invitations', 'console_consents',
-        'console_invitation_tokens', 'console_invitation_uses', 'console_acts'
+        'console_invitation_tokens', 'console_invitation_uses', 'console_acts', 'console_instructions'
     ] LOOP
         CALL strongroom.make_append_only(name);
     END LOOP;
@@ -116,6 +132,18 @@ BEGIN
     PERFORM audit_append(json_build_object(
         'act', act, 'at', at, 'detail', detail, 'object', object, 'organisation', organisation, 'person', person,
         'session', session, 'type', 'strongroom/event/console-act/v1')::text);
+END $$;
+
+CREATE FUNCTION strongroom.console_instruct(
+    organisation text, action text, object text, record text, assertions text, control_length bigint, by_person text,
+    network text, expires_at bigint, at bigint
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
+BEGIN
+    INSERT INTO console_instructions
+        (organisation, action, object, record, assertions, control_length, by_person, expires_at, created_at)
+        VALUES (organisation, action, object, record, assertions, control_length, by_person, expires_at, at);
+    PERFORM console_act(organisation, by_person, NULL, 'instruct_' || action, object,
+        CASE WHEN control_length IS NULL THEN 'more people are needed' ELSE 'kept by guard' END, network, at);
 END $$;
 
 CREATE FUNCTION strongroom.console_challenge(
@@ -140,9 +168,9 @@ CREATE FUNCTION strongroom.console_enrol(
 ) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    found console_invitations;
+    invited console_invitations;
 BEGIN
-    SELECT i.* INTO found FROM console_invitations i JOIN console_invitation_tokens t ON t.invitation = i.id
+    SELECT i.* INTO invited FROM console_invitations i JOIN console_invitation_tokens t ON t.invitation = i.id
         WHERE t.token_hash = token_hash AND i.expires_at >= at
         AND NOT EXISTS (SELECT FROM console_invitation_uses u WHERE u.invitation = i.id)
         AND (SELECT count(*) FROM console_consents c WHERE c.invitation = i.id AND c.by_person <> i.person) >= i.needs;
@@ -150,12 +178,12 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO console_credentials
-        VALUES (credential, found.organisation, found.person, public_key, kind, name, at);
-    INSERT INTO console_invitation_uses VALUES (found.id, credential, at);
+        VALUES (credential, invited.organisation, invited.person, public_key, kind, name, at);
+    INSERT INTO console_invitation_uses VALUES (invited.id, credential, at);
     PERFORM audit_append(json_build_object(
-        'at', at, 'credential', credential, 'invitation', found.id, 'kind', kind, 'organisation', found.organisation,
-        'person', found.person, 'type', 'strongroom/event/console-passkey-enrolled/v1')::text);
-    RETURN found.person;
+        'at', at, 'credential', credential, 'invitation', invited.id, 'kind', kind, 'organisation', invited.organisation,
+        'person', invited.person, 'type', 'strongroom/event/console-passkey-enrolled/v1')::text);
+    RETURN invited.person;
 END $$;
 
 -- Whom an open invitation is for.
@@ -235,17 +263,17 @@ CREATE FUNCTION strongroom.console_consent(
 ) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    found console_invitations;
+    invited console_invitations;
 BEGIN
-    SELECT i.* INTO found FROM console_invitations i
+    SELECT i.* INTO invited FROM console_invitations i
         WHERE i.id = invitation AND i.organisation = organisation AND i.expires_at >= at AND i.person <> by_person
         AND NOT EXISTS (SELECT FROM console_invitation_tokens t WHERE t.invitation = i.id);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no such invitation that % may consent to', by_person USING ERRCODE = 'check_violation';
     END IF;
     INSERT INTO console_consents VALUES (invitation, by_person, at) ON CONFLICT DO NOTHING;
-    PERFORM console_act(organisation, by_person, NULL, 'consent', found.person, invitation, network, at);
-    IF (SELECT count(*) FROM console_consents c WHERE c.invitation = found.id) < found.needs THEN
+    PERFORM console_act(organisation, by_person, NULL, 'consent', invited.person, invitation, network, at);
+    IF (SELECT count(*) FROM console_consents c WHERE c.invitation = invited.id) < invited.needs THEN
         RETURN false;
     END IF;
     INSERT INTO console_invitation_tokens VALUES (invitation, token_hash, at);
@@ -289,11 +317,12 @@ GRANT SELECT ON
     strongroom.audit_checkpoints, strongroom.audit_cosignatures, strongroom.migrations,
     strongroom.console_credentials, strongroom.console_credential_ends, strongroom.console_invitations,
     strongroom.console_consents, strongroom.console_invitation_uses, strongroom.console_sessions,
-    strongroom.console_acts
+    strongroom.console_acts, strongroom.console_instructions
 TO strongroom_console;
 GRANT EXECUTE ON FUNCTION
     strongroom.approve, strongroom.console_act, strongroom.console_challenge, strongroom.console_answer,
     strongroom.console_enrol, strongroom.console_invited, strongroom.console_sign_in, strongroom.console_seen,
-    strongroom.console_rotate,
-    strongroom.console_end, strongroom.console_invite, strongroom.console_consent, strongroom.console_end_credential
+    strongroom.console_rotate, strongroom.console_end,
+    strongroom.console_instruct, strongroom.console_invite, strongroom.console_consent,
+    strongroom.console_end_credential
 TO strongroom_console;

@@ -1,0 +1,61 @@
+"""Two people before their browsers approve a payout at the station, and it is paid; one of them alone, twice, or its
+maker's custodian, and it isn't. Everything is real: console, station, signer, Chromium."""
+
+import time
+
+import pytest
+from tests.browser.browser import Browser
+from tests.browser.fixture import browser, chromium
+from tests.e2e.people import Seated
+from tests.e2e.sandbox import SIM, Sandbox
+
+pytestmark = pytest.mark.sandbox
+__all__ = ["browser", "chromium"]
+
+
+def test_two_people_approve_in_their_browsers_and_it_is_settled(browser: Browser, sandbox: Sandbox) -> None:
+    payout = sandbox.pay(sandbox.declare("browsers"), "browsers-1", 20_000 * SIM)
+    request = sandbox.request_for(payout)
+    ada, ben = Seated(browser, sandbox, "ada"), Seated(browser, sandbox, "ben", theme="dark", size="phone")
+    ada.enrol()
+    station = ada.approve(request["id"])
+    browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
+    ada.page.reload()
+    browser.expect(ada.page.get_by_text("You have approved it.")).to_be_visible()
+    browser.check(ada.page)
+    time.sleep(2)  # time enough for a signer that counts one person twice
+    assert sandbox.state(payout) == "awaiting_approval"
+    assert sandbox.assert_by(request, "ada").status_code == 201  # again, by the same person
+    assert sandbox.state(payout) == "awaiting_approval"
+
+    ben.enrol()
+    station = ben.approve(request["id"])
+    browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
+    sandbox.reaches(payout, "settled")
+    assert sandbox.received("browsers") == {"browsers": [20_000 * SIM]}
+    ben.page.goto(sandbox.document["console_url"] + "/approvals")
+    browser.check(ben.page)
+
+
+def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, sandbox: Sandbox) -> None:
+    cleo, dan = Seated(browser, sandbox, "cleo"), Seated(browser, sandbox, "dan")
+    cleo.enrol()
+    cleo.page.goto(sandbox.document["console_url"] + "/freeze")
+    browser.check(cleo.page)
+    station = cleo.instruct("Freeze all payments")
+    station.get_by_role("button").last.click()
+    browser.expect(station.get_by_role("status")).to_contain_text("kept")
+    organisation = sandbox.document["organisation"]
+    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
+
+    cleo.page.goto(sandbox.document["console_url"] + "/freeze")
+    station = cleo.instruct("Begin to unfreeze")
+    station.get_by_role("button").last.click()
+    browser.expect(station.get_by_role("status")).to_contain_text("more")
+    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
+    dan.enrol()
+    dan.page.goto(sandbox.document["console_url"] + "/freeze")
+    station = dan.instruct("Join: unfreeze organisation")
+    station.get_by_role("button").last.click()
+    browser.expect(station.get_by_role("status")).to_contain_text("kept")
+    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == []
