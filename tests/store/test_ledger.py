@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 
 import asyncpg
 import pytest
@@ -93,3 +94,17 @@ async def _accepted(owner: asyncpg.Connection, posting: Posting, accounts: dict[
     return True
 
 
+
+
+def test_every_account_that_the_database_takes_is_known(database: Database) -> None:
+    """Who reads balances would fail on one that isn't."""
+
+    async def go() -> None:
+        owner = await asyncpg.connect(database.owner_dsn)
+        rule = await owner.fetchval(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ledger_accounts_account_check'"
+        )
+        await owner.close()
+        assert set(re.findall("'([a-z:]+)'", rule)) == {each.value for each in Account}
+
+    asyncio.run(go())

@@ -26,6 +26,7 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "audit_leaves": ({API, CONSOLE, WATCH}, set()),
     "audit_nodes": ({API, CONSOLE, WATCH}, {WATCH}),
     "audit_sequence": ({API, CONSOLE, WATCH}, {WATCH}),
+    "audit_words": ({CONSOLE}, set()),
     "batch_reports": ({API, ENGINE, WATCH}, {WATCH}),
     "bearer_keys": ({API, CONSOLE}, set()),
     "beneficiaries": ({API, CONSOLE, ENGINE}, set()),
@@ -166,7 +167,7 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
         assert {name for role, name in granted if role == WATCH} == {
-            "audit_lock", "watch_station_bundle", "watch_surplus",
+            "audit_lock", "watch_station_bundle", "watch_surplus", "watch_words",
         }
         people = {"approve", "change_assert", "change_propose"}
         assert all(name.startswith("intake_") or name in people for role, name in granted if role == API)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
@@ -27,29 +27,17 @@ from strongroom.api.schemas import (
     StatusReason,
 )
 from strongroom.domain.destination import Destination
+from strongroom.domain.explanation import explain
 from strongroom.domain.instant import MINUTE_MS, Instant
-from strongroom.domain.payout import CANCELLABLE, Hold, HoldReason, State
+from strongroom.domain.payout import CANCELLABLE, Hold
 from strongroom.domain.timestamp import format_instant as format_any_instant
 from strongroom.formats.fee_model import cost_of
+from strongroom.store.checkpoints import checkpoints_of
 from strongroom.store.fee_rates import FeeRate
 from strongroom.store.progress import NOTHING, Progress
 from strongroom.store.record import BeneficiaryRecord, PayoutRecord, Preview, RunRecord
 
 FEE_RATE_AGE_MAXIMUM_MS: Final = 10 * MINUTE_MS
-_HELD: Final = {
-    HoldReason.FREEZE: ("Payments are stopped for a moment.", "People must lift the freeze."),
-    HoldReason.COOLING: ("Your payout details are new and are being checked.", "It goes on when cooling-off ends."),
-    HoldReason.LIMIT_WINDOW: ("Your payout is waiting its turn.", "It goes on when the limit has room again."),
-    HoldReason.FUNDS: ("Your payout is waiting its turn.", "The wallet must be funded."),
-    HoldReason.FEE: ("Your payout is waiting for a better moment.", "It goes on when fees fall."),
-    HoldReason.RAIL: ("Your payout is waiting for the network.", "It goes on when the network answers."),
-    HoldReason.SCREENING: ("Your payout is being checked.", "People must look at it."),
-    HoldReason.ALARM: ("Your payout is being checked.", "People must look at an alarm."),
-    HoldReason.NOT_BEFORE: ("Your payout is planned for later.", "It goes on at not_before."),
-}
-_ROAD: Final = {"bytes": "signer", "broadcast": "engine", "settlement": "watch"}
-_SIGNED: Final = frozenset({State.SIGNED, State.BROADCAST, State.CONFIRMED, State.SETTLED, State.RETURNED})
-_UNPAID: Final = frozenset({State.DECLINED, State.CANCELLED, State.EXPIRED, State.FAILED})
 
 format_instant: Final = lru_cache(maxsize=256)(format_any_instant)
 """Payouts of one batch have one time, which stands in an answer five times."""
@@ -81,7 +69,10 @@ def payout_answer(payout: PayoutRecord, progress: Progress = NOTHING) -> PayoutA
         cancel_requested=payout.cancel_requested,
         status_reason=None if progress.reason is None else StatusReason(*progress.reason),
         explanation=_explanation(payout),
-        checkpoints=_checkpoints(payout, progress),
+        checkpoints=[
+            CheckpointAnswer(each.name, each.by, each.result, _time(each.at))
+            for each in checkpoints_of(payout, progress)
+        ],
         chain_transactions=list(progress.chain_transactions),
         attempts=list(progress.attempts),
         not_before=_time(payout.not_before),
@@ -183,91 +174,10 @@ def _hold(hold: Hold | None) -> HoldAnswer | None:
 
 
 def _explanation(payout: PayoutRecord) -> Explanation:
-    text, step = _words(payout)
+    text, step = explain(payout.state, payout.hold)
     if payout.cancel_requested and payout.state in CANCELLABLE:
         step = "A cancel was asked for; it is done when the signer confirms it."
     return Explanation(text, step, None if payout.hold is None else _time(payout.hold.retry_at))
-
-
-def _words(payout: PayoutRecord) -> tuple[str, str]:
-    """What the payee may be told, and what happens next."""
-    match payout.state:
-        case State.RECEIVED | State.HELD:
-            return _HELD[payout.hold.reason] if payout.hold is not None else (
-                "Your payout has been ordered.", "The signer looks at it next.")
-        case State.AWAITING_APPROVAL:
-            return "Your payout is being checked.", "People must approve it."
-        case State.READY | State.PLANNED:
-            return "Your payout is being prepared.", "It is put into a chain transaction, and signed."
-        case State.SIGNED | State.BROADCAST:
-            return "Your payout is on its way.", "It waits to be confirmed by the network."
-        case State.CONFIRMED:
-            return "Your payout is on its way.", "It is confirmed, and waits until that is final."
-        case State.SETTLED:
-            return "Your payout has been paid.", "Nothing: it is final."
-        case State.DECLINED:
-            return "Your payout was not approved.", "Nothing; another payout may replace it."
-        case State.CANCELLED:
-            return "Your payout was cancelled.", "Nothing; another payout may replace it."
-        case State.EXPIRED:
-            return "Your payout was not made in time.", "Nothing; another payout may replace it."
-        case State.FAILED:
-            return "Your payout could not be made.", "Look at status_reason; another payout may replace it."
-        case State.RETURNED:
-            return "Your payout came back.", "Check the payee's details; another payout may replace it."
-        case _:
-            assert_never(payout.state)
-
-
-def _checkpoints(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
-    """Until the signer has signed, the API's own estimate; from then on the signer's word, the chain's and watch's."""
-    if payout.state in _SIGNED or (payout.state is State.FAILED and progress.signed is not None):
-        before = [
-            _passed("destination", "signer", progress.signed), _passed("limits", "signer", progress.signed),
-            _passed("approval", "signer", progress.signed) if progress.requested is not None
-            else CheckpointAnswer("approval", "signer", "not_needed", _time(progress.signed)),
-        ]
-    else:
-        before = _estimates(payout, progress)
-    return [_passed("intake", "api", payout.created_at), *before, *_rest(payout, progress)]
-
-
-def _estimates(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
-    at = format_instant(payout.created_at)
-    reason = payout.hold.reason if payout.state is State.HELD and payout.hold is not None else None
-    destination = "waiting" if reason is HoldReason.COOLING else "passed"
-    limits = "waiting" if reason in (HoldReason.LIMIT_WINDOW, HoldReason.FUNDS) else "passed"
-    if progress.requested is None:
-        approval = CheckpointAnswer("approval", "api", "pending" if payout.approvals else "not_needed", None)
-    elif progress.people < progress.approvals or payout.state is State.AWAITING_APPROVAL:
-        approval = CheckpointAnswer("approval", "people", "waiting", _time(progress.requested))
-    else:
-        approval = _passed("approval", "people", progress.requested)
-    return [
-        CheckpointAnswer("destination", "api", destination, at), CheckpointAnswer("limits", "api", limits, at), approval
-    ]
-
-
-def _rest(payout: PayoutRecord, progress: Progress) -> list[CheckpointAnswer]:
-    """Bytes, broadcast and settlement; what has ended unpaid needs none of them, unless it was signed and is void."""
-    if payout.state in _UNPAID and progress.signed is None:
-        return [CheckpointAnswer(name, by, "not_needed", None) for name, by in _ROAD.items()]
-    times = {"bytes": progress.signed, "broadcast": progress.broadcast, "settlement": progress.settled}
-    under_way = {State.PLANNED: "bytes", State.SIGNED: "broadcast", State.BROADCAST: "settlement",
-                 State.CONFIRMED: "settlement"}.get(payout.state)
-    rest: list[CheckpointAnswer] = []
-    for name, by in _ROAD.items():
-        at = times[name]
-        if (payout.state in _SIGNED or payout.state is State.FAILED) and at is not None:
-            rest.append(_passed(name, by, at))
-        else:
-            waits = "waiting" if name == under_way else "not_needed" if payout.state in _UNPAID else "pending"
-            rest.append(CheckpointAnswer(name, by, waits, None))
-    return rest
-
-
-def _passed(name: str, by: str, at: Instant | None) -> CheckpointAnswer:
-    return CheckpointAnswer(name, by, "passed", _time(at))
 
 
 def _amounts(totals: Mapping[str, int]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from strongroom.cli.passkey import console_passkey
 from strongroom.cli.session import Data, Json, document, speaking
 
 app = App(name="console")
-app.command("strongroom.cli.invite:invite", name="invite", help="A link to make a passkey by, from who holds the database")
+app.command("strongroom.cli.invite:invite", name="invite", help="A link to make a passkey by; needs the database")
 
 
 @app.command(name="sign-in")

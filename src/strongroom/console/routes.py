@@ -5,7 +5,18 @@ from typing import Final
 
 from strongroom.console.call import OWN, PUBLIC, STATION, Route
 from strongroom.console.duties import Duty
-from strongroom.console.pages import approvals, freeze, live, overview, sign_in, station
+from strongroom.console.pages import (
+    approvals,
+    beneficiaries,
+    freeze,
+    live,
+    overview,
+    payouts,
+    people,
+    safety,
+    sign_in,
+    station,
+)
 from strongroom.console.step_up import NETWORK
 from strongroom.console.web import Request, WebError
 
@@ -26,6 +37,25 @@ ROUTES: Final = (
     Route("GET", "/approvals", Duty.APPROVALS_SEE, approvals.show),
     Route("GET", "/approvals/{request}", Duty.APPROVALS_SEE, approvals.show_one),
     Route("POST", "/approvals/{request}/confirm", Duty.APPROVALS_GIVE, approvals.confirm, "confirm"),
+    Route("GET", "/payouts", Duty.PAYOUTS_SEE, payouts.show),
+    Route("GET", "/payouts/{payout}", Duty.PAYOUTS_SEE, payouts.show_one),
+    Route("GET", "/runs/{run}", Duty.PAYOUTS_SEE, payouts.show_run),
+    Route("GET", "/find", Duty.PAYOUTS_FIND, payouts.find),
+    Route("GET", "/exceptions", Duty.EXCEPTIONS_SEE, payouts.exceptions),
+    Route("GET", "/beneficiaries", Duty.BENEFICIARIES_SEE, beneficiaries.show),
+    Route("GET", "/beneficiaries/{beneficiary}", Duty.BENEFICIARIES_SEE, beneficiaries.show_one),
+    Route("GET", "/treasury", Duty.TREASURY_SEE, safety.treasury),
+    Route("GET", "/policy", Duty.POLICY_SEE, safety.policy),
+    Route("GET", "/keys", Duty.KEYS_SEE, safety.keys),
+    Route("GET", "/audit", Duty.AUDIT_SEE, safety.audit_log),
+    Route("GET", "/audit/{leaf}", Duty.AUDIT_SEE, safety.leaf),
+    Route("GET", "/sessions", Duty.SESSIONS_OWN, people.sessions),
+    Route("POST", "/sessions/end", Duty.SESSIONS_OWN, people.end_own, "end my session"),
+    Route("POST", "/sessions/end-others", Duty.SESSIONS_END, people.end_others, "end sessions"),
+    Route("GET", "/people", Duty.PEOPLE_SEE, people.show),
+    Route("POST", "/people/invite", Duty.PEOPLE_INVITE, people.invite, "invite"),
+    Route("POST", "/people/consent", Duty.PEOPLE_INVITE, people.consent, "consent"),
+    Route("POST", "/people/end-passkey", Duty.PEOPLE_INVITE, people.end_credential, "end passkey"),
     Route("GET", "/freeze", Duty.FREEZE, freeze.show),
     Route("GET", "/station/items/{token}", STATION, station.items),
     Route("POST", "/station/approve", STATION, station.approve),

@@ -18,6 +18,9 @@ class Account(StrEnum):
     WALLET_HOT = "wallet:hot"
     COMPANY_FUNDING = "company:funding"
     PAYOUTS = "payouts"
+    FEES = "fees"
+    SUSPENSE = "suspense"
+    """What came and isn't explained."""
 
 
 NEVER_OVERDRAWN = frozenset({Account.WALLET_HOT})

@@ -8,6 +8,7 @@ What was signed last may be one step ahead of the record: its transaction didn't
 the same step is made again, and must come to the same root; no size is ever signed with two roots.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,9 @@ from strongroom.protocol.merkle import leaf_hash
 from strongroom.protocol.merkle_frontier import Frontier
 from strongroom.protocol.merkle_proof import Node, frontier_nodes, root_at
 from strongroom.store.audit import read_nodes
+
+WORD: Final = re.compile("(?:org|po|ben|run|pe|cl|ak|se|inv)_[a-z2-7]{26}|strongroom/event/[a-z-]{1,64}/v1")
+"""What a leaf is found by."""
 
 STEP_MAXIMUM: Final = 10_000
 SEQUENCER_LOCK: Final = 7163829168
@@ -92,6 +96,7 @@ class Sequencer:
                 "INSERT INTO strongroom.audit_sequence SELECT * FROM unnest($1::bigint[], $2::bigint[])",
                 list(range(first, grown.size)), [row["id"] for row in rows],
             )
+            await self.connection.execute("SELECT strongroom.watch_words($1, $2)", *_words(first, rows))
             await self.connection.execute(
                 "INSERT INTO strongroom.audit_nodes SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])",
                 [level for level, _, _ in nodes],
@@ -128,6 +133,12 @@ class Sequencer:
             await self.connection.execute("SELECT pg_advisory_xact_lock(strongroom.audit_lock())")
             newest: int = await self.connection.fetchval("SELECT coalesce(max(id), 0) FROM strongroom.audit_leaves")
         return newest
+
+
+def _words(first: int, rows: list[asyncpg.Record]) -> tuple[list[str], list[int]]:
+    """The words by which these leaves are found, each with the leaf's place."""
+    found = [(word, first + place) for place, row in enumerate(rows) for word in set(WORD.findall(row["leaf"]))]
+    return [word for word, _ in found], [place for _, place in found]
 
 
 async def _nodes(connection: asyncpg.Connection, size: int) -> dict[Node, bytes]:

@@ -296,14 +296,36 @@ BEGIN
     RETURN true;
 END $$;
 
+-- By which words a leaf of the audit log is found: the ids in it, its kind, and whose it is. Watch writes them as it puts
+-- leaves into the tree. They prove nothing, and point to what does.
+CREATE TABLE strongroom.audit_words (
+    word text NOT NULL,
+    leaf_index bigint NOT NULL,
+    PRIMARY KEY (word, leaf_index)
+);
+CALL strongroom.make_append_only('audit_words');
+CREATE FUNCTION strongroom.watch_words(words text[], indexes bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = strongroom, pg_temp AS $$
+BEGIN
+    INSERT INTO audit_words SELECT DISTINCT each.word, each.place FROM unnest(words, indexes) AS each (word, place)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO audit_words SELECT DISTINCT p.organisation, each.place
+        FROM unnest(words, indexes) AS each (word, place) JOIN payouts p ON p.id = each.word ON CONFLICT DO NOTHING;
+END $$;
+
 -- For lists that begin with the newest, or look for one thing.
 CREATE INDEX payouts_waiting ON strongroom.payouts (organisation, state, leaf)
     WHERE state IN ('held', 'awaiting_approval', 'failed', 'returned');
 CREATE INDEX attempts_signed ON strongroom.attempts (organisation, signed_at) WHERE signed IS NOT NULL;
 CREATE INDEX destinations_on ON strongroom.destinations (organisation, network);
+CREATE INDEX beneficiaries_by_name ON strongroom.beneficiaries (organisation, lower(name) text_pattern_ops);
+CREATE INDEX payouts_by_external ON strongroom.payouts (organisation, external_id);
+CREATE INDEX evidence_of_key ON strongroom.evidence (key_id, id);
 CREATE INDEX payouts_by_beneficiary ON strongroom.payouts (beneficiary, leaf);
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA strongroom FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION strongroom.watch_words TO strongroom_watch;
 
 GRANT SELECT ON
     strongroom.deployment, strongroom.organisations, strongroom.policies, strongroom.rosters, strongroom.clients,
@@ -317,7 +339,7 @@ GRANT SELECT ON
     strongroom.audit_checkpoints, strongroom.audit_cosignatures, strongroom.migrations,
     strongroom.console_credentials, strongroom.console_credential_ends, strongroom.console_invitations,
     strongroom.console_consents, strongroom.console_invitation_uses, strongroom.console_sessions,
-    strongroom.console_acts, strongroom.console_instructions
+    strongroom.console_acts, strongroom.console_instructions, strongroom.audit_words
 TO strongroom_console;
 GRANT EXECUTE ON FUNCTION
     strongroom.approve, strongroom.console_act, strongroom.console_challenge, strongroom.console_answer,
