@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.browser.browser import Browser
 from tests.e2e.sandbox import Sandbox
 
-
 STATION = "station.localhost"
 
 
