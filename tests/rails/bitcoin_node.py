@@ -57,13 +57,14 @@ def _tweaked(inner: PrivateKey) -> PrivateKey:
 class Node:
     """`rpc` is for the test, which is the outside world: the miner's wallet, blocks, reorgs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.cookie = folder / "regtest" / ".cookie"
         self.rpc = Bitcoin(self.url, self.cookie)
         self._command = parts.bitcoind(print)
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -73,6 +74,7 @@ class Node:
                     *self._command, "-regtest", f"-datadir={self.folder}", "-server", "-listen=0", "-printtoconsole",
                     "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", f"-rpcport={self.port}", "-fallbackfee=0.00001",
                     "-blockmaxweight=3990000", "-blockfilterindex=1", "-dnsseed=0", "-fixedseeds=0",
+                    *self._more,
                 ],
                 stdout=log, stderr=log,
             )
@@ -100,8 +102,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running_node(folder: Path) -> Iterator[Node]:
-    node = Node(folder)
+def running_node(folder: Path, *more: str) -> Iterator[Node]:
+    """`more` are arguments of bitcoind's."""
+    node = Node(folder, *more)
     try:
         node.start()
         yield node

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from nacl.signing import SigningKey
-from tests.rules import freeing
+from tests.rules import children, freeing
 from tests.signer.world import (
     ADA,
     BEN,
@@ -1208,6 +1208,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("a sweep of a frozen network", while_frozen(sweep_coins, scope=WORD[1]), SWEEPING),
             ("a cancel without a word", while_frozen(cancel_one)),
             ("a payment by a word", while_frozen(pay_small, WORD)),
+            ("a child of what goes to whom was frozen", children.payee_frozen),
             ("a second sweep by one word", while_frozen(sweep_twice, WORD), SWEEPING),
             ("one that was signed before, by a word for another", cancel_of_before),
             ("by a word that has expired", while_frozen(sweep_coins, WORD, wait_ms=60_000), SWEEPING),
@@ -1243,6 +1244,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("an unknown operation", raw_ask(operation="approve")),
             ("nobody to pay", raw_ask(items=[])),
             ("a cancel that pays", raw_ask(operation="cancel")),
+            ("a child that names nobody", children.nameless),
             ("an unknown field", raw_ask(message="00")),
             ("a raw hash", raw_ask(transaction=None)),
             ("a proof that isn't hex", proof_not_hex),
@@ -1323,6 +1325,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("before its time, with the clock set ahead", clock_set(60_000, with_time("not_before", 5_000))),
             ("expired by the clock that was set ahead", clock_set(60_000, with_time("expires_at", 5_000))),
             ("an item of a run that was cancelled", run_cancelled),
+            ("a child of what is void", children.void),
             *freeing.ALIVE,
         ],
     ),
@@ -1347,6 +1350,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("with a shared coin", again(shares=True)),
             ("a higher fee", again(shares=True, operation="bump")),
             ("on the change of a cancel", rebuilt_on_a_cancel),
+            ("built on a child, and on its parent's successor", children.built_on_a_child(mined=True)),
         ],
         [
             ("with other coins", again(shares=False)),
@@ -1355,8 +1359,10 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
             ("excludes only the last attempt", excluded_only_in_part),
             ("with another coin of one parent", on_another_coin_of_one_parent),
             ("twice in one", twice_in_one),
+            ("built on a child, and beside its parent's successor", children.built_on_a_child(mined=False)),
         ],
     ),
+    Rule.CHILD_PARENT: (children.TAKEN, children.REFUSED),
     Rule.PAYOUT_VOID: freeing.VOID,
     Rule.PAYOUT_RELEASED: freeing.RELEASED,
     Rule.SWEEP_ONCE: (
@@ -1487,6 +1493,7 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
         [
             ("dripping", fees(3, 500), FEW_FEES),
+            ("dripping by children of one parent", children.dripping, {"fee_budget_reference_minor": "15000"}),
             ("a sweep above its own", lambda world: sweep_coins(world, fee=3_001), SWEEPING),
             ("a sweep that has none", sweep_coins, {"wallets": SWEEPING["wallets"]}),
         ],
@@ -1529,6 +1536,8 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
         [
             ("to a stranger", bytes_with(lambda world, payout: [world.output(payout), foreign(world)])),
+            ("a child that pays somebody", children.that_pays),
+            ("a child that pays what its parent pays", children.that_pays_again),
             ("to a far index", change_to(50)),
             ("to another generation", change_to(0, generation=1)),
             ("to the generation before", rotated(change_to(1))),
@@ -1540,8 +1549,9 @@ RULES: dict[Rule, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
         ],
     ),
     Rule.BYTES_FEE: (
-        [("at the ceiling", bytes_with(fee=3_000))],
+        [("at the ceiling", bytes_with(fee=3_000)), *children.FEE_TAKEN],
         [
+            *children.FEE_REFUSED,
             ("above the rate", bytes_with(fee=40_000)),
             ("a thousand times too much", bytes_with(fee=500_000)),
             ("less than nothing", bytes_with(coins=[lambda world: world.coin(SMALL - 1)], change=0)),

@@ -1,5 +1,6 @@
 """The book is what the journal says: after a replay it is the one that it was, whatever was written."""
 
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -255,6 +256,20 @@ def test_every_kind_of_entry_is_written_by_one_of_them(tmp_path: Path) -> None:
         act(world)
         written |= set(kinds(world.journal))
     assert written == set(Kind)
+
+
+def test_of_what_was_signed_before_fees_were_written_down_the_book_has_no_weight(world: World) -> None:
+    world.sign([small(world)])
+    older = Book()
+    for raw in world.journal.entries():
+        entry = json.loads(raw)
+        weighed = entry.pop("weight", None)
+        older.apply(encode(entry))
+    assert weighed is not None
+    (before,) = older.organisations[ORGANISATION].attempts.values()
+    (now,) = world.payments.attempts.values()
+    assert (before.weight, now.weight) == ((), (500, now.weight[1]))
+    assert replace(now, weight=()) == before
 
 
 # What comes in an odd order.

@@ -9,6 +9,7 @@ import json
 import logging
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from strongroom.domain.document import DocumentError, Fields
@@ -17,6 +18,7 @@ from strongroom.domain.invariant import InvariantError
 from strongroom.domain.payout import State
 from strongroom.engine.aside import move_along
 from strongroom.engine.bench import LATER_MS, Bench, hold_of, later_ms, reason_of
+from strongroom.engine.child import CHILD, parent_of
 from strongroom.engine.run_proofs import RunProofs
 from strongroom.engine.triage import ask_people
 from strongroom.formats.coins import CoinsError
@@ -59,7 +61,9 @@ async def sign(bench: Bench) -> bool:
 
 async def sign_one(bench: Bench, attempt: StoredAttempt) -> tuple[bool, RefusedAnswer | None]:
     """Ask for a planned attempt. Whether it was signed or dropped, and the refusal if there was one."""
-    payouts = await store.payouts_of(bench.connection, attempt)
+    # A child pays nobody, and names whom its parent pays.
+    named = replace(attempt, chain_transaction=parent_of(attempt)) if attempt.operation == CHILD else attempt
+    payouts = await store.payouts_of(bench.connection, named)
     requests = await _requests(bench, payouts)
     question = await _question(bench, attempt, payouts, requests)
     was_asked = await store.asking(bench.connection, attempt.chain_transaction)
@@ -70,8 +74,9 @@ async def sign_one(bench: Bench, attempt: StoredAttempt) -> tuple[bool, RefusedA
     if was_asked and answer.rule not in _PROVES:
         await _wait(bench, attempt, answer)
         return False, answer
-    if attempt.replaces is not None or (attempt.nonce is not None and not payouts):
-        await _drop_call(bench, attempt, answer)
+    if named is not attempt or attempt.replaces is not None or (attempt.nonce is not None and not payouts):
+        before = attempt.replaces if named is attempt else named.chain_transaction
+        await _drop_call(bench, attempt, before, payouts, answer)
     else:
         await _drop(bench, attempt, payouts, requests, answer)
     return True, answer
@@ -205,15 +210,17 @@ async def _drop(
             await _hear_latecomers(bench, named, requests, now)
 
 
-async def _drop_call(bench: Bench, attempt: StoredAttempt, refused: RefusedAnswer) -> None:
-    """Of what was sent before: its payouts stay where they are, and it is tried again later."""
+async def _drop_call(
+    bench: Bench, attempt: StoredAttempt, before: str | None, payouts: Sequence[DuePayout], refused: RefusedAnswer
+) -> None:
+    """Of what was sent `before`: its payouts stay where they are, and it is tried again later."""
     now = bench.clock()
     async with bench.connection.transaction():
         await store.keep_attempt(bench.connection, attempt.chain_transaction, "dropped", now)
-        await store.note(bench.connection, attempt.payouts, reason_of(refused), now)
-        if attempt.replaces is not None:
+        await store.note(bench.connection, [each.id for each in payouts], reason_of(refused), now)
+        if before is not None:
             said = f"{refused.rule}: {refused.reason}"
-            await store.try_later(bench.connection, attempt.replaces, Instant(now + LATER_MS), said)
+            await store.try_later(bench.connection, before, Instant(now + LATER_MS), said)
 
 
 async def _hear_latecomers(

@@ -76,10 +76,7 @@ def assertion_document(given: PersonAssertion) -> dict[str, JsonValue]:
 def take_assertion(fields: Fields) -> PersonAssertion:
     """One assertion. Raises: DocumentError."""
     return fields.done(PersonAssertion(
-        fields.parsed("person", parse_person_id),
-        take_bytes(fields, "credential", 1, CREDENTIAL_ID_MAXIMUM),
-        Assertion(
-            take_bytes(fields, "client_data", 1, 8_192), take_bytes(fields, "authenticator_data", 1, 1_024),
-            take_bytes(fields, "signature", 1, 256),
-        ),
+        fields.parsed("person", parse_person_id), take_bytes(fields, "credential", 1, CREDENTIAL_ID_MAXIMUM),
+        Assertion(take_bytes(fields, "client_data", 1, 8_192), take_bytes(fields, "authenticator_data", 1, 1_024),
+                  take_bytes(fields, "signature", 1, 256)),
     ))

@@ -37,8 +37,7 @@ class Ask(StrEnum):
 
 
 _PATHS: Final = {
-    Ask.PAYOUT: re.compile("/v1/payouts"),
-    Ask.RUN: re.compile("/v1/payout-runs"),
+    Ask.PAYOUT: re.compile("/v1/payouts"), Ask.RUN: re.compile("/v1/payout-runs"),
     Ask.SEAL: re.compile("/v1/payout-runs/(run_[a-z2-7]{26})/seal"),
     Ask.BENEFICIARY: re.compile("/v1/beneficiaries"),
     Ask.DESTINATION: re.compile("/v1/beneficiaries/(ben_[a-z2-7]{26})/destinations"),

@@ -126,11 +126,10 @@ def _payout(
     return PayoutIntent(
         payout, client, beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),
         destination_digest=fields.parsed("destination_digest", parse_destination_digest), amount=amount,
-        external_id=fields.text("external_id", EXTERNAL_ID_MAXIMUM),
+        external_id=fields.text("external_id", EXTERNAL_ID_MAXIMUM), run=run, run_index=index,
         not_before=fields.parsed("not_before", parse_instant) if fields.has("not_before") else None,
         expires_at=fields.parsed("expires_at", parse_instant) if fields.has("expires_at") else None,
-        replaces=fields.parsed("replaces", parse_payout_id) if fields.has("replaces") else None, run=run,
-        run_index=index,
+        replaces=fields.parsed("replaces", parse_payout_id) if fields.has("replaces") else None,
     )
 
 

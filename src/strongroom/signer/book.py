@@ -116,13 +116,15 @@ class Paid(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One chain transaction that was, or may have been, signed. `inputs` are outpoints, `TRANSACTION:INDEX`."""
+    """One chain transaction that was, or may have been, signed. `inputs` are outpoints, `TRANSACTION:INDEX`;
+    `weight` is fee and size, and empty of what was signed before they were written down."""
 
     transaction: str
     operation: str
     network: str
     payouts: tuple[PayoutId, ...]
     inputs: tuple[str, ...]
+    weight: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +342,8 @@ def _spend(book: Book, fields: Fields, clock: Reading) -> None:
     items = [_read_paid(row) for row in fields.rows("items", PAID_WIDTH)]
     attempt = Attempt(
         fields.text("transaction"), fields.text("operation"), fields.text("network"),
-        tuple(PayoutId(row[0]) for row in fields.rows("payouts", 1)),
-        tuple(row[0] for row in fields.rows("inputs", 1)),
+        tuple(PayoutId(row[0]) for row in fields.rows("payouts", 1)), tuple(row[0] for row in fields.rows("inputs", 1)),
+        tuple(int(cell) for row in (fields.rows("weight", 2) if fields.has("weight") else ()) for cell in row),
     )
     payments.attempts[attempt.transaction] = attempt
     for payout in attempt.payouts:

@@ -42,8 +42,7 @@ def resume(before: Start, last: Reading, wall: Instant, guard_now: Instant) -> R
     guard_most_ms = guard_ms - (last.at_least - before.reading.at_least)
     return Reading(
         at_least=Instant(last.at_least + max(0, min(wall_ms, guard_least_ms))),
-        at_most=Instant(last.at_most + max(0, wall_ms, guard_most_ms)),
-        wall=wall,
+        at_most=Instant(last.at_most + max(0, wall_ms, guard_most_ms)), wall=wall,
     )
 
 

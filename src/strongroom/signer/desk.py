@@ -208,10 +208,8 @@ def _evidence(fields: Fields) -> list[Evidence]:
 def _read_asked(fields: Fields) -> Asked:
     approvals = fields.each("approvals", 0, APPROVALS_MAXIMUM)
     asked = Asked(
-        fields.parsed("organisation", parse_organisation_id),
-        fields.parsed("operation", Operation),
-        fields.text("network"),
-        take_base64(fields.take("transaction"), "transaction"),
+        fields.parsed("organisation", parse_organisation_id), fields.parsed("operation", Operation),
+        fields.text("network"), take_base64(fields.take("transaction"), "transaction"),
         tuple((each.integer("generation", 0, PATH_MAXIMUM), each.integer("index", 0, PATH_MAXIMUM))
               for each in fields.each("paths", 1, simulated.INPUTS_MAXIMUM)),
         tuple(_read_item(each) for each in fields.each("items", 0, ITEMS_MAXIMUM)),

@@ -20,8 +20,8 @@ from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.entry import Reading
 from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
-from strongroom.signer.attempts import excludes
-from strongroom.signer.book import FEES, SWEEP_FEES, Book, Paid, Payments, sums_of
+from strongroom.signer.attempts import excludes, parent_of
+from strongroom.signer.book import FEES, SWEEP_FEES, Attempt, Book, Paid, Payments, sums_of
 from strongroom.signer.cover_evm import check_batch
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
@@ -37,13 +37,16 @@ class Operation(StrEnum):
     """The same payouts with a higher fee."""
     CANCEL = "cancel"
     """Inputs of an earlier attempt, back to change."""
+    CHILD = "child"
+    """Change of a payment back to change, for a fee that pays for both; it names the payouts of that payment."""
     CONSOLIDATE = "consolidate"
-    """Own coins to change; also a child that pays for its parent."""
+    """Own coins to change."""
     SWEEP = "sweep"
     """Everything to the one treasury address of the policy."""
 
 
-_PAYS: Final = frozenset({Operation.PAY, Operation.BUMP})
+_NAMES: Final = frozenset({Operation.PAY, Operation.BUMP, Operation.CHILD})
+"""These name payouts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, wallets: Wall
     dues = [due_now(payments, item, clock) for item in asked.items]
     by_word = _check_frozen(payments, asked, transaction, dues, clock)
     _check_inputs(asked, rule, transaction, wallet)
+    parent = parent_of(payments, transaction, dues) if asked.operation is Operation.CHILD else None
+    dues = dues if parent is None else []
     before = payments.attempts.get(transaction.identifier)
     if before is not None:
         if {each.payout for each in dues} != set(before.payouts) or before.operation != asked.operation:
@@ -87,13 +92,13 @@ def decide(book: Book, asked: Asked, lease: Lease, clock: Reading, wallets: Wall
     paid = [_paid(payments.standing.policy, each, clock) for each in weighed]
     fee_minor = _check_limits(payments, paid, rule, transaction, clock, asked.operation)
     change_next = _check_outputs(payments, asked, rule, transaction, dues, wallet)
-    _check_fee(rule, transaction)
+    _check_fee(rule, transaction, parent)
     entry: dict[str, JsonValue] = {
         "browser_reference_minor": str(browser_minor), "change_next": change_next,
         "fee_reference_minor": str(fee_minor), "inputs": [[each] for each in transaction.spends],
         "items": [each.row() for each in paid], "network": asked.network, "operation": asked.operation.value,
         "organisation": asked.organisation, "payouts": [[each.payout] for each in dues], "uses_word": by_word,
-        "transaction": transaction.identifier,
+        "transaction": transaction.identifier, "weight": [[str(transaction.fee), str(transaction.size)]],
     }
     return Decision(transaction, entry)
 
@@ -108,8 +113,7 @@ def _enter(book: Book, asked: Asked, lease: Lease, clock: Reading) -> tuple[Paym
     lost = payments.lost
     if lost is not None and clock.at_least - lost.at_least < DAY_MS and asked.operation not in RECOVERS:
         refuse(Rule.LIMIT_WINDOW, "some of the journal was lost: all budgets count as spent for a day")
-    pays = asked.operation in _PAYS
-    if (pays and not 1 <= len(asked.items) <= ITEMS_MAXIMUM) or (not pays and asked.items):
+    if len(asked.items) not in (range(1, ITEMS_MAXIMUM + 1) if asked.operation in _NAMES else (0,)):
         refuse(Rule.OPERATION_KNOWN, f"{asked.operation.value} can't have {len(asked.items)} items")
     wallet = payments.standing.policy.wallets.get(asked.network)
     if wallet is None:
@@ -315,9 +319,11 @@ def _check_outputs(
     return change_next + len(rest)
 
 
-def _check_fee(rule: WalletRule, transaction: ChainTransaction) -> None:
-    fee = transaction.fee
-    if not 0 <= fee <= rule.fee_maximum_minor:
-        refuse(Rule.BYTES_FEE, f"a fee of {fee} isn't from 0 to {rule.fee_maximum_minor}")
-    if fee * 1_000 > rule.fee_rate_maximum * transaction.size:
-        refuse(Rule.BYTES_FEE, f"a fee of {fee} for {transaction.size} bytes is above the rate of the policy")
+def _check_fee(rule: WalletRule, transaction: ChainTransaction, parent: Attempt | None) -> None:
+    """Of a child and its parent together, as whoever mines them gets both."""
+    before, size = parent.weight if parent is not None else (0, 0)
+    fee, size = before + transaction.fee, size + transaction.size
+    if not before <= fee <= rule.fee_maximum_minor:
+        refuse(Rule.BYTES_FEE, f"a fee of {fee} isn't from {before} to {rule.fee_maximum_minor}")
+    if fee * 1_000 > rule.fee_rate_maximum * size:
+        refuse(Rule.BYTES_FEE, f"a fee of {fee} for {size} bytes is above the rate of the policy")

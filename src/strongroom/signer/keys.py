@@ -87,19 +87,15 @@ class KeyStore:
 
     def wallet_seed(self, organisation: OrganisationId, network: str, generation: int) -> Secret:
         """64 bytes, of which a hierarchy of keys is made (BIP-32)."""
-        purpose: dict[str, JsonValue] = {
+        return Secret(self._derive(64, {
             "generation": generation, "network": network, "organisation": organisation, "purpose": "wallet-seed",
-        }
-        return Secret(self._derive(64, purpose))
+        }))
 
     def _wallet(self, organisation: OrganisationId, network: str, generation: int, index: int) -> coincurve.PrivateKey:
-        wide = self._derive(
-            _WIDE,
-            {
-                "generation": generation, "index": index, "network": network, "organisation": organisation,
-                "purpose": "wallet",
-            },
-        )
+        wide = self._derive(_WIDE, {
+            "generation": generation, "index": index, "network": network, "organisation": organisation,
+            "purpose": "wallet",
+        })
         scalar = int.from_bytes(wide) % (ORDER - 1) + 1  # never zero, never the order or above
         return coincurve.PrivateKey(scalar.to_bytes(32))
 

@@ -156,7 +156,6 @@ class Notary:
         released: JsonValue = [[each] for each in instruction.attempts]
         return {
             "action": instruction.action.value, "expires_ms": instruction.expires, "object": instruction.object,
-            "organisation": entry.organisation,
-            "people": [[person] for person in sorted(instruction.people)], "record_id": instruction.record_id,
-            **({"attempts": released} if released else {}),
+            "organisation": entry.organisation, "people": [[person] for person in sorted(instruction.people)],
+            "record_id": instruction.record_id, **({"attempts": released} if released else {}),
         }

@@ -37,6 +37,8 @@ class Rule(StrEnum):
     """The same client pays an external id to a destination once; again only as `replaces` of one that is dead."""
     PAYOUT_ONCE = "payout-once"
     """It was never signed before, or this excludes every earlier attempt on the chain itself."""
+    CHILD_PARENT = "child-parent"
+    """A child spends the first change of one payment alone, and names its payouts, of which some are still owed."""
     PAYOUT_VOID = "payout-void"
     """A signed payout is void when guard has seen final, by itself, what excludes each attempt and doesn't pay it."""
     PAYOUT_RELEASED = "payout-released"
