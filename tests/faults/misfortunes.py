@@ -4,10 +4,11 @@ them, nodes that lie, and dust. Each passes again after a few seconds.
 Done by those who can in the world: miners, the tokens' owner, the vault's guardian and owner, strangers.
 """
 
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -29,6 +30,11 @@ PATIENCE_S: Final = 4
 LASTS_S: Final = (2.0, 6.0)
 DUST: Final = 700
 RECENT: Final = 300
+LEADS_TO: Final[Mapping[str, Sequence[str]]] = {
+    "blacklist": ("skipped",), "paused vault": ("reverted",), "unmined coins": ("bumped", "dropped"),
+    "unmined call": ("sent again",),
+}
+"""By misfortune, what of `RealChains.tally` it makes happen, if it comes in the right moment."""
 
 
 class Misfortunes:
@@ -40,7 +46,8 @@ class Misfortunes:
         self._first = world.miner.call("getblockcount")
         self._deployer = world.evm.call("eth_accounts")[0]
         self._passes: list[tuple[float, Callable[[], None]]] = []
-        self._listed: set[str] = set()
+        self._listed: dict[str, float] = {}
+        self._paused_until = 0.0
         self._is_vault_calm = False
         self.lied_of_nonces = False
         self.happened: Counter[str] = Counter()
@@ -55,6 +62,14 @@ class Misfortunes:
         """Most often what needs the right moment to happen at all."""
         self.befall(self._chance.choice([*self.known, *["blacklist"] * 3]))
 
+    def left(self) -> list[str]:
+        """Those that haven't happened yet, or of which the record doesn't say what they are to lead to."""
+        if not self._world.is_there():
+            return [*self.known]
+        tally = self._world.tally()
+        idle = {cause for cause, effects in LEADS_TO.items() if not all(tally[each] for each in effects)}
+        return [name for name in self.known if not self.happened[name] or name in idle]
+
     def befall(self, name: str) -> None:
         try:
             self.happened[name] += self.known[name]()
@@ -64,35 +79,41 @@ class Misfortunes:
     def pass_by(self, *, all_of_them: bool = False) -> None:
         """What has lasted long enough is over; and an officer looks at what watch alarmed."""
         self.alarms |= self._world.resolve_alarms()
+        now = math.inf if all_of_them else time.monotonic()
         left: list[tuple[float, Callable[[], None]]] = []
         for until, end in self._passes:
             try:
-                if all_of_them or time.monotonic() >= until:
+                if now >= until:
                     end()
                     continue
             except (BitcoinError, EvmError):
                 pass  # its node is away: later
             left.append((until, end))
         self._passes = left
-        if all_of_them:
-            with suppress(BitcoinError, EvmError):
-                self._calm_vault()
+        self._is_vault_calm = False
+        with suppress(EvmError):
+            self._calm_vault(now)
+            self._is_vault_calm = True
 
     @property
     def is_calm(self) -> bool:
         return not self._passes and self._is_vault_calm
 
-    def _calm_vault(self) -> None:
-        """Also after what a reorg brought back."""
-        self._is_vault_calm = False
-        self._unpause()
-        for payee in self._listed:
-            if self._is_listed(payee):
+    def _calm_vault(self, now: float) -> None:
+        """By what the chain says, again and again: what was sent may be mined later, and a reorg may bring it back."""
+        if now >= self._paused_until and self._is_paused():
+            self._as_party("owner", "unpause()")
+            self._until_mined(lambda: not self._is_paused())
+        for payee, until in self._listed.items():
+            if now >= until and self._is_listed(payee):
                 self._list(payee, is_on=False)
-        self._is_vault_calm = True
+                self._until_mined(lambda payee=payee: not self._is_listed(payee))
+
+    def _until(self) -> float:
+        return time.monotonic() + self._chance.uniform(*LASTS_S)
 
     def _later(self, end: Callable[[], None]) -> None:
-        self._passes.append((time.monotonic() + self._chance.uniform(*LASTS_S), end))
+        self._passes.append((self._until(), end))
 
     # Bitcoin.
 
@@ -141,8 +162,8 @@ class Misfortunes:
         found = self._wait_for(self._payee_under_way)
         if not found:
             return False
+        self._listed[found] = self._until()
         self._list(found, is_on=True)
-        self._later(lambda: self._list(found, is_on=False))
         return True
 
     def _payee_under_way(self) -> str:
@@ -155,11 +176,8 @@ class Misfortunes:
         return ""
 
     def _list(self, payee: str, *, is_on: bool) -> None:
-        self._listed.add(payee)
         data = encode_call("setBlacklisted(address,bool)", [bytes.fromhex(payee[2:]), is_on])
         self._send(self._deployer, self._world.tokens["USDC"], data)
-        if not is_on:
-            self._until_mined(lambda: not self._is_listed(payee))
 
     def _is_listed(self, payee: str) -> bool:
         data = encode_call("isBlacklisted(address)", [bytes.fromhex(payee[2:])])
@@ -170,14 +188,9 @@ class Misfortunes:
         """In the block of the vault's call, before it: it reverts."""
         if not self._wait_for(self._calls):
             return False
+        self._paused_until = self._until()
         self._as_party("guardian", "pause()")
-        self._later(self._unpause)
         return True
-
-    def _unpause(self) -> None:
-        if self._is_paused():
-            self._as_party("owner", "unpause()")
-            self._until_mined(lambda: not self._is_paused())
 
     def _is_paused(self) -> bool:
         asked = {"to": self._world.vault, "data": "0x" + encode_call("paused()", []).hex()}

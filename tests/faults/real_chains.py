@@ -169,14 +169,15 @@ class RealChains(Sandbox):
         return bool(self.query("SELECT 1"))
 
     def tally(self) -> dict[str, int]:
-        """How often the record says that something happened."""
+        """How often the record says that something happened; 0 while PostgreSQL is away."""
         counts = {
             "reverted": "chain_reports WHERE status = 'reverted'", "skipped": "batch_reports WHERE fate = 'skipped'",
             "bumped": "attempts WHERE operation = 'bump'",
             "sent again": "attempts WHERE batch <> '' AND replaces <> ''",
             "settled": "attempts WHERE state = 'settled'", "dropped": "attempts WHERE state = 'dropped'",
         }
-        return {name: self.query(f"SELECT count(*) FROM strongroom.{what}")[0][0] for name, what in counts.items()}
+        return {name: sum(row[0] for row in self.query(f"SELECT count(*) FROM strongroom.{what}"))
+                for name, what in counts.items()}
 
     def unequal(self) -> list[dict[str, Any]]:
         """Of what `status` says, assets in which ledger, chain and journal aren't known to be the same."""

@@ -42,10 +42,20 @@ def harm(world: RealChains, misfortunes: Misfortunes, chance: random.Random) -> 
             misfortunes.befall_any()
         kills += world.end(victims[kills] if kills < len(victims) else chance.choice(VICTIMS))
         misfortunes.pass_by()
-        if not FULL:
-            world.hurry()
+        world.hurry()
         time.sleep(chance.uniform(0, 1 if FULL else 0.4))
     return kills
+
+
+def happen_all(world: RealChains, misfortunes: Misfortunes) -> None:
+    """What chance left out: so nothing here is a matter of luck."""
+    deadline = time.monotonic() + WITHIN_S
+    while left := misfortunes.left():
+        assert time.monotonic() < deadline, f"{left}\n{world.logs()}"
+        misfortunes.befall(left[0])
+        misfortunes.pass_by()
+        world.hurry()
+        time.sleep(0.5)
 
 
 def come_to_rest(world: RealChains, feed: Feed, misfortunes: Misfortunes) -> None:
@@ -55,8 +65,7 @@ def come_to_rest(world: RealChains, feed: Feed, misfortunes: Misfortunes) -> Non
     while quiet < 3:
         assert time.monotonic() < deadline, f"{world.unsettled()[:5]}\n{world.logs()}"
         misfortunes.pass_by(all_of_them=True)
-        if not FULL:
-            world.hurry()
+        world.hurry()
         is_quiet = misfortunes.is_calm and not feed.is_alive() and world.is_there() and not world.unsettled()
         quiet = quiet + 1 if is_quiet else 0
         time.sleep(0.5)
@@ -77,7 +86,9 @@ def test_whatever_is_killed_and_befalls_both_chains_each_payout_that_was_acknowl
             feed.start()
             assert world.settles_something()
             kills = harm(world, misfortunes, chance)
-            print(f"killed until {time.monotonic() - began:.0f} s")
+            print(f"killed until {time.monotonic() - began:.0f} s: {dict(misfortunes.happened)}, {world.tally()}")
+            if FULL:
+                happen_all(world, misfortunes)
             come_to_rest(world, feed, misfortunes)
             print(f"at rest after {time.monotonic() - began:.0f} s")
             look(world, feed, misfortunes, kills)
