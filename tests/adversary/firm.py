@@ -178,11 +178,14 @@ class Firm:
         )
         return {row["id"]: row["state"] for row in rows}
 
+    def mine(self) -> None:
+        self.ground.mine()
+
     def rest(self) -> dict[str, str]:
         """What each payout came to, once nothing moves by itself any more; all that was sent stands in a block."""
 
         def is_at_rest() -> bool:
-            self.ground.mine()
+            self.mine()
             self.ground.resolve()
             return MOVING.isdisjoint(self.states().values())
 

@@ -1,7 +1,7 @@
 """A small deployment of real processes, for attackers who have real sockets and real SQL and nothing else.
 
-The sandbox's own supervisor starts it: PostgreSQL with its roles, API, signer, guard, link, watch, engine and the
-simulated chain, each as the user that it has in a sandbox. One ground serves all cases, each with an organisation of
+The sandbox's own supervisor starts it: PostgreSQL with its roles, API, signer, guard, link, watch, engine and a
+chain's node, each as the user that it has in a sandbox. One ground serves all cases, each with an organisation of
 its own (`firm`). A control puts processes of a patched copy in the place of the shipped ones, which know nothing of it.
 """
 
@@ -55,10 +55,10 @@ class Unhurried(Supervisor):
 
 
 class Ground:
-    def __init__(self, data: Path, base: int) -> None:
+    def __init__(self, data: Path, base: int, rails: frozenset[str]) -> None:
         self.data = data
         self.ports = Ports(base)
-        self.supervisor = Unhurried(data, self.ports, frozenset({"simulated"}))
+        self.supervisor = Unhurried(data, self.ports, rails)
         self.chain = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.simulated}", timeout=10, trust_env=False)
         self.guard = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.guard}", timeout=10, trust_env=False)
         self.api_url = f"http://127.0.0.1:{self.ports.api}"
@@ -80,6 +80,9 @@ class Ground:
     def end(self) -> None:
         for close in self.closing:
             close()
+        for node in (self.supervisor.nodes.bitcoin, self.supervisor.nodes.evm):
+            if node is not None:
+                node.close()
         self.supervisor._end()
         for listener in self.supervisor.sockets.listeners.values():
             listener.close()
@@ -264,6 +267,15 @@ class Ground:
 
     # PostgreSQL.
 
+    def with_files(self, act: Callable[[Path], None], *, watch: bool = True) -> None:
+        """With PostgreSQL and all who use it stopped; watch doesn't begin again unless it should."""
+        users = ("api", "engine", "watch")
+        self.stop(*users)
+        self.supervisor.cluster.stop()
+        act(self.supervisor.cluster.data)
+        self.supervisor.cluster.start()
+        self.start(*(each for each in users if watch or each != "watch"))
+
     def dsn(self, role: str) -> str:
         """`owner`, or the role of a process, with the password that this has."""
         if role == "owner":
@@ -302,8 +314,8 @@ def _variables(name: str) -> dict[str, str]:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
-    """Running, and gone afterwards whatever happened."""
+def ground(*rails: str) -> Iterator[Ground]:
+    """Running, and gone afterwards whatever happened. On the simulated chain, or on these."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="strongroom-ground-", dir=where))
@@ -311,7 +323,7 @@ def ground() -> Iterator[Ground]:
     with port_block() as block:
         data = folder / "data"
         data.mkdir(mode=0o711)
-        made = Ground(data, block.base)
+        made = Ground(data, block.base, frozenset(rails or ("simulated",)))
         try:
             made.begin()
             yield made

@@ -6,7 +6,6 @@ The engine is honest and at work, so what is written is what it goes by. Officer
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.adversary.attacks import GATE, ONCE_OUT, budgets
@@ -127,16 +126,12 @@ def database_restored_to_yesterday(ground: Ground) -> Loss:
     firm = found(ground, policy())
     to = {name: firm.declare(name) for name in ("rosa", "otto")}
     backup = ground.data / "yesterday"
-    _with_files(ground, lambda files: _copy(files, backup))
+    ground.with_files(lambda files: copy_files(files, backup))
     for name, each in to.items():
         firm.promise(name, TWICE, each)
     firm.rest()
-    _with_files(ground, lambda files: _put_back(files, backup), watch=False)
-    ground.child("watch").start()
-    watch = ground.child("watch").process
-    assert watch is not None
-    assert watch.wait(30) == 1
-    ground.begin_log_anew()
+    ground.with_files(lambda files: put_back(files, backup), watch=False)
+    begin_log_anew(ground)
     ground.alarms(firm.id, "unknown-spend.")
     for name, each in to.items():
         firm.ask(each, f"promise-{name}", TWICE)
@@ -144,23 +139,23 @@ def database_restored_to_yesterday(ground: Ground) -> Loss:
     return Loss(takings(firm).beyond(firm.promised), firm.bound(Attacker.API))
 
 
-def _with_files(ground: Ground, act: Callable[[Path], None], *, watch: bool = True) -> None:
-    """With PostgreSQL and all who use it stopped."""
-    users = ("api", "engine", "watch")
-    ground.stop(*users)
-    ground.supervisor.cluster.stop()
-    act(ground.supervisor.cluster.data)
-    ground.supervisor.cluster.start()
-    ground.start(*(each for each in users if watch or each != "watch"))
+def begin_log_anew(ground: Ground) -> None:
+    """Watch ends before a log that isn't the one it signed, and begins anew when people let it."""
+    ground.child("watch").start()
+    watch = ground.child("watch").process
+    assert watch is not None
+    assert watch.wait(30) == 1
+    ground.begin_log_anew()
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_files(source: Path, target: Path) -> None:
+    """With owners and modes."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
-def _put_back(files: Path, backup: Path) -> None:
+def put_back(files: Path, backup: Path) -> None:
     shutil.rmtree(files)
-    _copy(backup, files)
+    copy_files(backup, files)
     shutil.rmtree(backup)
 
 

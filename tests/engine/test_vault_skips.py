@@ -197,7 +197,7 @@ def test_who_lies_about_what_the_vault_did_costs_gas_and_pays_nobody_twice(
             road.is_lying = False
             await road.settle(4)
             assert await road.states() == {"ada": "settled"}
-            assert road.paid("ada") == 5_000
+            assert road.transfers("ada") == [5_000]
 
     asyncio.run(story())
 
@@ -212,7 +212,7 @@ def test_without_the_vaults_rule_such_a_lie_pays_twice(
     async def story(vault: Vault) -> None:
         async with open_vault_road(tmp_path, database, vault) as road:
             await told(road, lie)
-            assert road.paid("ada") >= 10_000
+            assert road.transfers("ada")[:2] == [5_000, 5_000]
 
     with vault_on_node(copies[LIES[lie][1]]) as vault:
         asyncio.run(story(vault))
@@ -239,7 +239,7 @@ def test_an_engine_that_covers_nothing_is_refused_by_the_signer_and_by_nobody_el
             if is_patched:
                 monkeypatch.setattr(gate, "excludes", lambda *_: True)
             await told(road, "skipped")
-            assert (road.paid("ada") > 5_000) is is_patched
+            assert (len(road.transfers("ada")) > 1) is is_patched
             if not is_patched:
                 assert await road.states() == {"ada": "held:screening:payout-once"}
 

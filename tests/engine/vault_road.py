@@ -15,6 +15,7 @@ from tests.contracts.vault import FUNDED, LIMIT, Vault, account, balance, founde
 from tests.engine.road import STEP_MS, OwnEyes, Road, new_world, opened
 from tests.signer.test_sign_evm import vault_policy
 from tests.signer.world import ORGANISATION
+from tools.recount import evm_payments
 
 from strongroom.domain.instant import Instant
 from strongroom.engine.bench import Bench
@@ -201,6 +202,11 @@ class VaultRoad(Road):
     def paid(self, name: str, token: Contract | None = None) -> int:
         """What the payee has, by the token itself."""
         return balance(token or self.vault.usdc, account(name))
+
+    def transfers(self, name: str) -> list[int]:
+        """What it got, by the receipts of every block and nothing of the project's."""
+        found = evm_payments(f"http://127.0.0.1:{self.node.port}", self.network)
+        return [minor for (_, to), minor in found if to == account(name).removeprefix("0x").lower()]
 
     def blacklist(self, name: str, *, is_on: bool = True) -> None:
         self.vault.usdc.send(DEPLOYER, "setBlacklisted", account(name), is_on)

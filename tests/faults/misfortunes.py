@@ -51,12 +51,17 @@ class Misfortunes:
         self._is_vault_calm = False
         self.lied_of_nonces = False
         self.happened: Counter[str] = Counter()
+        self.depths: Counter[int] = Counter()
+        """Of Bitcoin's reorgs."""
         self.alarms: set[str] = set()
         self.known: Mapping[str, Callable[[], bool]] = {
             "reorg of Bitcoin": self._reorg_bitcoin, "reorg of EVM": self._reorg_evm, "blacklist": self._blacklist,
             "paused vault": self._pause, "unmined coins": self._unmined_coins, "unmined call": self._unmined_call,
             "dust": self._dust, "liar": self._lie,
         }
+
+    def __str__(self) -> str:
+        return f"{dict(self.happened)}, reorgs of Bitcoin by depth {dict(sorted(self.depths.items()))}"
 
     def befall_any(self) -> None:
         """Most often what needs the right moment to happen at all."""
@@ -68,6 +73,8 @@ class Misfortunes:
             return [*self.known]
         tally = self._world.tally()
         idle = {cause for cause, effects in LEADS_TO.items() if not all(tally[each] for each in effects)}
+        if len(self.depths) < REORG_MAXIMUM:
+            idle.add("reorg of Bitcoin")
         return [name for name in self.known if not self.happened[name] or name in idle]
 
     def befall(self, name: str) -> None:
@@ -120,7 +127,8 @@ class Misfortunes:
     def _reorg_bitcoin(self) -> bool:
         """Another branch, without any payout; then they are mined again."""
         node, tip = self._world.miner, self._world.miner.call("getblockcount")
-        depth = min(self._chance.randint(1, REORG_MAXIMUM), tip - self._first)
+        seldom = min(range(1, REORG_MAXIMUM + 1), key=lambda each: (self.depths[each], self._chance.random()))
+        depth = min(seldom, tip - self._first)
         if depth < 1:
             return False
         address = node.call("getnewaddress", wallet=WALLET)
@@ -128,6 +136,7 @@ class Misfortunes:
         for _ in range(depth + 1):
             node.call("generateblock", address, [])
         node.keep()
+        self.depths[depth] += 1
         return True
 
     def _unmined_coins(self) -> bool:

@@ -86,7 +86,7 @@ def test_whatever_is_killed_and_befalls_both_chains_each_payout_that_was_acknowl
             feed.start()
             assert world.settles_something()
             kills = harm(world, misfortunes, chance)
-            print(f"killed until {time.monotonic() - began:.0f} s: {dict(misfortunes.happened)}, {world.tally()}")
+            print(f"killed until {time.monotonic() - began:.0f} s: {misfortunes}, {world.tally()}")
             if FULL:
                 happen_all(world, misfortunes)
             come_to_rest(world, feed, misfortunes)
@@ -99,7 +99,7 @@ def test_whatever_is_killed_and_befalls_both_chains_each_payout_that_was_acknowl
 
 def look(world: RealChains, feed: Feed, misfortunes: Misfortunes, kills: int) -> None:
     payees = list(feed.acknowledged.values())
-    print(f"{kills} kills, {len(payees)} payouts, {dict(misfortunes.happened)}, {world.tally()}")
+    print(f"{kills} kills, {len(payees)} payouts, {misfortunes}, {world.tally()}")
     assert {row["id"] for row in world.query("SELECT id FROM strongroom.payouts")} == feed.acknowledged.keys()
     counted = world.recount(payees)
     assert counted.returncode == 0, counted.stdout + counted.stderr + world.logs()
@@ -115,7 +115,7 @@ def look(world: RealChains, feed: Feed, misfortunes: Misfortunes, kills: int) ->
     lied_about = named if misfortunes.lied_of_nonces else ()
     assert {each for each in misfortunes.alarms if not each.startswith((*BY_DESIGN, *lied_about))} == set()
     if FULL:
-        assert all(misfortunes.happened[name] for name in misfortunes.known)
+        assert misfortunes.left() == []
         assert all(world.tally().values())
     doubled = next(each for each in payees if each.symbol == "BTC")  # a control: one who got it twice is found
     world.miner.call("sendtoaddress", doubled.address, f"{doubled.minor / SATOSHI:.8f}", wallet=WALLET)
