@@ -167,7 +167,7 @@ def test_functions_belong_to_those_who_need_them(database: Database) -> None:
         await owner.close()
         granted = {(row["rolname"].removeprefix("strongroom_"), row["proname"]) for row in rows}
         assert {name for role, name in granted if role == WATCH} == {
-            "audit_lock", "watch_station_bundle", "watch_surplus", "watch_words",
+            "audit_lock", "watch_station_bundle", "watch_surplus", "watch_surplus_gone", "watch_words",
         }
         people = {"approve", "change_assert", "change_propose"}
         assert all(name.startswith("intake_") or name in people for role, name in granted if role == API)

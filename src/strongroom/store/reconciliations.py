@@ -177,6 +177,16 @@ async def post_surplus(
     return posted
 
 
+async def take_surplus_back(
+    connection: Session, organisation: OrganisationId, asset: str, amount: int, entry: str, at: Instant
+) -> bool:
+    """Out of suspense, as far as it has so much. Whether it had any, and this isn't done yet."""
+    taken: bool = await connection.fetchval(
+        "SELECT strongroom.watch_surplus_gone($1, $2, $3, $4, $5)", organisation, asset, str(amount), entry, at
+    )
+    return taken
+
+
 async def is_raised(connection: Session, organisation: OrganisationId, name: str, asset: str) -> bool:
     """Whether guard has taken this alarm, since ledger and chain agreed last."""
     found: bool = await connection.fetchval(
