@@ -62,6 +62,14 @@ class Findings:
             LOG.warning("%s: %d of %s came that nobody expected; it is in suspense", found.organisation, surplus,
                         found.asset)
 
+    async def lose_surplus(self, connection: Connection, found: Found, missing: int, now: Instant) -> None:
+        """Of what is missing, what was in suspense: strangers sent it, it was final, and a reorg took it back. It was
+        never promised to anybody."""
+        entry = f"surplus-gone:{found.network}:{found.height}:{found.block_hash}:{found.asset}"
+        if await store.take_surplus_back(connection, found.organisation, found.asset, missing, entry, now):
+            LOG.warning("%s: what came of %s and nobody expected is gone again; %d were missing", found.organisation,
+                        found.asset, missing)
+
     async def _alarm(
         self, connection: Connection, organisation: OrganisationId, name: str, detail: str, now: Instant
     ) -> None:

@@ -5,7 +5,8 @@ postings. The journal's spends: the attempts that the engine holds the signer's 
 isn't one of them was signed by somebody who isn't our signer, or our record was rolled back. Not covered: addresses
 that the engine kept to itself, and chains that no reader is written for.
 
-A surplus goes to suspense once it is final. A deficit or an unknown spend is an alarm, and guard's lease falls.
+A surplus goes to suspense once it is final, and comes out of it if a reorg takes it back all the same. A deficit or an
+unknown spend is an alarm, and guard's lease falls.
 """
 
 import logging
@@ -107,6 +108,7 @@ class Reconciler:
         missing = -(difference + sum(unknown.values()))
         if missing > 0:
             await self._findings.alarm_deficit(connection, found, missing, now)
+            await self._findings.lose_surplus(connection, found, missing, now)
         height, _ = view.tip
         finality = policy.wallets[network].finality_blocks
         young = sum(minor for at, minor in holding.incomes if height - at + 1 < finality)
