@@ -205,14 +205,14 @@ def _without_a_destination(run: Run) -> Any:
     return run.items, run.records[:-1]
 
 
-@pytest.mark.parametrize("change", [_without, _swapped, _raised, _readdressed, _without_a_destination])
-def test_items_that_dont_recompute_are_refused(browser: Browser, office: Office, change: Any) -> None:
-    run = a_run(office)
-    office.send_items(*change(run))
-    page = browser.page()
-    page.goto(run_link(office, run))
-    browser.expect(page.get_by_role("alert")).to_be_visible()
-    assert page.get_by_role("button").count() == 0
+def test_items_that_dont_recompute_are_refused(browser: Browser, office: Office) -> None:
+    run, page = a_run(office), browser.page()
+    for change in (_without, _swapped, _raised, _readdressed, _without_a_destination):
+        office.send_items(*change(run))
+        page.goto("about:blank")
+        page.goto(run_link(office, run))
+        browser.expect(page.get_by_role("alert")).to_be_visible()
+        assert page.get_by_role("button").count() == 0
 
 
 def test_a_run_without_its_items_isnt_shown(browser: Browser, office: Office) -> None:
