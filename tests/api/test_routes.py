@@ -35,6 +35,7 @@ TABLE = {
     "POST /v1/payout-runs/{run}/items": "payouts:create",
     "POST /v1/payout-runs/{run}/seal": "payouts:create",
     "POST /v1/payout-runs/{run}/cancel": "payouts:cancel",
+    "POST /v1/person-intents": "payouts:create",
     "GET /v1/approvals": "approvals:read",
     "POST /v1/approvals/{request}/assertions": "approvals:give",
     "GET /v1/policy": "limits:read",
@@ -52,6 +53,7 @@ TABLE = {
 }
 ASSERTED = {
     "POST /v1/approvals/{request}/assertions", "POST /v1/changes", "POST /v1/changes/{change}/assertions",
+    "POST /v1/person-intents",
 }
 """A passkey signs such a call in; tests/e2e shows it at work."""
 QUERIES = {

@@ -24,7 +24,7 @@ from strongroom.domain.admission import (
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
-from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId
+from strongroom.domain.ids import BeneficiaryId, ClientId, DestinationDigest, KeyId, OrganisationId, PersonId
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
 from strongroom.domain.money import Amount, AssetId
 from strongroom.domain.payout import Hold, HoldReason
@@ -297,3 +297,12 @@ def test_no_order_of_payouts_passes_an_unattended_budget(asked: list[tuple[int, 
         if answer.counted and answer.tier.approvals == 0:
             went.append((now, answer.reference_minor))
         assert sum(worth for at, worth in went if at > now - DAY_MS) <= maximum
+
+
+@pytest.mark.parametrize("changes", [
+    {"client": PersonId("pe_" + "a" * 26)}, {"destination": destination(declared_by=PersonId("pe_" + "a" * 26))},
+], ids=["asked for", "named"])
+def test_what_a_person_asked_for_or_named_needs_somebody(changes: dict[str, Any]) -> None:
+    small, large = (admitted(policy(), subject(usd, **changes)).tier for usd in (1, 20_000))
+    assert (small.approvals, small.groups) == (1, 1)
+    assert large.approvals == 2

@@ -29,9 +29,9 @@ def test_every_permission_stands_in_the_table() -> None:
 @pytest.mark.parametrize("permission", Permission)
 def test_what_each_sign_in_carries(permission: Permission) -> None:
     scopes = frozenset({permission})
-    given = permission is Permission.APPROVALS_GIVE
-    assert allows(permission, SignIn.CLIENT_SIGNATURE, scopes) is not given
-    assert allows(permission, SignIn.ASSERTION, scopes) is given
+    assert allows(permission, SignIn.CLIENT_SIGNATURE, scopes) is (permission is not Permission.APPROVALS_GIVE)
+    asserted = {Permission.APPROVALS_GIVE, Permission.PAYOUTS_CREATE}
+    assert allows(permission, SignIn.ASSERTION, scopes) is (permission in asserted)
     assert allows(permission, SignIn.BEARER, scopes) is BEARER[permission]
 
 

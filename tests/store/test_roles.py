@@ -63,6 +63,8 @@ MATRIX: dict[str, tuple[set[str], set[str]]] = {
     "outbox": (set(), set()),
     "payout_moves": (set(), set()),
     "payouts": ({API, CONSOLE, ENGINE}, set()),
+    "person_answers": ({API, CONSOLE}, set()),
+    "person_requests": ({API, CONSOLE}, set()),
     "policies": ({API, CONSOLE, ENGINE, WATCH}, set()),
     "proposed_changes": ({API, CONSOLE, ENGINE}, set()),
     "receipts": ({API, CONSOLE, ENGINE}, set()),

@@ -11,8 +11,9 @@ from strongroom.advice.proposal import BYTES_MAXIMUM, TYPES, name_of, needed, re
 from strongroom.api import people
 from strongroom.api.call import Call, Reply
 from strongroom.api.paging import page, read_page
+from strongroom.api.people_schemas import ChangeAnswer, ChangeBody, ChangeList, RunningAnswer
 from strongroom.api.reading import read_body, read_object, refuse
-from strongroom.api.schemas import AssertionBody, ChangeAnswer, ChangeBody, ChangeList, RunningAnswer
+from strongroom.api.schemas import AssertionBody
 from strongroom.api.service import Service
 from strongroom.domain.document import DocumentError
 from strongroom.domain.errors import Code

@@ -19,6 +19,7 @@ from strongroom.api.config import Config, ConfigError, parse_listen, read_config
 from strongroom.api.connection import Connection, connections
 from strongroom.api.gate import Gate
 from strongroom.api.metrics import Metrics
+from strongroom.api.person_queue import PersonQueue
 from strongroom.api.rate_limit import RateLimiter
 from strongroom.api.service import Service
 from strongroom.domain.instant import SECOND_MS, Instant
@@ -86,7 +87,14 @@ async def _serve(config: Config, service: Service) -> None:
     LOG.info("listening on %s", config.listen)
     writer = asyncio.create_task(service.intake.ended(), name="watch the writer")
     writer.add_done_callback(lambda _: stop())
-    await asyncio.gather(*(server.serve() for server in servers))
+    people = asyncio.create_task(PersonQueue(service).serve(), name="what people ask for")
+    people.add_done_callback(lambda _: stop())
+    try:
+        await asyncio.gather(*(server.serve() for server in servers))
+    finally:
+        people.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await people
     if not writer.cancel():
         await writer
 

@@ -3,7 +3,7 @@
 import base64
 from typing import Final
 
-from strongroom.api import present
+from strongroom.api import people, present
 from strongroom.api.call import Call, Reply
 from strongroom.api.paging import page, read_page
 from strongroom.api.reading import check_payout, payout_request, read_body, refuse
@@ -17,16 +17,20 @@ from strongroom.api.schemas import (
     UnpaidAnswer,
 )
 from strongroom.api.service import Service
+from strongroom.domain.document import Fields
 from strongroom.domain.errors import Code, Refusal, RefusalError
-from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, PayoutId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, OrganisationId, PayoutId, is_person
 from strongroom.domain.instant import InstantError, parse_instant
 from strongroom.domain.money import AssetId
 from strongroom.domain.payout import State
 from strongroom.domain.timestamp import format_instant
+from strongroom.protocol.approval import take_assertion
+from strongroom.protocol.canonical import parse_object
 from strongroom.protocol.identifier import payout_id
 from strongroom.store import audit, payouts, progress
 from strongroom.store.fee_rates import read_fee_rates
 from strongroom.store.record import UnpayableRequest
+from strongroom.store.session import Session
 
 RECEIPT_RETRY_MS: Final = 1_000
 _PREVIEW_KEY: Final = IdempotencyKey("preview")
@@ -107,8 +111,9 @@ async def show(service: Service, call: Call, _: None) -> Reply:
 async def evidence(service: Service, call: Call, _: None) -> Reply:
     async with service.pool.acquire() as connection:
         stored = await payouts.read_evidence(connection, call.key.organisation, PayoutId(call.parameters[0]))
-    if stored is None:
-        raise _not_found(call)
+        if stored is None:
+            raise _not_found(call)
+        public_key = stored.public_key or await _persons_key(connection, call.key.organisation, stored)
     request = stored.evidence
     return Reply(
         200,
@@ -117,7 +122,7 @@ async def evidence(service: Service, call: Call, _: None) -> Reply:
             path=request.path,
             authority=request.authority,
             key_id=stored.key_id,
-            public_key=_base64(stored.public_key or b""),
+            public_key=_base64(public_key),
             idempotency_key=request.idempotency_key,
             signature_base=_base64(request.signature_base),
             signature=_base64(request.signature),
@@ -128,6 +133,18 @@ async def evidence(service: Service, call: Call, _: None) -> Reply:
             run_item=None if stored.item is None else _base64(stored.item),
         ),
     )
+
+
+async def _persons_key(
+    connection: Session, organisation: OrganisationId, stored: payouts.StoredEvidence
+) -> bytes:
+    """Of the credential with which a person asserted their record, if the running roster has it still."""
+    if not is_person(stored.key_id):
+        return b""
+    _, standing = await people.running(connection, organisation)
+    given = take_assertion(Fields(parse_object(stored.evidence.signature)))
+    credential = standing.credential(given.person, given.credential)
+    return b"" if credential is None else credential.public_key
 
 
 async def receipt(service: Service, call: Call, _: None) -> Reply:

@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from strongroom.api import approvals, audit, beneficiaries, changes, payouts, runs
+from strongroom.api import approvals, audit, beneficiaries, changes, payouts, person_intents, runs
 from strongroom.api.call import Route
 from strongroom.api.payouts import read_nothing
+from strongroom.api.people_schemas import ChangeAnswer, ChangeBody, ChangeList, PersonIntentBody, RunningAnswer
 from strongroom.api.schemas import (
     ApprovalAnswer,
     ApprovalList,
@@ -17,9 +18,6 @@ from strongroom.api.schemas import (
     BeneficiaryList,
     CancelAnswer,
     CancelBody,
-    ChangeAnswer,
-    ChangeBody,
-    ChangeList,
     ConsistencyAnswer,
     DestinationBody,
     EvidenceAnswer,
@@ -33,7 +31,6 @@ from strongroom.api.schemas import (
     RunBody,
     RunItemsBody,
     RunList,
-    RunningAnswer,
     RunPreviewAnswer,
     SealBody,
     WalletList,
@@ -87,6 +84,9 @@ ROUTES: Final = (
           SealBody, RunAnswer, "Seal a run: count, totals and root", 201, keyed=True),
     Route("POST", "/v1/payout-runs/{run}/cancel", May.PAYOUTS_CANCEL, runs.read_cancel, runs.cancel,
           CancelBody, RunAnswer, "Ask that what isn't planned yet of a run shall not go out", 202, keyed=True),
+    Route("POST", "/v1/person-intents", May.PAYOUTS_CREATE, person_intents.read_intent, person_intents.ask,
+          PersonIntentBody, None, "Ask as a person: a payout, a beneficiary or its next destination", 201,
+          asserted=person_intents.sign_in, body_maximum=person_intents.BODY_MAXIMUM),
     Route("GET", "/v1/approvals", May.APPROVALS_READ, approvals.read_list, approvals.find,
           None, ApprovalList, "What waits for people, in the signer's own words", query=_PAGES),
     Route("POST", "/v1/approvals/{request}/assertions", May.APPROVALS_GIVE, approvals.read_assertion, approvals.give,

@@ -286,7 +286,11 @@ class RunPreviewAnswer(Answer):
 
 
 class EvidenceAnswer(Answer):
-    """All that is needed to check offline that the client asked for this; binary values in base64."""
+    """All that is needed to check offline that the client, or a person, asked for this; binary values in base64.
+
+    Of a person `signature_base` is the record `strongroom/intent/v1`, `signature` the assertion over it as JSON, and
+    `public_key` is in COSE.
+    """
 
     method: str
     path: str
@@ -402,48 +406,6 @@ class ApprovalAnswer(Answer):
 class ApprovalList(Answer):
     data: list[ApprovalAnswer]
     next_cursor: str | None
-
-
-class ChangeBody(Body):
-    """A policy or roster as text, and somebody's assertion over exactly these bytes."""
-
-    document: Literal["policy", "roster"]
-    raw: Annotated[str, msgspec.Meta(min_length=2, max_length=524_288)]
-    assertion: AssertionBody
-
-
-class ChangeAnswer(Answer):
-    """`id` is the hash of `raw`; `people` asserted it, of whom `needed` of the governing group make a quorum. `due_at`
-    is the API's estimate of when a pending one comes into force."""
-
-    id: str
-    document: str
-    version: int
-    raw: str
-    proposer: str
-    people: list[str]
-    needed: int
-    state: str
-    detail: str
-    due_at: str | None
-    created_at: str
-    expires_at: str
-    updated_at: str
-
-
-class ChangeList(Answer):
-    data: list[ChangeAnswer]
-    next_cursor: str | None
-
-
-class RunningAnswer(Answer):
-    """`raw` is the document verbatim, `hash` what the next version names as `previous`."""
-
-    document: str
-    version: int
-    hash: str
-    raw: str
-    created_at: str
 
 
 class PayoutList(Answer):

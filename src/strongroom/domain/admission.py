@@ -9,13 +9,13 @@ in its way. One that waits for room, money or people's leave is recorded and not
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.destination import Destination
 from strongroom.domain.errors import Code, Refusal
-from strongroom.domain.ids import ClientId, KeyId
+from strongroom.domain.ids import ClientId, KeyId, is_person
 from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.money import Amount
 from strongroom.domain.payout import Hold, HoldReason
@@ -168,7 +168,8 @@ def is_young(policy: Policy, destination: Destination, now: Instant) -> bool:
 def _tier(
     policy: Policy, subject: Subject, reference_minor: int, windows: Windows, now: Instant
 ) -> tuple[Tier, _Full | None]:
-    """By the largest of the amount, the run's total, and a day's sum to the same destination; risk raises it.
+    """By the largest of the amount, the run's total, and a day's sum to the same destination; risk raises it. What a
+    person asks for, or named, needs somebody.
 
     A day's sum above the last tier is a full limit: the payout may go when the window has moved on.
     """
@@ -183,7 +184,10 @@ def _tier(
     index = next(index for index, tier in enumerate(tiers) if worth <= tier.up_to_reference_minor)
     if reference_minor > policy.risk_above_reference_minor and is_young(policy, subject.destination, now):
         index = min(index + 1, len(tiers) - 1)
-    return tiers[index], None
+    tier = tiers[index]
+    if is_person(subject.client) or is_person(subject.destination.declared_by):
+        tier = replace(tier, approvals=max(1, tier.approvals), groups=max(1, tier.groups))
+    return tier, None
 
 
 def _full_limit(

@@ -45,7 +45,7 @@ _READ_ONLY: Final = frozenset({
 
 CARRIES: Final[dict[SignIn, frozenset[Permission]]] = {
     SignIn.CLIENT_SIGNATURE: frozenset(Permission) - {Permission.APPROVALS_GIVE}, SignIn.BEARER: _READ_ONLY,
-    SignIn.ASSERTION: frozenset({Permission.APPROVALS_GIVE}),
+    SignIn.ASSERTION: frozenset({Permission.APPROVALS_GIVE, Permission.PAYOUTS_CREATE}),
 }
 
 

@@ -5,19 +5,22 @@ at a time: it holds an advisory lock on the connection that it writes with.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
+from strongroom.domain.document import DocumentError, Fields
 from strongroom.domain.ids import OrganisationId, PayoutId, RunId
 from strongroom.domain.instant import Instant
 from strongroom.domain.payout import HoldReason, State
 from strongroom.domain.policy import Policy
-from strongroom.protocol.approval import ASSERTIONS_MAXIMUM
+from strongroom.protocol.approval import ASSERTIONS_MAXIMUM, take_assertion
+from strongroom.protocol.canonical import CanonicalError, parse_object
 from strongroom.protocol.client_request import ClientEvidence
 from strongroom.protocol.merkle import leaf_hash
+from strongroom.protocol.request import Evidence, PersonEvidence
 from strongroom.store.organisations import read_policies
 from strongroom.store.session import Session
 
@@ -30,6 +33,8 @@ DETAIL_MAXIMUM: Final = 500
 EXCLUDED: Final = "excluded by "
 """How the note of an attempt begins that another chain transaction excludes."""
 NEVER_OVERDRAWN: Final = "never_overdrawn"
+CLIENT_SIGNATURE_LENGTH: Final = 64
+"""Ed25519; a person's assertion is longer."""
 
 
 class EngineTakenError(Exception):
@@ -202,7 +207,7 @@ async def newest_request(connection: Session, subject: str) -> StoredRequest | N
     return StoredRequest(row["subject"], row["request"], row["approvals"], assertions, len(people))
 
 
-async def cancel_evidence(connection: Session, payout: DuePayout) -> tuple[str, ClientEvidence] | None:
+async def cancel_evidence(connection: Session, payout: DuePayout) -> tuple[str, Evidence] | None:
     """What was asked to be cancelled, the payout or its run, and the client's request."""
     row = await connection.fetchrow(
         "SELECT c.object, e.signature_base, e.signature, e.body FROM strongroom.cancel_requests c "
@@ -405,7 +410,11 @@ def attempt_of(row: asyncpg.Record) -> StoredAttempt:
     )
 
 
-def evidence_of(row: asyncpg.Record) -> ClientEvidence:
+def evidence_of(row: asyncpg.Record) -> Evidence:
+    """A client's, or a person's; what is neither goes as a client's, and the signer says what is wrong with it."""
+    if len(row["signature"]) != CLIENT_SIGNATURE_LENGTH:
+        with suppress(CanonicalError, DocumentError):
+            return PersonEvidence(row["signature_base"], take_assertion(Fields(parse_object(row["signature"]))))
     return ClientEvidence(row["signature_base"], row["signature"], row["body"])
 
 

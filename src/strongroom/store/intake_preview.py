@@ -29,7 +29,7 @@ async def preview(to: Writing, caller: Caller, requests: Sequence[PayoutRequest]
                 reference_currency=policy.reference_currency,
                 approvals=admitted.tier.approvals,
                 approval_groups=admitted.tier.groups,
-                tier=policy.tiers.index(admitted.tier),
+                tier=[each.up_to_reference_minor for each in policy.tiers].index(admitted.tier.up_to_reference_minor),
                 hold=admitted.hold,
                 limits=tuple(
                     (limit.name, limit.span_ms, limit.maximum_reference_minor, windows.used(key, limit.span_ms, to.now))
