@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ class Ground:
         self.alarmed: dict[str, set[str]] = {}
         """By organisation: what watch ever raised."""
         self._shipped: dict[str, Sequence[str]] = {}
+        self._over = threading.Event()
 
     def begin(self) -> None:
         self.supervisor._start()
@@ -86,6 +88,7 @@ class Ground:
         self.supervisor._end()
         for listener in self.supervisor.sockets.listeners.values():
             listener.close()
+        self._over.set()
 
     # The processes.
 
@@ -117,6 +120,25 @@ class Ground:
             yield
         finally:
             self.start(name)
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """What ends is started again meanwhile, and blocks are mined, as in a sandbox. By a thread that stays: with it
+        the kernel would end what it started.
+        """
+        stopped = threading.Event()
+
+        def watch() -> None:
+            self.supervisor._watch()
+            stopped.set()
+            self._over.wait()
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            self.supervisor._stopping = True
+            assert stopped.wait(PATIENCE_S), self.logs()
 
     def begin_log_anew(self) -> None:
         """A person lets watch begin anew, and guard's operator names that log; docs/operations.md."""

@@ -5,6 +5,7 @@ is offered for more after two seconds.
 """
 
 import asyncio
+import contextlib
 import csv
 import hashlib
 import json
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,10 +148,11 @@ class RealChains(Sandbox):
             return set()
         return set(alarms)
 
-    def hurry(self) -> None:
-        """What waits a minute for its next try is tried now."""
-        for table in ("payouts", "attempts"):
-            self.query(f"UPDATE strongroom.{table} SET due_at = 0 WHERE due_at > 0 AND state <> 'settled'")
+    def hurry(self, but: Collection[str] = frozenset()) -> None:
+        """What waits a minute for its next try is tried now, but for these payouts, which would hold up others."""
+        for table, key in (("payouts", "id"), ("attempts", "chain_transaction")):
+            others = "".join(f" AND {key} <> '{each}'" for each in but)
+            self.query(f"UPDATE strongroom.{table} SET due_at = 0 WHERE due_at > 0 AND state <> 'settled'{others}")
 
     def unsettled(self) -> list[str]:
         rows = self.query(
@@ -163,6 +166,35 @@ class RealChains(Sandbox):
         eventually("something is settled", lambda: bool(self.query(
             "SELECT FROM strongroom.payouts WHERE state = 'settled'")))
         return True
+
+    def forget(self, count: int) -> set[str]:
+        """Of so many settled payouts in each asset by which attempt they were paid, and that they were; their ids."""
+        found: list[str] = []
+
+        async def go() -> None:
+            owner = await asyncpg.connect(self.document["database_url"])
+            try:
+                async with owner.transaction():
+                    await owner.execute("SET LOCAL session_replication_role = replica")
+                    rows = await owner.fetch(
+                        "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY asset ORDER BY created_at DESC) AS "
+                        "place FROM strongroom.payouts WHERE state = 'settled') AS settled WHERE place <= $1", count,
+                    )
+                    found[:] = [row["id"] for row in rows]
+                    await owner.execute("DELETE FROM strongroom.attempt_payouts WHERE payout = ANY ($1)", found)
+                    await owner.execute(
+                        "UPDATE strongroom.payouts SET state = 'received', due_at = 0 WHERE id = ANY ($1)", found
+                    )
+            finally:
+                await owner.close()
+
+        def is_forgotten() -> bool:
+            with contextlib.suppress(session.FAULTS):
+                asyncio.run(go())
+            return len(found) == count * len(SYMBOLS)
+
+        eventually("the record forgets", is_forgotten)
+        return set(found)
 
     def is_there(self) -> bool:
         """Whether PostgreSQL answers."""
