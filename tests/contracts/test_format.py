@@ -1,6 +1,17 @@
 """Calls and events as `formats/hot_vault` writes and reads them, held against the contract itself."""
 
-from tests.contracts.vault import NEVER, OPERATOR, OWNER, USD, Vault, account, behave
+from tests.contracts.vault import (
+    GUARDIAN,
+    GUARDIAN_KEY,
+    NEVER,
+    OPERATOR,
+    OWNER,
+    STRANGER,
+    USD,
+    Vault,
+    account,
+    behave,
+)
 
 from strongroom.formats.hot_vault import (
     Batch,
@@ -11,11 +22,10 @@ from strongroom.formats.hot_vault import (
     Retry,
     VaultItem,
     encode_kill,
-    encode_sweep,
-    pause_digest,
     read_transfer,
     read_vault_event,
 )
+from strongroom.formats.vault_orders import Pause, encode_pause, encode_rotate, encode_sweep, encode_unpause
 
 SALT = bytes(range(32))
 
@@ -45,14 +55,19 @@ def test_a_batch_is_called_and_named_as_the_contract_says(vault: Vault) -> None:
     assert batch.pay([other], [Retry(other, 3)], NEVER) == theirs
     assert encode_kill([SALT, other]) == vault.contract.data("kill", [SALT, other])
     assert encode_sweep(raw(vault.usdc.address), 9) == vault.contract.data("sweep", vault.usdc.address, 9)
+    assert encode_unpause() == vault.contract.data("unpause")
+    parties = OPERATOR, vault.address
+    assert encode_rotate(*map(raw, parties)) == vault.contract.data("rotate", *parties)
 
 
 def test_the_guardian_signs_what_the_contract_checks(vault: Vault) -> None:
     for epoch in range(2):
-        ours = pause_digest(vault.node.chain_id, raw(vault.address), epoch)
-        assert ours == bytes(vault.contract.read("pauseDigest"))
-        vault.contract.send(OWNER, "pause")
-        vault.contract.send(OWNER, "unpause")
+        ours = Pause(vault.node.chain_id, raw(vault.address), epoch)
+        assert ours.digest == bytes(vault.contract.read("pauseDigest"))
+        assert ours.signer(ours.sign(GUARDIAN_KEY)) == raw(GUARDIAN)
+        sent(vault, encode_pause(ours.sign(GUARDIAN_KEY)), STRANGER)
+        assert vault.paused()
+        sent(vault, encode_unpause(), OWNER)
 
 
 def test_what_was_paid_skipped_killed_and_taken_over_is_read_from_the_logs(vault: Vault) -> None:

@@ -84,7 +84,8 @@ class Misfortunes:
             print(f"{name}: {fault}")
 
     def pass_by(self, *, all_of_them: bool = False) -> None:
-        """What has lasted long enough is over; and an officer looks at what watch alarmed."""
+        """What has lasted long enough is over; an officer looks at what watch alarmed, and the vault's owner lets go on
+        what the guardian paused for it."""
         self.alarms |= self._world.resolve_alarms()
         now = math.inf if all_of_them else time.monotonic()
         left: list[tuple[float, Callable[[], None]]] = []

@@ -17,8 +17,6 @@ from strongroom.formats.hot_vault import (
     Retry,
     VaultItem,
     encode_kill,
-    encode_sweep,
-    pause_digest,
     read_transfer,
     read_vault_event,
 )
@@ -56,8 +54,6 @@ def test_a_batch_is_named_and_called_by_its_chain_vault_token_salt_and_items() -
     )
     assert BATCH.pay([OTHER], [Retry(OTHER, 3)], 99)[4:] == called
     assert encode_kill([SALT, OTHER])[4:] == eth_abi.encode(["bytes32[]"], [[SALT, OTHER]])
-    assert encode_sweep(TOKEN, 9)[4:] == eth_abi.encode(["address", "uint256"], [TOKEN, 9])
-    assert len({pause_digest(*where) for where in ((1, VAULT, 0), (2, VAULT, 0), (1, TOKEN, 0), (1, VAULT, 1))}) == 4
 
 
 def test_events_are_read() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.guard.process import GuardProcess, Process, Wire, certificate, eventually, given_document
 from tests.guard.world import Signer, World, b64
@@ -20,6 +21,7 @@ from tests.protocol.people import ADA, CLEO, DAN, ORGANISATION, OTHER, PAYER, VI
 from tests.protocol.recovering import EPOCH
 
 from strongroom.domain.instant import Instant
+from strongroom.guardian.main import Status
 from strongroom.protocol.entry import Kind
 from strongroom.protocol.guard_wire import FRAME_MAXIMUM, Lease, Reason
 from strongroom.protocol.negative import Action
@@ -62,8 +64,9 @@ def test_a_freeze_is_effective_for_the_very_next_spend(world: World, guard: Guar
     status, stands = guard.call("GET", "/v1/status")
     assert status == 200
     assert stands["organisations"][ORGANISATION] == {
-        "alarms": [], "freeze_epoch": 1, "frozen": ["organisation"], "pending_changes": [],
+        "alarms": [], "freeze_epoch": 1, "frozen": ["organisation"], "pending_changes": [], "vaults": {},
     }
+    assert msgspec.convert(stands, Status).organisations[ORGANISATION].vaults == {}
     assert (stands["lease"], stands["is_restored"]) == ("all", False)
     assert stands["journal"] == {"head": signer.head.head.hex(), "length": len(signer.entries)}
     assert stands["control"]["length"] == 1

@@ -37,6 +37,8 @@ FAULTS = [
     ("station", "station/fault.py", "import httpx"),
     ("notify", "notify/fault.py", "import strongroom.guard"),
     ("notify", "notify/fault.py", "import nacl"),
+    ("guardian", "guardian/fault.py", "import strongroom.guard"),
+    ("guardian", "guardian/fault.py", "import strongroom.signer"),
     ("sdk", "sdk/fault.py", "import strongroom.domain.money"),
     ("rails", "rails/bitcoin/fault.py", "import strongroom.rails.simulated"),
     ("rails", "rails/evm.py", "import strongroom.rails.registry"),

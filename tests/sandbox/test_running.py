@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sandbox
 
 CHAINED = {"BTC", "SIM", "USDC", "USDT", "ETH"}
 """Of a chain that watch reads."""
-PROCESSES = {"api", "watch", "postgres", "bitcoin", "evm"}
+PROCESSES = {"api", "watch", "postgres", "bitcoin", "evm", "guardian"}
 IS_ROOT = os.geteuid() == 0
 
 

@@ -53,6 +53,7 @@ _COMMANDS: Final = (
     ("allow-recovery", "approve:allow_recovery", _PAYING, "Allow one sweep while all is frozen"),
     ("sweep", "sweep:sweep_wallet", _PAYING, "Empty a hot wallet to the policy's treasury"),
     ("wallet", "wallet:app", _PAYING, "Where a wallet is funded; rotate its keys"),
+    ("vault", "vault:app", _PAYING, "Pause a hot vault; files for its owner's Safe"),
     ("change", "change:app", _PAYING, "Changes of policy and roster: see, and want them"),
     ("people", "change:people", _PAYING, "Who is in the roster, and how it changes"),
     ("policy", "policy:app", _CHECKING, "Check, compare, try and propose policies"),

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from strongroom.cli.output import Exit, Stop
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
 
-BUILT: Final = ("api", "console", "engine", "guard", "link", "notify", "signer", "station", "watch")
+BUILT: Final = ("api", "console", "engine", "guard", "guardian", "link", "notify", "signer", "station", "watch")
 LATER: Final = ("courier",)
 
 

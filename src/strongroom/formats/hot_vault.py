@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.formats.evm_abi import Value, encode_call, encode_values, typed_digest
+from strongroom.formats.evm_abi import Value, encode_call, encode_values
 from strongroom.formats.evm_transaction import keccak256
 
 ITEMS_MAXIMUM: Final = 248
@@ -108,18 +108,6 @@ class Retried:
 
 def encode_kill(batches: Sequence[bytes]) -> bytes:
     return encode_call("kill(bytes32[])", [batches])
-
-
-def encode_sweep(token: bytes, keep: int) -> bytes:
-    return encode_call("sweep(address,uint256)", [token, keep])
-
-
-def pause_digest(chain_id: int, vault: bytes, epoch: int) -> bytes:
-    """What the guardian signs so that anybody can pause this vault, once, in this epoch (EIP-712)."""
-    domain: dict[str, Value] = {
-        "name": "Strongroom HotVault", "version": "1", "chainId": chain_id, "verifyingContract": vault,
-    }
-    return typed_digest(domain, "Pause(uint256 epoch)", [epoch])
 
 
 def read_vault_event(log: Log) -> Executed | Killed | Retried | None:

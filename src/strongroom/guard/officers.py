@@ -157,8 +157,8 @@ class Officers:
             name: {
                 "alarms": sorted(standing.alarms), "freeze_epoch": standing.freeze_epoch,
                 "frozen": sorted(standing.frozen), "pending_changes": list(standing.pending),
-            }
-            for name, standing in self._log.current.items()
+                "vaults": {each.network: each.vault for each in standing.policy.wallets.values() if each.vault},
+            } for name, standing in self._log.current.items()
         }
         return {
             "audit": {"is_contradicted": self._leases.is_contradicted(), "root": tree.head.hex(), "size": tree.length},

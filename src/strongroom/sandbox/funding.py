@@ -16,7 +16,7 @@ from strongroom.protocol.canonical import JsonValue
 from strongroom.protocol.signer_wire import Ask
 from strongroom.sandbox.bitcoin import Bitcoin
 from strongroom.sandbox.evm import Evm
-from strongroom.sandbox.evm_vault import is_open, open_vault
+from strongroom.sandbox.evm_vault import guardian_of, is_open, open_vault
 from strongroom.sandbox.organisation import BITCOIN, EVM, opening_of
 from strongroom.sandbox.safe import treasurers
 from strongroom.sandbox.trusted import ASK_TIMEOUT_S, SignerRefusedError, TrustedError, ask_signer
@@ -71,7 +71,7 @@ def _open_vault(path: Path, node: Evm, organisation: str, opening: Mapping[str, 
     ether = opening.get(f"{EVM}/slip44:60", 0)
     if tokens and ether:
         (operator,) = _addresses(path, organisation, EVM, count=1)
-        open_vault(node, organisation, operator, tokens, ether, treasurers(keys))
+        open_vault(node, organisation, operator, tokens, ether, treasurers(keys), guardian_of(keys.parent))
 
 
 def _addresses(path: Path, organisation: str, network: str, count: int = FUNDED_COINS) -> list[str]:

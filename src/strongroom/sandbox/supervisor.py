@@ -246,6 +246,9 @@ class Supervisor:
         })
         trusted.ask_signer(self.sockets.path("admin"), Ask.STATUS, {})
         self._product("notify", trusted.NOTIFY, trusted.notify_config(self.data, self._deployment()))
+        if self.nodes.evm is not None:
+            told = trusted.guardian_config(self.data, self.ports.guard, EVM, self.ports.evm)
+            self._product("guardian", trusted.GUARDIAN, told)
         self.say(f"members are told of pending changes by messages in {self.data / 'notify' / 'mail' / 'new'}")
 
     def _let_in(self, made: Made) -> None:

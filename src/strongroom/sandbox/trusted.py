@@ -25,11 +25,12 @@ from strongroom.protocol.genesis import GENESIS_TYPE
 from strongroom.protocol.signer_ask import read_answer, write_ask
 from strongroom.protocol.signer_wire import Ask, RefusedAnswer
 from strongroom.sandbox.environment import VARIABLES, NoEnvironmentError, core_command
+from strongroom.sandbox.evm_vault import guardian_key
 from strongroom.sandbox.organisation import write_private
 from strongroom.sandbox.ports import Ports
 from strongroom.sandbox.process import Child, user_of
 
-SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY, STATION, CONSOLE = 4, 5, 6, 7, 8, 9, 10, 11
+SIGNER, GUARD, LINK, ENGINE, SIMULATED, NOTIFY, STATION, CONSOLE, GUARDIAN = 4, 5, 6, 7, 8, 9, 10, 11, 12
 """Places in the list of users."""
 SOCKET_PATH_MAXIMUM: Final = 100
 ASK_TIMEOUT_S: Final = 30
@@ -172,6 +173,18 @@ def notify_config(data: Path, deployment: Mapping[str, Any]) -> dict[str, object
         "maildir": str(data / "notify" / "mail"),
         "members": {each["id"]: f"{each['login']}@sandbox.example" for each in deployment["people"]},
         "notices_file": str(shared / written.name), "sender": "guard@sandbox.example",
+    }
+
+
+def guardian_config(data: Path, guard_port: int, network: str, node_port: int) -> dict[str, object]:
+    """Its key is copied where it alone can read it; what it signs stands beside."""
+    folder = data / "guardian"
+    for each in (folder, folder / "pauses"):
+        each.mkdir(mode=0o700, exist_ok=True)
+    write_private(folder / "guardian.key", guardian_key(data / "keys").read_text())
+    return {
+        "folder": str(folder / "pauses"), "guard_url": f"http://127.0.0.1:{guard_port}",
+        "key_file": str(folder / "guardian.key"), "nodes": {network: [f"http://127.0.0.1:{node_port}"]},
     }
 
 
