@@ -32,6 +32,12 @@ class Seated:
         self.page.get_by_role("button", name="Sign in with a passkey").click()
         self.page.wait_for_url(self.sandbox.document["console_url"] + "/")
 
+    def follow_link(self) -> None:
+        """Sign in by the sandbox's software passkey."""
+        done = self.sandbox.box.run("console", "sign-in", "--as", self.login, "--json")
+        assert done.returncode == 0, done.stderr
+        self.page.goto(json.loads(done.stdout)["link"])
+
     def approve(self, subject: str) -> Any:
         """Open the request, confirm what is asked, and approve at the station; the station's page afterwards."""
         station = self.open_station(subject)

@@ -44,7 +44,7 @@ def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, s
     browser.check(cleo.page)
     station = cleo.instruct("Freeze all payments")
     station.get_by_role("button").last.click()
-    browser.expect(station.get_by_role("status")).to_contain_text("kept")
+    browser.expect(station.get_by_role("status")).to_contain_text("Guard keeps it")
     organisation = sandbox.document["organisation"]
     assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
 
@@ -57,5 +57,5 @@ def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, s
     dan.page.goto(sandbox.document["console_url"] + "/freeze")
     station = dan.instruct("Join: unfreeze organisation")
     station.get_by_role("button").last.click()
-    browser.expect(station.get_by_role("status")).to_contain_text("kept")
+    browser.expect(station.get_by_role("status")).to_contain_text("Guard keeps it")
     assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == []

@@ -7,8 +7,11 @@ taken without attestation: an invitation says whose it is.
 import base64
 import binascii
 import hashlib
+import struct
 from dataclasses import dataclass
 from typing import Final
+
+from fido2.webauthn import AttestationObject
 
 from strongroom.protocol.canonical import CanonicalError, JsonValue, parse_object
 from strongroom.protocol.webauthn import (
@@ -72,6 +75,27 @@ def read_registration(value: dict[str, JsonValue], party: RelyingParty) -> tuple
     if credential != _bytes(value, "credential"):
         raise PasskeyError("credential: isn't the one in authenticator_data")
     return NewPasskey(credential.hex(), key), _challenge(raw)
+
+
+def read_attested(value: dict[str, JsonValue], challenge: bytes, party: RelyingParty) -> NewPasskey:
+    """An approval credential that the station made for `challenge`, from hex fields. Raises: PasskeyError.
+
+    Who made the device isn't looked at here: it counts once a quorum has put it into the roster.
+    """
+    try:
+        raw = bytes.fromhex(str(value["client_data"]))
+        data = AttestationObject(bytes.fromhex(str(value["attestation_object"]))).auth_data
+    except (ValueError, KeyError, TypeError, struct.error) as fault:
+        raise PasskeyError("attestation_object: can't be read") from fault
+    client_data = _client_data(raw)
+    if client_data.get("type") != "webauthn.create" or client_data.get("origin") not in party.origins:
+        raise PasskeyError("client_data: wasn't made at the station")
+    if _challenge(raw) != challenge:
+        raise PasskeyError("client_data.challenge: is another")
+    credential, key = _attested(bytes(data), party.id)
+    if credential.hex() != value["credential"]:
+        raise PasskeyError("credential: isn't the one in attestation_object")
+    return NewPasskey(credential.hex(), key)
 
 
 def _attested(data: bytes, relying_party: str) -> tuple[bytes, bytes]:

@@ -27,3 +27,16 @@ def instruct_link(call: Call, action: Action, subject: str) -> str:
     """To give guard an instruction, such as a freeze."""
     document = station_link.instruct(asked(call), call.who.session.organisation, action, subject)
     return station_url(call.service.config.station_origin, document)
+
+
+def change_link(call: Call, document: str, raw: bytes, previous: bytes) -> str:
+    """To agree to a new version of policy or roster."""
+    return station_url(
+        call.service.config.station_origin, station_link.change(asked(call), document, raw, previous)
+    )
+
+
+def enrol_link(call: Call, challenge: bytes) -> str:
+    """To make an approval credential of one's own."""
+    document = station_link.enrol(asked(call), call.who.session.organisation, challenge)
+    return station_url(call.service.config.station_origin, document)

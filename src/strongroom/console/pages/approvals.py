@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from statistics import median_high
 from typing import Any, Final
 
+from strongroom.advice.look_alike import look_alike
 from strongroom.console.call import Call
 from strongroom.console.draw import Dot, dots
 from strongroom.console.duties import Duty, duties_of
 from strongroom.console.flags import SENT, Asked, Flag, flags_of
 from strongroom.console.session import CHALLENGE_LIFE_MS, draw_token, token_hash
-from strongroom.console.station import approve_link
+from strongroom.console.station import approve_link, instruct_link
 from strongroom.console.web import Reply, WebError
 from strongroom.domain.instant import HOUR_MS, Instant
 from strongroom.protocol.approval import APPROVAL_REQUEST_TYPE
 from strongroom.protocol.canonical import record_hash
+from strongroom.protocol.negative import Action
 from strongroom.protocol.phrase import phrase
 from strongroom.store import console, console_pages, wallets
 from strongroom.store.console_pages import Past, Version, Waiting
@@ -38,6 +40,7 @@ class Beside:
     median: int | None
     largest: int | None
     hours: str
+    near: tuple[str, str] | None = None
 
 
 NOTHING: Final = Beside([], [], [], [], None, None, "")
@@ -106,9 +109,10 @@ async def _beside(connection: Session, call: Call, opened: Waiting | None) -> tu
     leaf = await console_pages.leaf_of(connection, opened.subject) or 0
     past = await console_pages.past(connection, shown["beneficiary"], leaf)
     versions = await console_pages.versions(connection, shown["beneficiary"])
+    near = await _near(connection, call, shown["destination"])
     asked = Asked(
         int(shown["amount"]), shown["asset"], opened.reference_minor, shown["destination"]["address"],
-        shown["destination"]["network"], shown["destination"]["name"], opened.created_at,
+        shown["destination"]["network"], shown["destination"]["name"], opened.created_at, near,
     )
     sent = [each for each in past if each.state in SENT]
     names = [call.who.mirror.name(each.declared_by) for each in versions]
@@ -121,8 +125,15 @@ async def _beside(connection: Session, call: Call, opened: Waiting | None) -> tu
         ], 520, 70),
         median_high([each.reference_minor for each in sent]) if sent else None,
         max((each.reference_minor for each in sent), default=None),
-        f"{hours[0]:02d}–{hours[-1]:02d} h UTC" if hours else "",
+        f"{hours[0]:02d}–{hours[-1]:02d} h UTC" if hours else "", near,
     ), effects
+
+
+async def _near(connection: Session, call: Call, destination: dict[str, Any]) -> tuple[str, str] | None:
+    """A known address that this one resembles, and whose it is."""
+    known = await console_pages.known_addresses(connection, call.who.session.organisation, destination["network"])
+    found = look_alike(destination["network"], destination["address"], [address for address, _ in known])
+    return None if found is None else (found.known, next(name for each, name in known if each == found.known))
 
 
 def _page(
@@ -135,6 +146,7 @@ def _page(
     return call.page(
         "approvals.html", queue=queue, opened=opened, shown=shown, beside=beside, is_open=is_open, why_not=why_not,
         next=None if after is None else f"/approvals?after={after}",
+        decline=None if opened is None or why_not else instruct_link(call, Action.DECLINE, opened.subject),
         digest=digest.hex(), phrase=phrase(digest),
         wallet=_wallet(effects, shown), rule=_rule(call, opened),
         still=[] if shown is None or opened is None else _still(call, opened, shown),

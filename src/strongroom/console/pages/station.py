@@ -50,11 +50,11 @@ async def items(call: Call) -> Reply:
 
 async def approve(call: Call) -> Reply:
     """An approver's assertion over a request of the signer's, with the sentences that they confirmed."""
-    fields = _posted(call)
+    fields = posted(call)
     try:
         given = take_assertion(fields.inner("assertion"))
         request_hash = fields.text("request")
-        confirmed = _sentences(fields.take("confirmed"))
+        confirmed = sentences(fields.take("confirmed"))
         fields.close()
     except DocumentError as fault:
         raise WebError(422, str(fault)) from fault
@@ -93,7 +93,7 @@ def _check_counts(call: Call, given: PersonAssertion, found: StoredApproval, sta
         raise WebError(409, "The request has expired: the signer makes another.")
 
 
-def _sentences(value: object) -> list[str]:
+def sentences(value: object) -> list[str]:
     """Raises: DocumentError."""
     if not isinstance(value, list) or len(value) > SENTENCES_MAXIMUM or not all(type(each) is str for each in value):
         raise DocumentError("confirmed", f"must be a list of at most {SENTENCES_MAXIMUM} sentences")
@@ -105,7 +105,7 @@ async def instruct(call: Call) -> Reply:
 
     Each assertion is verified by guard and by the signer; here it is kept only, for who opens the page.
     """
-    fields = _posted(call)
+    fields = posted(call)
     try:
         given = take_assertions(fields, "assertions")
         length = fields.integer("control_length", 0, 2**53) if fields.has("control_length") else None
@@ -131,7 +131,7 @@ async def instruct(call: Call) -> Reply:
     return Reply(201, encode({"kept": True}), JSON)
 
 
-def _posted(call: Call) -> Fields:
+def posted(call: Call) -> Fields:
     """Raises: WebError."""
     if call.request.headers.get("content-type", "").partition(";")[0] != JSON:
         raise WebError(415, "this takes JSON")
