@@ -14,9 +14,13 @@ pytestmark = pytest.mark.sandbox
 __all__ = ["browser", "chromium"]
 
 SCRIPT = "<script>window.owned = 1</script>"
-NAMES = (SCRIPT, "<img src=x onerror=window.owned=1>", "\"><svg onload=window.owned=1>", "{{ 7 * 7 }} ' onfocus=owned=1")
-APPROVERS = ("/", "/approvals", "/payouts", "/find?q=hostile-0", "/exceptions", "/beneficiaries", "/treasury", "/policy",
-             "/changes", "/sessions")
+NAMES = (
+    SCRIPT, "<img src=x onerror=window.owned=1>", "\"><svg onload=window.owned=1>", "{{ 7 * 7 }} ' onfocus=owned=1",
+)
+APPROVERS = (
+    "/", "/approvals", "/payouts", "/find?q=hostile-0", "/exceptions", "/beneficiaries", "/treasury", "/policy",
+    "/changes", "/sessions",
+)
 OFFICERS = ("/people", "/keys", "/audit", "/audit/3", "/freeze")
 
 
