@@ -62,6 +62,13 @@ def test_encoding_equals_that_of_an_independent_encoder(value: JsonValue) -> Non
     assert encode(value) == rfc8785.dumps(value)
 
 
+def test_every_character_comes_out_as_an_independent_encoder_writes_it_alone_and_after_a_backslash() -> None:
+    """What escapes by number is found by how the quick encoder writes it, and a backslash before a u looks alike."""
+    for character in (*map(chr, range(0x250)), "\u2028", "\ufeff", "\uffff", "\U0001f600"):
+        for value in (character, "\\" + character, "\\u00e9" + character):
+            assert encode([value]) == rfc8785.dumps([value])
+
+
 @given(values)
 def test_what_is_written_is_read_back_as_it_was(value: JsonValue) -> None:
     assert parse(encode(value)) == value
