@@ -5,13 +5,9 @@ the kinds of ids apart.
 """
 
 import hashlib
-from typing import Final
 
-from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, Maker, OrganisationId, PayoutId, RunId
+from strongroom.domain.ids import BeneficiaryId, IdempotencyKey, Maker, OrganisationId, PayoutId, RunId, base32
 from strongroom.protocol.canonical import encode_text
-
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS: Final = tuple(first + second for first in _LETTERS for second in _LETTERS)
 
 
 def payout_id(organisation: OrganisationId, client: Maker, key: IdempotencyKey) -> PayoutId:
@@ -32,4 +28,4 @@ def _derived(record_type: str, organisation: str, client: str, key: str) -> str:
         f'"organisation":{encode_text(organisation)},"type":"{record_type}"}}'
     )
     bits = int.from_bytes(hashlib.sha256(record.encode()).digest()) >> 256 - 130
-    return "".join([_PAIRS[bits >> place & 1023] for place in range(120, -1, -10)])
+    return base32(bits, 13)
