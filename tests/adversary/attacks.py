@@ -604,7 +604,7 @@ SWEEP_OUT = Patch(
     GATE, "if len(rest) != 1 or rule.treasury is None or rest[0][0] != rule.treasury:", "if False:"
 )
 REQUESTS = "signer/requests.py"
-LIMITS_OUT = Patch(GATE, "+ value > limit.maximum_reference_minor", "+ value > 10**30")
+LIMITS_OUT = Patch(GATE, "+ new > limit.maximum_reference_minor", "+ new > 10**30")
 ONCE_OUT = Patch(GATE, "if not excludes(payments, transaction, attempt, payout):", "if False:")
 QUORUM_OUT = Patch("protocol/standing.py", "len(people & members) >= group.threshold", "len(people) >= 1")
 
@@ -667,8 +667,8 @@ CASES = {
         Case(everything_and_a_payout_key, F + min(K, B), budgets(D=10**9), {"no limits": (LIMITS_OUT,)}),
         Case(engine_pays_what_was_cancelled, 0, budgets(), {
             "tombstones aren't asked for": (
-                Patch(DUE, "if intent.id in payments.dead or any(each in payments.dead or each in payments.taken_back "
-                      "for each in new):", "if False:"),
+                Patch(DUE, "if intent.id in payments.dead or not (payments.dead.isdisjoint(new) and "
+                      "payments.taken_back.isdisjoint(new)):", "if False:"),
             ),
             "a cancel is forgotten while an attempt stands": (
                 Patch(BOOK, "        payments.taken_back.add(subject)\n", "        pass\n"),

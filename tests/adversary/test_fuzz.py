@@ -38,7 +38,8 @@ CONTROLS = {
         Patch(GATE, "+ fee_minor > budget:", "+ fee_minor > 10**30:"), "more fees than"
     ),
     "what was taken back while an attempt stood is signed": (
-        Patch(DUE, "each in payments.dead or each in payments.taken_back for", "each in payments.dead for"),
+        Patch(DUE, "payments.dead.isdisjoint(new) and payments.taken_back.isdisjoint(new)",
+              "payments.dead.isdisjoint(new)"),
         "was taken back, and signed",
     ),
     "signed before guard has it": (
@@ -78,7 +79,7 @@ CONTROLS = {
         "released po_",
     ),
     "what is void is signed again": (
-        Patch(DUE, "if intent.id in payments.dead or any(", "if any("), "said would never be paid"
+        Patch(DUE, "if intent.id in payments.dead or not (", "if not ("), "said would never be paid"
     ),
     "change goes to the first generation for ever": (
         Patch(BOOK, "return len(self.former.get(network, ()))", "return 0"), "nor the newest change gets something"

@@ -67,6 +67,19 @@ def test_the_published_digests_are_these() -> None:
     assert content_digest(b'{"hello": "world"}\n') == "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"
 
 
+@pytest.mark.parametrize("moved", [-1, 1, 64])
+def test_bytes_moved_between_a_signature_and_its_base_are_noticed(moved: int) -> None:
+    """The attacker has a request that was signed, and wants another base to hold: the two together are the same bytes.
+
+    A verifier that looks at both together says yes to all of these.
+    """
+    base = parse_signature(sign(POST), DEPLOYMENT).base
+    whole = KEY.sign(base).signature + base
+    assert VerifyKey(PUBLIC).verify(whole) == base
+    assert holds(whole[64:], whole[:64], PUBLIC)
+    assert not holds(whole[64 + moved :], whole[: 64 + moved], PUBLIC)
+
+
 @pytest.mark.parametrize(
     "request_", [POST, UNKEYED, replace(POST, method="DELETE")], ids=["keyed", "unkeyed", "delete"]
 )

@@ -4,10 +4,13 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.rules.cases import Run, small
 from tests.rules.freeing import Stuck
 from tests.signer.entries import kinds
@@ -30,6 +33,7 @@ from tests.signer.world import (
 from strongroom.domain.ids import IdempotencyKey
 from strongroom.domain.instant import DAY_MS, Instant
 from strongroom.domain.invariant import InvariantError
+from strongroom.domain.policy import Counts, LimitScope
 from strongroom.domain.timestamp import format_instant
 from strongroom.domain.velocity import Windows
 from strongroom.protocol.canonical import encode
@@ -41,7 +45,7 @@ from strongroom.protocol.negative import Action
 from strongroom.protocol.record_writer import write_roster
 from strongroom.protocol.roster import roster_hash
 from strongroom.protocol.signer_wire import Ask
-from strongroom.signer.book import Book, Payments
+from strongroom.signer.book import Book, Paid, Payments, sums_of
 
 CLOCK = Reading(Instant(START), Instant(START), Instant(START))
 
@@ -327,3 +331,33 @@ def test_a_journal_without_genesis_has_no_book(world: World) -> None:
         Book().apply(write_entry(Kind.ORGANISATION, CLOCK, dict(body)))
     with pytest.raises(InvariantError, match="doesn't begin with genesis"):
         assert Book().genesis
+
+
+KINDS = {
+    Counts.ALL: lambda paid: True, Counts.ATTENDED: lambda paid: paid.is_attended,
+    Counts.UNATTENDED: lambda paid: not paid.is_attended,
+    Counts.UNATTENDED_YOUNG: lambda paid: paid.is_young and not paid.is_attended,
+}
+KEYS = {
+    LimitScope.ORGANISATION: lambda paid: None, LimitScope.CLIENT: lambda paid: paid.client,
+    LimitScope.KEY: lambda paid: paid.key, LimitScope.ASSET: lambda paid: paid.asset,
+    LimitScope.DESTINATION: lambda paid: (paid.network, paid.address),
+}
+several = st.lists(st.builds(
+    Paid, st.just("po_1"), *[st.sampled_from(names) for names in (["cl_1", "cl_2"], ["ak_1", "ak_2"], ["ben_1"],
+                                                                  ["coin", "dollar"])],
+    st.just(1), *[st.sampled_from(names) for names in (["one", "two"], ["there", "here"], ["trip"], [""], [""])],
+    st.integers(1, 10**9), st.booleans(), st.booleans(),
+), max_size=12)
+
+
+@given(several)
+def test_each_way_of_counting_adds_up_what_it_names(items: list[Paid]) -> None:
+    payments = Payments(None)  # type: ignore[arg-type]  # what was spent has nothing to do with who may spend
+    for (scope, kind), sums in sums_of(items).items():
+        for key, value in sums.items():
+            payments.windows.add((scope, kind, key), DAY_MS, value, Instant(START))
+    for (scope, key_of), (counts, counted) in product(KEYS.items(), KINDS.items()):
+        for key in {key_of(paid) for paid in items}:
+            expected = sum(each.reference_minor for each in items if key_of(each) == key and counted(each))
+            assert payments.used(scope, counts, key, DAY_MS, Instant(START)) == expected

@@ -105,7 +105,7 @@ class Fields:
         if not isinstance(values, list) or len(values) > maximum:
             raise DocumentError(self.path(name), f"must be a list of at most {maximum} rows")
         for index, row in enumerate(values):
-            if not isinstance(row, list) or len(row) != width or not all(type(cell) is str for cell in row):
+            if not isinstance(row, list) or len(row) != width or {*map(type, row)} != {str}:
                 raise DocumentError(f"{self.path(name)}[{index}]", f"must be a list of {width} strings")
         return values
 

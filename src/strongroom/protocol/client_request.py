@@ -6,8 +6,8 @@ literal, queries empty. Whether the key may ask this, and whether the request is
 """
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -89,30 +89,29 @@ def read_client_request(evidence: ClientEvidence, deployment: str) -> Request:
     base = read_keyed_base(evidence.base, deployment)
     if (base.method, base.query, base.content_type) != ("POST", "?", JSON_TYPE):
         raise SignatureError(f"must be a POST of {JSON_TYPE} without a query")
-    if base.content_digest != content_digest(evidence.body):
+    if base.content_digest != (hashed := content_digest(evidence.body)):
         raise SignatureError("Content-Digest isn't the SHA-256 of this body")
     try:
         key = parse_idempotency_key(base.idempotency_key)
     except IdError as fault:
         raise SignatureError(f"Idempotency-Key {fault}") from fault
-    return request_of(base.path, base.key_id, base.created, key, evidence.body)
+    return request_of(base.path, base.key_id, base.created, key, evidence.body, hashed)
 
 
-def request_of(path: str, key_id: MakerKey, created: Instant, key: IdempotencyKey, body: bytes) -> Request:
-    """What a POST of this body to this literal path asks for. Raises: SignatureError."""
-    found = ((ask, match) for ask, pattern in _PATHS.items() if (match := pattern.fullmatch(path)))
-    ask, match = next(found, (None, None))
-    if ask is None or match is None:
-        raise SignatureError(f"{path} isn't a path that moves money")
-    digest = sha256(f'["POST","{path}","{content_digest(body)}"]'.encode()).hexdigest()  # canonical JSON, written out
-    return Request(ask, match[1] if match.groups() else "", key_id, created, key, digest, body)
+def request_of(path: str, key_id: MakerKey, created: Instant, key: IdempotencyKey, body: bytes, hashed: str) -> Request:
+    """What a POST of this body, `hashed` by `content_digest`, to this literal path asks for. Raises: SignatureError."""
+    for ask, pattern in _PATHS.items():
+        if (match := pattern.fullmatch(path)) is not None:
+            digest = sha256(f'["POST","{path}","{hashed}"]'.encode()).hexdigest()  # canonical JSON, written out
+            return Request(ask, match[1] if match.groups() else "", key_id, created, key, digest, body)
+    raise SignatureError(f"{path} isn't a path that moves money")
 
 
 def take_client_evidence(value: object, field: str) -> ClientEvidence:
     """Evidence as `ClientEvidence.document` writes it. Raises: DocumentError."""
     if not isinstance(value, list) or len(value) != 3:
         raise DocumentError(field, "must be a list of base, signature and body")
-    return ClientEvidence(*(take_base64(part, f"{field}[{index}]") for index, part in enumerate(value)))
+    return ClientEvidence(*[take_base64(part, f"{field}[{index}]") for index, part in enumerate(value)])
 
 
 def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
@@ -122,9 +121,9 @@ def base64_list(values: Sequence[bytes]) -> list[JsonValue]:
 def take_base64(value: object, field: str) -> bytes:
     """Raises: DocumentError."""
     try:
-        raw = b64decode(value, validate=True) if isinstance(value, str) else None
-    except (Base64Error, ValueError):
+        raw = a2b_base64(value, strict_mode=True) if isinstance(value, str) else None
+    except ValueError:
         raw = None
-    if raw is None or b64encode(raw).decode() != value:
+    if raw is None or b2a_base64(raw, newline=False).decode() != value:
         raise DocumentError(field, "must be base64 (RFC 4648) with its padding")
     return raw

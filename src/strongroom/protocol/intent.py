@@ -32,7 +32,7 @@ from strongroom.protocol.record import parse_fields
 from strongroom.protocol.run_tree import RUN_ITEM_TYPE, Seal, SealError, parse_seal
 
 _SEPA: Final = "sepa"
-_LET_BY: Final = ("remittance_information", "activities", "on_hold", "actor", "metadata")
+_LET_BY: Final = frozenset({"remittance_information", "activities", "on_hold", "actor", "metadata"})
 ASSET_MAXIMUM: Final = 120
 VERSION_MAXIMUM: Final = 1_000
 
@@ -119,9 +119,8 @@ def read_destination(fields: Fields, versions: Sequence[DestinationRecord]) -> D
 def _payout(
     fields: Fields, payout: PayoutId, client: Maker, run: RunId | None = None, index: int | None = None
 ) -> PayoutIntent:
-    for name in _LET_BY:
-        if fields.has(name):
-            fields.take(name)
+    for name in _LET_BY.intersection(fields.names()):
+        fields.take(name)
     amount = Amount(fields.minor("amount"), AssetId(fields.text("asset", ASSET_MAXIMUM)))
     return PayoutIntent(
         payout, client, beneficiary=fields.parsed("beneficiary", parse_beneficiary_id),

@@ -44,9 +44,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise MerkleError(f"the proof doesn't lead from leaf {index} to the root of {size}")
 
 
-def verify_consistency(
-    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
-) -> None:
+def verify_consistency(first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]) -> None:
     """RFC 6962 §2.1.2: the tree of `second` leaves continues that of `first`. Raises: MerkleError."""
     if not 0 < first <= second or len(proof) > PROOF_MAXIMUM + 1:
         raise MerkleError(f"there is no proof from size {first} to {second}, or it is too long")

@@ -25,6 +25,7 @@ from strongroom.protocol.client_request import (
     take_client_evidence,
 )
 from strongroom.protocol.record import read_record
+from strongroom.protocol.signature_base import content_digest
 from strongroom.protocol.standing import Standing
 from strongroom.protocol.webauthn import RelyingParty
 
@@ -60,7 +61,8 @@ def read_request(evidence: Evidence, deployment: str, organisation: Organisation
     fields.close()
     if not isinstance(body, dict):
         raise DocumentError("body", "must be an object")
-    return request_of(path, evidence.given.person, created, key, encode(body))
+    raw = encode(body)
+    return request_of(path, evidence.given.person, created, key, raw, content_digest(raw))
 
 
 def maker_of(

@@ -10,8 +10,8 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
+from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 
 from strongroom.domain.ids import KeyId
 from strongroom.domain.instant import SECOND_MS, Instant
@@ -76,7 +76,6 @@ def content_digest(body: bytes) -> str:
 def holds(base: bytes, signature: bytes, public_key: bytes) -> bool:
     """Whether the holder of `public_key` signed this base."""
     try:
-        VerifyKey(public_key).verify(base, signature)
+        return crypto_sign_open(signature + base, public_key) == base  # as long a signature as it should be, then
     except (BadSignatureError, ValueError):
         return False
-    return True

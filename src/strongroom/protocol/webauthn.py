@@ -59,9 +59,7 @@ class Assertion:
     signature: bytes
 
 
-def verify_assertion(
-    assertion: Assertion, challenge: bytes, relying_party: RelyingParty, public_key: bytes
-) -> None:
+def verify_assertion(assertion: Assertion, challenge: bytes, relying_party: RelyingParty, public_key: bytes) -> None:
     """That `public_key` (COSE) signed `challenge`, the 32-byte hash of what was shown. Raises: WebauthnError.
 
     The counter isn't looked at: synced passkeys always count 0, and what is asserted here is used once.

@@ -7,7 +7,8 @@ once, so that a changed limit never clears it.
 """
 
 from base64 import b64decode
-from collections.abc import Callable, Hashable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -48,7 +49,13 @@ SWEEP: Final = "sweep"
 SWEEP_FEES: Final = "fees of sweeps"
 BROWSER: Final = "released by browsers"
 
-WindowKey = tuple[LimitScope, Counts, Hashable]
+_SCOPES: Final = LimitScope.ORGANISATION, LimitScope.CLIENT, LimitScope.KEY, LimitScope.DESTINATION, LimitScope.ASSET
+KINDS_OF: Final = {
+    Counts.ALL: (Counts.ATTENDED, Counts.UNATTENDED, Counts.UNATTENDED_YOUNG), Counts.ATTENDED: (Counts.ATTENDED,),
+    Counts.UNATTENDED: (Counts.UNATTENDED, Counts.UNATTENDED_YOUNG),
+    Counts.UNATTENDED_YOUNG: (Counts.UNATTENDED_YOUNG,),
+}
+"""What a limit counts, of the three kinds of payouts: each payout is of one, and has one window in each scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,10 @@ class Payments:
     lost: Reading | None = None
     """When some of the journal was lost: for a day all budgets are spent, and what was asked for before is void."""
 
+    def used(self, scope: LimitScope, counts: Counts, key: Hashable, span_ms: int, now: Instant) -> int:
+        """What a limit like this has counted of the key."""
+        return sum([self.windows.used((scope, kind, key), span_ms, now) for kind in KINDS_OF[counts]])
+
     def lose(self, clock: Reading) -> None:
         """Whether what was asked for was paid isn't known any more, nor when later destinations were."""
         self.lost = clock
@@ -259,26 +270,15 @@ class Book:
         return self.organisations[OrganisationId(fields.text("organisation"))]
 
 
-def windows_of(paid: Paid) -> Iterator[WindowKey]:
-    """The key of every window in which a limit could count this payout: each scope under each count."""
-    counts = [Counts.ALL, Counts.ATTENDED if paid.is_attended else Counts.UNATTENDED]
-    if paid.is_young and not paid.is_attended:
-        counts.append(Counts.UNATTENDED_YOUNG)
-    scopes: dict[LimitScope, Hashable] = {
-        LimitScope.ORGANISATION: None, LimitScope.CLIENT: paid.client, LimitScope.KEY: paid.key,
-        LimitScope.DESTINATION: (paid.network, paid.address), LimitScope.ASSET: paid.asset,
-    }
-    for scope, key in scopes.items():
-        for count in counts:
-            yield scope, count, key
-
-
-def sums_of(items: list[Paid]) -> dict[WindowKey, int]:
-    """What these payouts add to each window."""
-    sums: dict[WindowKey, int] = {}
+def sums_of(items: Iterable[Paid]) -> dict[tuple[LimitScope, Counts], dict[Hashable, int]]:
+    """What these payouts add to the windows of each scope, by kind of payout."""
+    sums: dict[tuple[LimitScope, Counts], dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
     for paid in items:
-        for key in windows_of(paid):
-            sums[key] = sums.get(key, 0) + paid.reference_minor
+        kind = Counts.UNATTENDED_YOUNG if paid.is_young else Counts.UNATTENDED
+        kind = Counts.ATTENDED if paid.is_attended else kind
+        keys = None, paid.client, paid.key, (paid.network, paid.address), paid.asset
+        for scope, key in zip(_SCOPES, keys, strict=True):
+            sums[scope, kind][key] += paid.reference_minor
     return sums
 
 
@@ -365,9 +365,10 @@ def _spend(book: Book, fields: Fields, clock: Reading) -> None:
         known = payments.intents.get(paid.payout)
         if known is not None:
             payments.open_on[known.intent.destination_digest].discard(paid.payout)
-    for key, value in sums_of(items).items():
-        for span_ms in SPANS:
-            payments.windows.add(key, span_ms, value, clock.at_least)
+    for (scope, kind), sums in sums_of(items).items():
+        for key, value in sums.items():
+            for span_ms in SPANS:
+                payments.windows.add((scope, kind, key), span_ms, value, clock.at_least)
     fee_minor = int(fields.text("fee_reference_minor"))
     payments.windows.add(SWEEP_FEES if is_sweep else FEES, DAY_MS, fee_minor, clock.at_least)
     payments.windows.add(BROWSER, DAY_MS, int(fields.text("browser_reference_minor")), clock.at_least)

@@ -80,7 +80,7 @@ def due_now(payments: Payments, item: Item, clock: Reading) -> Due:
     if not all(payments.standing.may_ask(key, Permission.PAYOUTS_CREATE, clock.at_least) for key in keys):
         refuse(Rule.INTENT_SCOPE, f"{intent.id}: who asked for it may not pay any more")
     new = () if found.before is not None else (intent.id, found.subject)
-    if intent.id in payments.dead or any(each in payments.dead or each in payments.taken_back for each in new):
+    if intent.id in payments.dead or not (payments.dead.isdisjoint(new) and payments.taken_back.isdisjoint(new)):
         refuse(Rule.INTENT_ALIVE, f"{intent.id} was cancelled or declined, or is void")
     if found.before is not None:
         return found

@@ -6,6 +6,7 @@ is taken from the book and never weighed again: it pays the same address the sam
 all earlier ones. Statements of the signer (requests, receipts) don't pass here: they move nothing.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Final
 from strongroom.domain.beneficiary import DestinationClass
 from strongroom.domain.ids import OrganisationId, is_person
 from strongroom.domain.instant import DAY_MS
+from strongroom.domain.money import AssetId
 from strongroom.domain.policy import Counts, LimitScope, Policy, Tier, WalletRule
 from strongroom.formats.coins import ChainTransaction, CoinsError
 from strongroom.protocol.canonical import JsonValue
@@ -21,7 +23,7 @@ from strongroom.protocol.entry import Reading
 from strongroom.protocol.guard_wire import RECOVERS, Lease
 from strongroom.signer.approvals import Given, Weighed, check_approvals
 from strongroom.signer.attempts import excludes, parent_of
-from strongroom.signer.book import FEES, SWEEP_FEES, Attempt, Book, Paid, Payments, sums_of
+from strongroom.signer.book import FEES, KINDS_OF, SWEEP_FEES, Attempt, Book, Paid, Payments, sums_of
 from strongroom.signer.cover_evm import check_batch
 from strongroom.signer.due import Due, Item, check_debt, check_destination, debts_of, due_now
 from strongroom.signer.rules import Rule, refuse
@@ -184,12 +186,12 @@ def weigh(payments: Payments, dues: Sequence[Due], clock: Reading) -> list[Weigh
         known = check_destination(payments, due, clock)
         check_debt(payments, due.intent, known)
         place = (known.record.network, known.record.address)
-        if not debts.isdisjoint(debts_of(due.intent, known)):
+        if not debts.isdisjoint(owed := debts_of(due.intent, known)):
             refuse(Rule.DEBT_ONCE, f"{due.intent.external_id!r} stands in the request twice")
-        debts.update(debts_of(due.intent, known))
+        debts.update(owed)
         reference_minor = _reference_minor(policy, due, known.record.network)
         to_place[place] = to_place.get(place, 0) + reference_minor
-        spent = payments.windows.used((LimitScope.DESTINATION, Counts.ALL, place), DAY_MS, clock.at_least)
+        spent = payments.used(LimitScope.DESTINATION, Counts.ALL, place, DAY_MS, clock.at_least)
         worth = max(spent + to_place[place], _totals_reference_minor(payments, due.subject, due.totals))
         index = next((at for at, tier in enumerate(tiers) if worth <= tier.up_to_reference_minor), None)
         if index is None:
@@ -227,10 +229,10 @@ def _reference_minor(policy: Policy, due: Due, network: str) -> int:
 
 def _totals_reference_minor(payments: Payments, subject: str, totals: Mapping[str, int]) -> int:
     """What all of a run is worth at the most; 0 for a payout of its own."""
-    rules = {str(asset): rule for asset, rule in payments.standing.policy.assets.items()}
+    rules = payments.standing.policy.assets
     if not totals.keys() <= rules.keys():
         refuse(Rule.LIMIT_AMOUNT, f"{subject}: the policy doesn't know all assets of the run")
-    return sum(rules[asset].reference_minor(minor) for asset, minor in totals.items())
+    return sum(rules[AssetId(asset)].reference_minor(minor) for asset, minor in totals.items())
 
 
 def _paid(policy: Policy, weighed: Weighed, clock: Reading) -> Paid:
@@ -253,11 +255,12 @@ def _check_limits(
     policy, windows, now = payments.standing.policy, payments.windows, clock.at_least
     sums = sums_of(paid)
     for limit in policy.limits:
-        for key, value in sums.items():
-            if key[:2] == (limit.scope, limit.counts) and (
-                windows.used(key, limit.span_ms, now) + value > limit.maximum_reference_minor
-            ):
-                refuse(Rule.LIMIT_WINDOW, f"{limit.name}: there is no room for {value} more now")
+        added: Counter[Hashable] = Counter()
+        for kind in KINDS_OF[limit.counts]:
+            added.update(sums[limit.scope, kind])
+        for key, new in added.items():
+            if payments.used(limit.scope, limit.counts, key, limit.span_ms, now) + new > limit.maximum_reference_minor:
+                refuse(Rule.LIMIT_WINDOW, f"{limit.name}: there is no room for {new} more now")
     for (run, asset), minor in _of_runs(paid).items():
         if payments.run_spent.get((run, asset), 0) + minor > payments.runs[run].seal.totals.get(asset, 0):
             refuse(Rule.LIMIT_WINDOW, f"{run}: more of {asset} than its client sealed")

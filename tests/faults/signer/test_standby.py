@@ -69,7 +69,7 @@ def budgets(book: Book) -> dict[str, int]:
     payments: Any = book.organisations[ORGANISATION]
     now = book.clock.at_least
     return {
-        counts: payments.windows.used((LimitScope.ORGANISATION, counts, None), DAY_MS, now) for counts in Counts
+        counts: payments.used(LimitScope.ORGANISATION, counts, None, DAY_MS, now) for counts in Counts
     } | {"attempts": len(payments.attempts), "intents": len(payments.intents), "change": payments.change_next}
 
 
