@@ -58,12 +58,8 @@ class Witness:
         clock: Callable[[], Instant],
     ) -> None:
         self._notices = Path(folder, "notices.jsonl")
-        self._journal = journal
-        self._marker = marker
-        self._log = log
-        self._leases = leases
-        self._key = key
-        self._clock = clock
+        self._journal, self._marker, self._log = journal, marker, log
+        self._leases, self._key, self._clock = leases, key, clock
         mark = marker.mark or EMPTY
         is_marked = marker.mark is not None or not journal.length
         has_all = journal.holds(mark.journal) and log.holds(mark.control) and log.holds(log.standings.control)

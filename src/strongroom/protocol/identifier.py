@@ -27,5 +27,4 @@ def _derived(record_type: str, organisation: str, client: str, key: str) -> str:
         f'{{"client":{encode_text(client)},"idempotency_key":{encode_text(key)},'
         f'"organisation":{encode_text(organisation)},"type":"{record_type}"}}'
     )
-    bits = int.from_bytes(hashlib.sha256(record.encode()).digest()) >> 256 - 130
-    return base32(bits, 13)
+    return base32(int.from_bytes(hashlib.sha256(record.encode()).digest()) >> 256 - 130, 13)

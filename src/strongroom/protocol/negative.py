@@ -156,8 +156,7 @@ def check_people(
         raise InstructionError("has expired")
     if negative.record_id in standing.used_records:
         raise InstructionError("was given before")
-    heard = [hear(raw, negative.type, each, standing, party) for each in given]
-    people = frozenset(each.person for each in heard)
+    people = frozenset([hear(raw, negative.type, each, standing, party).person for each in given])
     if not people:
         raise InstructionError("nobody gave it")
     for person in people:

@@ -63,9 +63,7 @@ class Clock:
 
     def __init__(self, monotonic_ns: Callable[[], int], wall_ns: Callable[[], int], start: Reading) -> None:
         """`start` is what `resume` made, or genesis' wall time three times."""
-        self._monotonic_ns = monotonic_ns
-        self._wall_ns = wall_ns
-        self._start = start
+        self._monotonic_ns, self._wall_ns, self._start = monotonic_ns, wall_ns, start
         self._last = (monotonic_ns(), wall_ns())
         self._least_ns = 0
         self._most_ns = 0
