@@ -69,8 +69,7 @@ class Cosigner:
         if tree != self.tree:
             self._marker.write(replace(self._marker.mark or EMPTY, tree=tree))
         origin = log_origin(standings.deployment)
-        text = head_text(origin, tree.length, tree.head)
-        return cosign(text, witness_name(origin), self._key, now // 1_000)
+        return cosign(head_text(origin, tree.length, tree.head), witness_name(origin), self._key, now // 1_000)
 
     def name_tree(self, said: str) -> None:
         """The operator's word about what was cosigned last, SIZE:ROOT. Raises: JournalError."""

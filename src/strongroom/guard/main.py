@@ -7,6 +7,7 @@ operator's word about the audit log, and ends.
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -124,6 +125,8 @@ async def serve(config: Config, *, reconciles: bool, epoch: str = "") -> None:
         limiter = Limiter(config.requests_per_second, clock)
         officers = Officers(guard.witness, guard.log, guard.leases, guard.eyes, guard.cosigner, limiter, clock)
         servers.append(await listeners.listen(officers_listen, tls, officers.serve))
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # nearly nothing of a request is in cycles
     LOG.info("guard reads a node of %s", ", ".join(config.nodes) or "no network: it attests nothing")
     LOG.info("guard listens, at entry %d%s", guard.witness.head.length, ", restored" * guard.witness.is_restored)
     await listeners.ended()

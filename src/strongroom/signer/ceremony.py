@@ -30,8 +30,7 @@ def make_keys(folder: str, recipients: list[str]) -> str:
     """The statement key in hex. The folder is made if it isn't there. Raises: KeyFileError, OSError."""
     _own_folder(folder)
     seed = Secret(os.urandom(SEED_LENGTH))
-    raw = make_key_file(seed, recipients)
-    _write_new(f"{folder}/{KEY_FILE}", raw)
+    _write_new(f"{folder}/{KEY_FILE}", make_key_file(seed, recipients))
     return KeyStore(seed).statement_public_key.hex()
 
 

@@ -163,8 +163,7 @@ def ripen(notary: Notary) -> None:
 
 
 def _is_next(document: str, raw: bytes, standing: Standing) -> bool:
-    before = standing.roster_hash if document == ROSTER else standing.policy_hash
-    return parse_object(raw).get("previous") == before
+    return parse_object(raw).get("previous") == (standing.roster_hash if document == ROSTER else standing.policy_hash)
 
 
 def _follows(document: str, raw: bytes, payments: Payments, notary: Notary) -> str:

@@ -54,7 +54,8 @@ def _begin(path: str) -> Server:
     notary = _meet_guard(opening, keys, link)
     desk = Desk(notary, open_wallets(keys, notary.book.genesis.mode, token), os.urandom)
     server = Server(_channels(config), desk.answer, desk.idle, lambda: boot_ns() // 1_000_000)
-    gc.freeze()  # what is loaded stays; collections only look at what comes
+    gc.freeze()  # what is loaded stays; collections only look at what comes, and seldom: nearly nothing is in cycles
+    gc.set_threshold(100_000, 50, 100)
     for missing in lock_down(config.folder, is_production=notary.book.genesis.mode is Mode.PRODUCTION):
         _say(f"not locked down: {missing}")
     _say(f"ready at {notary.head.length} entries")

@@ -152,8 +152,7 @@ def bury(notary: Notary, payments: Payments, subject: str, clock: Reading) -> No
 
 
 def _payout_shown(payments: Payments, payout: str) -> dict[str, JsonValue]:
-    known = payments.intents[payout]
-    intent = known.intent
+    intent = (known := payments.intents[payout]).intent
     record = payments.destinations[intent.destination_digest].record
     return {
         "amount": str(intent.amount.minor), "asset": intent.amount.asset, "beneficiary": intent.beneficiary,
