@@ -1,6 +1,6 @@
 """A payout's state in words: for its payee, and for who wants to know what comes next."""
 
-from typing import Final, assert_never
+from typing import Final
 
 from strongroom.domain.payout import Hold, HoldReason, State
 
@@ -15,33 +15,26 @@ _HELD: Final = {
     HoldReason.ALARM: ("Your payout is being checked.", "People must look at an alarm."),
     HoldReason.NOT_BEFORE: ("Your payout is planned for later.", "It goes on at not_before."),
 }
+_WORDS: Final = {
+    State.RECEIVED: ("Your payout has been ordered.", "The signer looks at it next."),
+    State.HELD: ("Your payout has been ordered.", "The signer looks at it next."),
+    State.AWAITING_APPROVAL: ("Your payout is being checked.", "People must approve it."),
+    State.READY: ("Your payout is being prepared.", "It is put into a chain transaction, and signed."),
+    State.PLANNED: ("Your payout is being prepared.", "It is put into a chain transaction, and signed."),
+    State.SIGNED: ("Your payout is on its way.", "It waits to be confirmed by the network."),
+    State.BROADCAST: ("Your payout is on its way.", "It waits to be confirmed by the network."),
+    State.CONFIRMED: ("Your payout is on its way.", "It is confirmed, and waits until that is final."),
+    State.SETTLED: ("Your payout has been paid.", "Nothing: it is final."),
+    State.DECLINED: ("Your payout was not approved.", "Nothing; another payout may replace it."),
+    State.CANCELLED: ("Your payout was cancelled.", "Nothing; another payout may replace it."),
+    State.EXPIRED: ("Your payout was not made in time.", "Nothing; another payout may replace it."),
+    State.FAILED: ("Your payout could not be made.", "Look at status_reason; another payout may replace it."),
+    State.RETURNED: ("Your payout came back.", "Check the payee's details; another payout may replace it."),
+}
 
 
 def explain(state: State, hold: Hold | None) -> tuple[str, str]:
     """What the payee may be told, and what happens next."""
-    match state:
-        case State.RECEIVED | State.HELD:
-            return _HELD[hold.reason] if hold is not None else (
-                "Your payout has been ordered.", "The signer looks at it next.")
-        case State.AWAITING_APPROVAL:
-            return "Your payout is being checked.", "People must approve it."
-        case State.READY | State.PLANNED:
-            return "Your payout is being prepared.", "It is put into a chain transaction, and signed."
-        case State.SIGNED | State.BROADCAST:
-            return "Your payout is on its way.", "It waits to be confirmed by the network."
-        case State.CONFIRMED:
-            return "Your payout is on its way.", "It is confirmed, and waits until that is final."
-        case State.SETTLED:
-            return "Your payout has been paid.", "Nothing: it is final."
-        case State.DECLINED:
-            return "Your payout was not approved.", "Nothing; another payout may replace it."
-        case State.CANCELLED:
-            return "Your payout was cancelled.", "Nothing; another payout may replace it."
-        case State.EXPIRED:
-            return "Your payout was not made in time.", "Nothing; another payout may replace it."
-        case State.FAILED:
-            return "Your payout could not be made.", "Look at status_reason; another payout may replace it."
-        case State.RETURNED:
-            return "Your payout came back.", "Check the payee's details; another payout may replace it."
-        case _:
-            assert_never(state)
+    if hold is not None and state in (State.RECEIVED, State.HELD):
+        return _HELD[hold.reason]
+    return _WORDS[state]
