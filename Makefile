@@ -7,7 +7,7 @@ PYTHON = .venv/bin/python
 TESTS ?= tests
 SHELL = /bin/bash
 
-.PHONY: help up down status setup lint types contracts tidy test check faults mutants bench
+.PHONY: help up down status setup lint types contracts tidy test check faults mutants bench screenshots
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -47,6 +47,9 @@ faults: setup ## The fault tests at full counts
 
 mutants: setup ## Plant bugs, one for each rule of the signer and more, and see the tests catch all of them
 	@PYTHONPATH=. $(PYTHON) tools/mutants.py
+
+screenshots: setup ## Every page as a picture, into screenshots/ and the documents
+	@$(PYTHON) tools/screenshots.py
 
 bench: setup ## Measure the ratios and write benchmarks/latest.json
 	@bin/strongroom bench

@@ -3,6 +3,7 @@
 The signer believes its own; what is shown by these may lie, and moves nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from strongroom.domain.ids import OrganisationId
@@ -10,7 +11,7 @@ from strongroom.domain.policy import AssetRule, Policy
 from strongroom.protocol.genesis import Mode, parse_genesis
 from strongroom.protocol.roster import Person, Roster
 from strongroom.protocol.standing import open_standing
-from strongroom.store import approvals
+from strongroom.store import approvals, console_lists
 from strongroom.store.session import Session
 
 
@@ -24,14 +25,20 @@ class Mirror:
     roster: Roster
     roster_hash: str
     roster_text: str
+    clients: Mapping[str, str]
+    """What clients are called."""
 
     def person(self, person: str) -> Person | None:
         return next((each for each in self.roster.people if each.id == person), None)
 
     def name(self, maker: str | None) -> str:
-        """A person's name, or what stands there for a client."""
+        """A person's name, or a client's, with whose kind it is."""
         found = self.person(maker) if maker is not None else None
-        return found.name if found is not None else (maker or "nobody")
+        if found is not None:
+            return found.name
+        if maker is None:
+            return "nobody"
+        return f"the client “{self.clients[maker]}”" if maker in self.clients else maker
 
     def asset(self, asset: str) -> AssetRule | None:
         return next((rule for name, rule in self.policy.assets.items() if name == asset), None)
@@ -54,7 +61,7 @@ class Mirrors:
         standing = open_standing(*documents, self._mode)
         mirror = Mirror(
             standing.policy, standing.policy_hash, documents[0].decode(), standing.roster, standing.roster_hash,
-            documents[1].decode(),
+            documents[1].decode(), await console_lists.client_names(connection, organisation),
         )
         self._known[organisation] = (documents, mirror)
         return mirror

@@ -177,6 +177,11 @@ async def keys(connection: Session, organisation: OrganisationId) -> list[Listed
     ]
 
 
+async def client_names(connection: Session, organisation: OrganisationId) -> dict[str, str]:
+    rows = await connection.fetch("SELECT id, name FROM strongroom.clients WHERE organisation = $1", organisation)
+    return {row["id"]: row["name"] for row in rows}
+
+
 async def acts_by_hour_of_week(connection: Session, person: str, since: Instant) -> Mapping[int, int]:
     """How often somebody did something in each hour of the week, 0 being Monday's first in UTC."""
     rows = await connection.fetch(
