@@ -6,6 +6,7 @@ A route that isn't listed here fails, so nobody adds one without saying who may 
 import pytest
 from tests.console.world import STATION as STATION_ORIGIN
 from tests.console.world import World
+from tools.duties_doc import FILE, text
 
 from strongroom.console.call import OWN, PUBLIC, STATION
 from strongroom.console.duties import GRANTS, NEEDS, TAKES_AWAY, Duty, Way, duties_of
@@ -117,9 +118,19 @@ def test_without_a_session_nothing_but_the_doors_answers(world: World) -> None:
             assert answer.status_code >= 300, f"{method} {path}: {answer.status_code}"
 
 
+def test_a_file_of_the_audit_log_takes_a_duty_of_its_own(world: World) -> None:
+    assert world.signed_in("cleo").get("/audit?as=csv").headers["content-type"].startswith("text/csv")
+    assert Duty.AUDIT_EXPORT not in duties_of([Role.TREASURER])
+    assert Duty.AUDIT_SEE in duties_of([Role.TREASURER])
+
+
 def test_what_isnt_there_is_no_page(world: World) -> None:
     ada = world.signed_in()
     assert ada.get("/nothing").status_code == 404
     assert ada.send("DELETE", "/payouts").status_code == 405
     assert ada.get("/payouts/po_x").status_code == 404
     assert ada.get("/payouts?state=nothing").status_code == 400
+
+
+def test_the_table_that_people_read_is_that_which_decides() -> None:
+    assert FILE.read_text() == text(), "run python -m tools.duties_doc"

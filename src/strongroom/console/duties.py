@@ -82,7 +82,6 @@ TAKES_AWAY: Final[dict[Role, frozenset[Duty]]] = {
 NEEDS: Final[dict[Duty, Way]] = dict.fromkeys(Duty, Way.SESSION) | {
     Duty.PEOPLE_INVITE: Way.STEP_UP,
     Duty.SESSIONS_END: Way.STEP_UP,
-    Duty.AUDIT_EXPORT: Way.STEP_UP,
     Duty.APPROVALS_GIVE: Way.ASSERTION,
     Duty.PAYOUTS_ASK: Way.ASSERTION,
     Duty.BENEFICIARIES_CHANGE: Way.ASSERTION,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from strongroom.advice.bound import bounds
 from strongroom.console.call import Call
 from strongroom.console.draw import bars
+from strongroom.console.duties import Duty
 from strongroom.console.listing import PAGE, cursor, file_reply, is_file, wanted
 from strongroom.console.web import Reply, WebError
 from strongroom.domain.instant import DAY_MS, HOUR_MS, Instant
@@ -50,7 +51,9 @@ async def keys(call: Call) -> Reply:
 
 
 async def audit_log(call: Call) -> Reply:
-    """Filtered by one word: an id, or a kind of event."""
+    """Filtered by one word: an id, or a kind of event. A file of it takes a duty of its own."""
+    if is_file(call) and Duty.AUDIT_EXPORT not in call.who.duties:
+        raise WebError(403, f"Your roles don't include “{Duty.AUDIT_EXPORT.value}”.")
     word = call.request.query.get("q", "").strip() or None
     organisation = call.who.session.organisation
     async with call.service.pool.acquire() as connection:
