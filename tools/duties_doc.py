@@ -33,7 +33,8 @@ def text() -> str:
     lines.append("|---|---|" + "---|" * len(roles))
     for duty in Duty:
         marks = " | ".join("yes" if duty in duties_of([role]) else "" for role in roles)
-        lines.append(f"| `{duty.value}` | {_WAYS[NEEDS[duty]]} | {marks} |".replace("|  |", "| |").replace("|  |", "| |"))
+        row = f"| `{duty.value}` | {_WAYS[NEEDS[duty]]} | {marks} |"
+        lines.append(row.replace("|  |", "| |").replace("|  |", "| |"))
     lines += ["", "## What a role takes away", "", "| role | never, whatever else the person is |", "|---|---|"]
     for role, duties in TAKES_AWAY.items():
         lines.append(f"| {role.value} | {', '.join(f'`{each.value}`' for each in sorted(duties))} |")

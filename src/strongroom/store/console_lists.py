@@ -80,8 +80,8 @@ JOIN strongroom.beneficiaries b ON b.id = p.beneficiary
 
 
 _FOUND: Final = """
-WHERE p.organisation = $1 AND p.id IN (
-    SELECT $2
+WHERE p.organisation = $1 AND p.id IN (SELECT u.id FROM (
+    SELECT $2 AS id
     UNION SELECT x.id FROM strongroom.payouts x WHERE x.organisation = $1 AND x.external_id = $2
     UNION SELECT x.id FROM strongroom.payouts x WHERE x.run = $2
     UNION SELECT x.id FROM strongroom.payouts x WHERE x.beneficiary = $2
@@ -91,8 +91,9 @@ WHERE p.organisation = $1 AND p.id IN (
         WHERE y.organisation = $1 AND lower(y.name) = lower($2)
     UNION SELECT m.payout FROM strongroom.attempt_payouts m WHERE m.chain_transaction = $2
     UNION SELECT m.payout FROM strongroom.chain_names n JOIN strongroom.attempt_payouts m USING (chain_transaction)
-        WHERE n.chain_name = $2)
+        WHERE n.chain_name = $2) u LIMIT 100)
 """
+"""The limit tells PostgreSQL that it is worth going by indexes."""
 
 
 async def payouts(

@@ -142,12 +142,15 @@ async def versions(connection: Session, beneficiary: str) -> list[Version]:
     ]
 
 
-async def known_addresses(connection: Session, organisation: OrganisationId, network: str) -> list[tuple[str, str]]:
-    """(address, name) of what this organisation pays on a network; what a look-alike is compared with."""
+async def addresses_ending(
+    connection: Session, organisation: OrganisationId, network: str, end: str
+) -> list[tuple[str, str]]:
+    """(address, name) of what this organisation pays on a network, of addresses that end so, in small letters."""
     rows = await connection.fetch(
         "SELECT d.address, b.name FROM strongroom.destinations d JOIN strongroom.beneficiaries b "
-        "ON b.id = d.beneficiary WHERE d.organisation = $1 AND d.network = $2 LIMIT 20000",
-        organisation, network,
+        "ON b.id = d.beneficiary WHERE d.organisation = $1 AND d.network = $2 "
+        "AND lower(right(d.address, 3)) = $3 LIMIT 1000",
+        organisation, network, end,
     )
     return [(row["address"], row["name"]) for row in rows]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median_high
 from typing import Any, Final
 
-from strongroom.advice.look_alike import look_alike
+from strongroom.advice.look_alike import ends, look_alike
 from strongroom.console.call import Call
 from strongroom.console.draw import Dot, dots
 from strongroom.console.duties import Duty, duties_of
@@ -131,8 +131,12 @@ async def _beside(connection: Session, call: Call, opened: Waiting | None) -> tu
 
 async def _near(connection: Session, call: Call, destination: dict[str, Any]) -> tuple[str, str] | None:
     """A known address that this one resembles, and whose it is."""
-    known = await console_pages.known_addresses(connection, call.who.session.organisation, destination["network"])
-    found = look_alike(destination["network"], destination["address"], [address for address, _ in known])
+    network, address = destination["network"], destination["address"]
+    end = ends(network, address)
+    if end is None:
+        return None
+    known = await console_pages.addresses_ending(connection, call.who.session.organisation, network, end)
+    found = look_alike(network, address, [each for each, _ in known])
     return None if found is None else (found.known, next(name for each, name in known if each == found.known))
 
 

@@ -317,7 +317,7 @@ END $$;
 CREATE INDEX payouts_waiting ON strongroom.payouts (organisation, state, leaf)
     WHERE state IN ('held', 'awaiting_approval', 'failed', 'returned');
 CREATE INDEX attempts_signed ON strongroom.attempts (organisation, signed_at) WHERE signed IS NOT NULL;
-CREATE INDEX destinations_on ON strongroom.destinations (organisation, network);
+CREATE INDEX destinations_ending ON strongroom.destinations (organisation, network, lower(right(address, 3)));
 CREATE INDEX beneficiaries_by_name ON strongroom.beneficiaries (organisation, lower(name) text_pattern_ops);
 CREATE INDEX payouts_by_external ON strongroom.payouts (organisation, external_id);
 CREATE INDEX evidence_of_key ON strongroom.evidence (key_id, id);
