@@ -35,6 +35,7 @@ POST /invited/{token}           public
 GET  /keys                      keys:see
 GET  /live                      overview:see
 GET  /payouts                   payouts:see
+POST /payouts/ask               payouts:ask
 GET  /payouts/{payout}          payouts:see
 GET  /people                    people:see
 POST /people/approval-passkey   sessions:own
@@ -56,6 +57,7 @@ POST /station/approve           station
 POST /station/change            station
 POST /station/enrol             station
 POST /station/instruct          station
+POST /station/intent            station
 GET  /station/items/{token}     station
 POST /step-up                   own
 GET  /treasury                  treasury:see
@@ -90,7 +92,7 @@ def test_no_role_asks_and_approves_and_admins_approve_nothing_whatever_else_they
     assert set(TAKES_AWAY) <= set(Role)
 
 
-@pytest.mark.parametrize("login", ["ada", "ben", "cleo", "dan"])
+@pytest.mark.parametrize("login", ["ada", "ben", "cleo", "dan", "eve", "finn"])
 def test_each_person_sees_what_their_roles_grant_and_is_refused_the_rest(world: World, login: str) -> None:
     visitor = world.signed_in(login)
     roles = [Role(each) for each in world.person(login)["roles"]]

@@ -6,7 +6,7 @@ import time
 import pytest
 from tests.browser.browser import Browser
 from tests.browser.fixture import browser, chromium
-from tests.e2e.people import Seated
+from tests.e2e.people import STATION, Seated, approval_key
 from tests.e2e.sandbox import SIM, Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -35,6 +35,35 @@ def test_two_people_approve_in_their_browsers_and_it_is_settled(browser: Browser
     assert sandbox.received("browsers") == {"browsers": [20_000 * SIM]}
     ben.page.goto(sandbox.document["console_url"] + "/approvals")
     browser.check(ben.page)
+
+
+def test_an_operator_asks_on_a_page_and_another_approves(browser: Browser, sandbox: Sandbox) -> None:
+    """However small it is: who asks never suffices."""
+    payee = sandbox.declare("asked")
+    time.sleep(6)  # it cools off
+    eve = Seated(browser, sandbox, "eve")
+    eve.follow_link()
+    eve.page.goto(f"{sandbox.document['console_url']}/beneficiaries/{payee['id']}")
+    browser.check(eve.page)
+    eve.page.get_by_label("Amount").fill("12.5")
+    eve.page.get_by_label("Reference, yours").fill("asked by eve")
+    with eve.context.expect_page() as opened:
+        eve.page.get_by_role("button", name="Ask at the station").click()
+    browser.passkey(opened.value, STATION, *approval_key(eve.person))
+    browser.expect(opened.value.get_by_role("heading", level=1)).to_contain_text("12.5")
+    opened.value.get_by_role("button", name="Ask for it with passkey").wait_for()
+    for box in opened.value.get_by_role("checkbox").all():
+        box.check()
+    opened.value.get_by_role("button", name="Ask for it with passkey").click()
+    browser.expect(opened.value.get_by_role("status")).to_contain_text("Asked for and handed over")
+    (payout,) = sandbox.payer.pages("/v1/payouts", {"external_id": "asked by eve"})
+    request = sandbox.request_for(payout["id"])
+    ada = Seated(browser, sandbox, "ada")
+    ada.follow_link()
+    station = ada.approve(request["id"])
+    browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
+    sandbox.reaches(payout["id"], "settled")
+    assert sandbox.received("asked") == {"asked": [12 * SIM + SIM // 2]}
 
 
 def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, sandbox: Sandbox) -> None:

@@ -7,6 +7,7 @@ from strongroom.console.call import OWN, PUBLIC, STATION, Route
 from strongroom.console.duties import Duty
 from strongroom.console.pages import (
     approvals,
+    asking,
     beneficiaries,
     changes,
     freeze,
@@ -39,6 +40,7 @@ ROUTES: Final = (
     Route("GET", "/approvals/{request}", Duty.APPROVALS_SEE, approvals.show_one),
     Route("POST", "/approvals/{request}/confirm", Duty.APPROVALS_GIVE, approvals.confirm, "confirm"),
     Route("GET", "/payouts", Duty.PAYOUTS_SEE, payouts.show),
+    Route("POST", "/payouts/ask", Duty.PAYOUTS_ASK, asking.ask, "ask for a payout"),
     Route("GET", "/payouts/{payout}", Duty.PAYOUTS_SEE, payouts.show_one),
     Route("GET", "/runs/{run}", Duty.PAYOUTS_SEE, payouts.show_run),
     Route("GET", "/find", Duty.PAYOUTS_FIND, payouts.find),
@@ -61,6 +63,7 @@ ROUTES: Final = (
     Route("GET", "/changes", Duty.POLICY_SEE, changes.show),
     Route("GET", "/changes/{change}", Duty.POLICY_SEE, changes.show_one),
     Route("POST", "/changes", Duty.POLICY_CHANGE, changes.propose, "propose a change", body_maximum=2 * 2**20),
+    Route("POST", "/station/intent", STATION, asking.take),
     Route("POST", "/station/change", STATION, changes.agree),
     Route("POST", "/station/enrol", STATION, changes.enrol),
     Route("GET", "/freeze", Duty.FREEZE, freeze.show),

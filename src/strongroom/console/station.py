@@ -40,3 +40,11 @@ def enrol_link(call: Call, challenge: bytes) -> str:
     """To make an approval credential of one's own."""
     document = station_link.enrol(asked(call), call.who.session.organisation, challenge)
     return station_url(call.service.config.station_origin, document)
+
+
+def intent_link(call: Call, record: bytes, destination: bytes) -> str:
+    """To ask for a payout oneself; `destination` is the record that it names."""
+    document = station_link.intent(
+        asked(call), record, destination=destination, policy=call.who.mirror.policy_text.encode()
+    )
+    return station_url(call.service.config.station_origin, document)

@@ -48,6 +48,8 @@ _PEOPLE: Final = (
     ("Ben Example", (Role.APPROVER,), ("operations",)),
     ("Cleo Example", (Role.OFFICER, Role.ADMIN), ("officers",)),
     ("Dan Example", (Role.OFFICER, Role.TREASURER), ("officers", "treasury")),
+    ("Eve Example", (Role.OPERATOR,), ()),
+    ("Finn Example", (Role.AUDITOR, Role.SUPPORT), ()),
 )
 _FEES: Final[Mapping[str, tuple[str, str, str]]] = {
     "BTC": (BITCOIN, "5000000", "200000"), "SIM": (simulated.NETWORK, "5000000", "20000"),
