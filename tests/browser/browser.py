@@ -80,6 +80,7 @@ class Browser:
 
     def expect(self, located: Any) -> Any:
         """Playwright's assertions, which wait: `browser.expect(page.get_by_role("alert")).to_have_text("…")`."""
+        async_api.expect.set_options(timeout=TIMEOUT_MS)
         return _waiting(async_api.expect(_inner(located)), self._run)
 
     @contextmanager

@@ -25,13 +25,13 @@ OFFICERS = ("/people", "/keys", "/audit", "/audit/3", "/freeze")
 
 
 @pytest.fixture(scope="module")
-def filled(sandbox: Sandbox) -> Sandbox:
+def filled(house: Sandbox) -> Sandbox:
     """Payees with hostile names, one payout that waits for people, one that is paid, one that is held."""
     for number, name in enumerate(NAMES):
-        made = sandbox.declarer.beneficiaries.create(
+        made = house.declarer.beneficiaries.create(
             name=name, destination={"network": "sim:sandbox", "address": payee(f"hostile-{number}")})
-        sandbox.pay(dict(made), f"hostile-{number}", (2 if number else 600) * SIM, SCRIPT if number else "hostile-0")
-    return sandbox
+        house.pay(dict(made), f"hostile-{number}", (2 if number else 600) * SIM, SCRIPT if number else "hostile-0")
+    return house
 
 
 @pytest.mark.parametrize(("theme", "size"), [("light", "desktop"), ("dark", "phone")])

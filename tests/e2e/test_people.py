@@ -13,10 +13,10 @@ pytestmark = pytest.mark.sandbox
 __all__ = ["browser", "chromium"]
 
 
-def test_two_people_approve_in_their_browsers_and_it_is_settled(browser: Browser, sandbox: Sandbox) -> None:
-    payout = sandbox.pay(sandbox.declare("browsers"), "browsers-1", 20_000 * SIM)
-    request = sandbox.request_for(payout)
-    ada, ben = Seated(browser, sandbox, "ada"), Seated(browser, sandbox, "ben", theme="dark", size="phone")
+def test_two_people_approve_in_their_browsers_and_it_is_settled(browser: Browser, house: Sandbox) -> None:
+    payout = house.pay(house.declare("browsers"), "browsers-1", 20_000 * SIM)
+    request = house.request_for(payout)
+    ada, ben = Seated(browser, house, "ada"), Seated(browser, house, "ben", theme="dark", size="phone")
     ada.enrol()
     station = ada.approve(request["id"])
     browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
@@ -24,26 +24,26 @@ def test_two_people_approve_in_their_browsers_and_it_is_settled(browser: Browser
     browser.expect(ada.page.get_by_text("You have approved it.")).to_be_visible()
     browser.check(ada.page)
     time.sleep(2)  # time enough for a signer that counts one person twice
-    assert sandbox.state(payout) == "awaiting_approval"
-    assert sandbox.assert_by(request, "ada").status_code == 201  # again, by the same person
-    assert sandbox.state(payout) == "awaiting_approval"
+    assert house.state(payout) == "awaiting_approval"
+    assert house.assert_by(request, "ada").status_code == 201  # again, by the same person
+    assert house.state(payout) == "awaiting_approval"
 
     ben.enrol()
     station = ben.approve(request["id"])
     browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
-    sandbox.reaches(payout, "settled")
-    assert sandbox.received("browsers") == {"browsers": [20_000 * SIM]}
-    ben.page.goto(sandbox.document["console_url"] + "/approvals")
+    house.reaches(payout, "settled")
+    assert house.received("browsers") == {"browsers": [20_000 * SIM]}
+    ben.page.goto(house.document["console_url"] + "/approvals")
     browser.check(ben.page)
 
 
-def test_an_operator_asks_on_a_page_and_another_approves(browser: Browser, sandbox: Sandbox) -> None:
+def test_an_operator_asks_on_a_page_and_another_approves(browser: Browser, house: Sandbox) -> None:
     """However small it is: who asks never suffices."""
-    payee = sandbox.declare("asked")
+    payee = house.declare("asked")
     time.sleep(6)  # it cools off
-    eve = Seated(browser, sandbox, "eve")
+    eve = Seated(browser, house, "eve")
     eve.follow_link()
-    eve.page.goto(f"{sandbox.document['console_url']}/beneficiaries/{payee['id']}")
+    eve.page.goto(f"{house.document['console_url']}/beneficiaries/{payee['id']}")
     browser.check(eve.page)
     eve.page.get_by_label("Amount").fill("12.5")
     eve.page.get_by_label("Reference, yours").fill("asked by eve")
@@ -56,36 +56,36 @@ def test_an_operator_asks_on_a_page_and_another_approves(browser: Browser, sandb
         box.check()
     opened.value.get_by_role("button", name="Ask for it with passkey").click()
     browser.expect(opened.value.get_by_role("status")).to_contain_text("Asked for and handed over")
-    (payout,) = sandbox.payer.pages("/v1/payouts", {"external_id": "asked by eve"})
-    request = sandbox.request_for(payout["id"])
-    ada = Seated(browser, sandbox, "ada")
+    (payout,) = house.payer.pages("/v1/payouts", {"external_id": "asked by eve"})
+    request = house.request_for(payout["id"])
+    ada = Seated(browser, house, "ada")
     ada.follow_link()
     station = ada.approve(request["id"])
     browser.expect(station.get_by_role("status")).to_contain_text("Approved and handed over")
-    sandbox.reaches(payout["id"], "settled")
-    assert sandbox.received("asked") == {"asked": [12 * SIM + SIM // 2]}
+    house.reaches(payout["id"], "settled")
+    assert house.received("asked") == {"asked": [12 * SIM + SIM // 2]}
 
 
-def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, sandbox: Sandbox) -> None:
-    cleo, dan = Seated(browser, sandbox, "cleo"), Seated(browser, sandbox, "dan")
+def test_an_officer_freezes_in_two_taps_and_two_let_it_go_on(browser: Browser, house: Sandbox) -> None:
+    cleo, dan = Seated(browser, house, "cleo"), Seated(browser, house, "dan")
     cleo.enrol()
-    cleo.page.goto(sandbox.document["console_url"] + "/freeze")
+    cleo.page.goto(house.document["console_url"] + "/freeze")
     browser.check(cleo.page)
     station = cleo.instruct("Freeze all payments")
     station.get_by_role("button").last.click()
     browser.expect(station.get_by_role("status")).to_contain_text("Guard keeps it")
-    organisation = sandbox.document["organisation"]
-    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
+    organisation = house.document["organisation"]
+    assert house.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
 
-    cleo.page.goto(sandbox.document["console_url"] + "/freeze")
+    cleo.page.goto(house.document["console_url"] + "/freeze")
     station = cleo.instruct("Begin to unfreeze")
     with browser.expecting("409"):  # guard says that one is no quorum
         station.get_by_role("button").last.click()
         browser.expect(station.get_by_role("status")).to_contain_text("more")
-    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
+    assert house.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == ["organisation"]
     dan.enrol()
-    dan.page.goto(sandbox.document["console_url"] + "/freeze")
+    dan.page.goto(house.document["console_url"] + "/freeze")
     station = dan.instruct("Join: unfreeze organisation")
     station.get_by_role("button").last.click()
     browser.expect(station.get_by_role("status")).to_contain_text("Guard keeps it")
-    assert sandbox.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == []
+    assert house.guard.get("/v1/status").json()["organisations"][organisation]["frozen"] == []

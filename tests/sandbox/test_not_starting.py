@@ -100,7 +100,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rail", "said"),
     [("evm", "npm is missing, and the EVM node comes from it. On Debian: apt-get install nodejs npm"),
-     ("bitcoin", "no bitcoind on PATH, and no apt-get to fetch one with: install Bitcoin Core 29 or newer")],
+     ("bitcoin", "the Bitcoin node can't be fetched: install Bitcoin Core 29 or newer, or make Debian's packages "
+                 "reachable (there is no apt-get)")],
 )
 def test_a_missing_package_is_named_with_what_brings_it(stopped: Box, tmp_path: Path, rail: str, said: str) -> None:
     bare = stopped.but(PATH=str(tmp_path / "no programs"), STRONGROOM_CACHE=str(tmp_path / "cache"))
@@ -111,7 +112,7 @@ def test_where_no_bitcoin_node_can_be_had_it_says_so_and_goes_on_without(stopped
     bare = stopped.but(PATH=str(tmp_path / "no programs"), STRONGROOM_CACHE=str(tmp_path / "cache"))
     started = bare.up("--rails", "bitcoin,simulated")
     assert started.returncode == 0, started.stderr
-    assert "going on without the rail bitcoin: no bitcoind on PATH" in started.stderr
+    assert "going on without the rail bitcoin: the Bitcoin node can't be fetched" in started.stderr
     assert "install Bitcoin Core" in started.stderr
     document = stopped.document()
     assert "bitcoin" not in document

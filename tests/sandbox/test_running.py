@@ -98,7 +98,9 @@ def test_the_document_says_what_exists(sandbox: Box) -> None:
     bearer = {"Authorization": f"Bearer {document['clients']['readonly']['bearer']}"}
     assert httpx.get(f"{document['api_url']}/v1/balances", headers=bearer, trust_env=False).status_code == 200
     for person in document["people"]:
-        assert set(person) == {"id", "name", "roles", "groups", "login", "software_key_file"}
+        assert set(person) == {
+            "id", "name", "roles", "groups", "login", "software_key_file", "console_key_file"}
+        assert Path(person["console_key_file"]).exists()
         assert Path(person["software_key_file"]).exists()
     assert set(document["assets"]) >= {"BTC", "USDC", "USDT", "EUR"}
     block = bitcoin_call(document, "getblockhash", 0)
