@@ -4,9 +4,14 @@ The attacker has a cookie, or a page of another origin, or an answer of a passke
 somebody on these pages. The bound is nothing.
 """
 
-import pytest
-from tests.console.world import CAFE, CHROME, ORIGIN, STATION, World
+from collections.abc import AsyncIterator
 
+import pytest
+from tests.console.world import CAFE, CHROME, FIREFOX, HOME, ORIGIN, STATION, World
+
+from strongroom.console.gate import admit
+from strongroom.console.routes import find_route
+from strongroom.console.web import Request
 from strongroom.domain.instant import HOUR_MS, MINUTE_MS
 
 
@@ -162,3 +167,20 @@ def test_a_cookie_is_for_the_console_alone_and_no_script_reads_it(world: World) 
 
 def test_the_host_must_be_the_consoles(world: World) -> None:
     assert world.visitor().get("/sign-in", headers={"host": "evil.localhost:8421"}).status_code == 421
+
+
+def test_live_numbers_end_with_the_session(world: World) -> None:
+    ada = world.signed_in()
+    request = Request("GET", "/live", {}, {"cookie": f"session={ada.cookie}", "user-agent": FIREFOX}, b"", HOME)
+    route, parameters = find_route(request)
+
+    async def go() -> AsyncIterator[bytes]:
+        reply = await route.handle(await admit(world.app._service, route, parameters, request))
+        assert not isinstance(reply.body, bytes)
+        return reply.body
+
+    stream = world.runner.run(go())
+    assert world.runner.run(anext(stream)).startswith(b"event: numbers")
+    world.owner.execute("UPDATE strongroom.console_sessions SET ended_at = 1, ended_why = 'by a test'")
+    with pytest.raises(StopAsyncIteration):
+        world.runner.run(anext(stream))

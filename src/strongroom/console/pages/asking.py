@@ -15,12 +15,16 @@ from strongroom.console.session import draw_token
 from strongroom.console.station import intent_link
 from strongroom.console.web import JSON, Reply, WebError
 from strongroom.domain.document import DocumentError
-from strongroom.domain.ids import IdError, parse_beneficiary_id, parse_organisation_id
+from strongroom.domain.ids import IdError, OrganisationId, parse_beneficiary_id, parse_organisation_id
 from strongroom.domain.policy import AssetRule
-from strongroom.protocol.approval import assertion_document, take_assertion
+from strongroom.protocol.approval import PersonAssertion, assertion_document, hear, take_assertion
 from strongroom.protocol.canonical import CanonicalError, JsonValue, encode, parse_object
+from strongroom.protocol.genesis import parse_genesis
 from strongroom.protocol.request import INTENT_TYPE
-from strongroom.store import beneficiaries, console, person_requests
+from strongroom.protocol.standing import open_standing
+from strongroom.protocol.webauthn import WebauthnError
+from strongroom.store import approvals, beneficiaries, console, person_requests
+from strongroom.store.session import Session
 
 RECORD_MAXIMUM: Final = 64 * 2**10
 TEXT_MAXIMUM: Final = 140
@@ -74,6 +78,7 @@ async def take(call: Call) -> Reply:
     except (DocumentError, CanonicalError, IdError) as fault:
         raise WebError(422, str(fault)) from fault
     async with call.service.pool.acquire() as connection:
+        await _check_asserted(connection, organisation, record.encode(), given)
         number = await person_requests.ask(connection, record, json.dumps(assertion_document(given)), call.now)
         for _ in range(ANSWER_TRIES):
             answer = await person_requests.answer_of(connection, number)
@@ -89,6 +94,23 @@ async def take(call: Call) -> Reply:
             await console.act(connection, organisation, given.person, None, "confirm", str(number),
                               "; ".join(confirmed), call.seat.network, call.now)
     return Reply(answer.status, answer.body.encode(), JSON)
+
+
+async def _check_asserted(
+    connection: Session, organisation: OrganisationId, record: bytes, given: PersonAssertion
+) -> None:
+    """That somebody of the roster asserted it, so that nonsense isn't kept; API and signer look again.
+
+    Raises: WebError.
+    """
+    if not await approvals.knows(connection, organisation):
+        raise WebError(404, "There is no such organisation.")
+    genesis = parse_genesis(await approvals.read_genesis(connection))
+    standing = open_standing(*await approvals.read_documents(connection, organisation), genesis.mode)
+    try:
+        hear(record, INTENT_TYPE, given, standing, genesis.relying_party)
+    except WebauthnError as fault:
+        raise WebError(403, f"The assertion doesn't hold: {fault}") from fault
 
 
 def base_units(text: str, rule: AssetRule) -> int:
