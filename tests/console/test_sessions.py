@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.console.world import CAFE, CHROME, FIREFOX, HOME, ORIGIN, STATION, World
 
+from strongroom.console.duties import GRANTS, Duty
 from strongroom.console.gate import admit
+from strongroom.console.rates import Rates
 from strongroom.console.routes import find_route
-from strongroom.console.web import Request
+from strongroom.console.web import Request, WebError
 from strongroom.domain.instant import HOUR_MS, MINUTE_MS
+from strongroom.protocol.roster import Role
 
 
 def test_a_person_signs_in_and_out(world: World) -> None:
@@ -184,3 +187,41 @@ def test_live_numbers_end_with_the_session(world: World) -> None:
     world.owner.execute("UPDATE strongroom.console_sessions SET ended_at = 1, ended_why = 'by a test'")
     with pytest.raises(StopAsyncIteration):
         world.runner.run(anext(stream))
+
+
+def test_two_admins_let_somebody_make_another_passkey_and_the_link_is_shown_to_the_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GRANTS, Role.TREASURER, GRANTS[Role.TREASURER] | {Duty.PEOPLE_INVITE})
+    cleo, dan = world.signed_in("cleo"), world.signed_in("dan")
+    fields = {"person": world.person("ada")["id"]}
+    assert "/invited/" not in cleo.post("/people/invite", {**fields, "step_up": cleo.step_up("invite", fields)}).text
+    again = {"invitation": world.owner.value("SELECT id FROM strongroom.console_invitations")}
+    shown = dan.post("/people/consent", {**again, "step_up": dan.step_up("consent", again)}).text
+    token = shown.partition("/invited/")[2].partition("<")[0].partition('"')[0]
+    assert "Welcome, Ada Example" in world.visitor().get(f"/invited/{token}").text
+    assert dan.post("/people/consent", {**again, "step_up": dan.step_up("consent", again)}).status_code == 409
+    assert world.visitor().get(f"/invited/{token}x").status_code == 403
+
+
+def test_a_passkey_that_is_taken_away_ends_its_sessions_and_opens_none(world: World) -> None:
+    ada, cleo = world.signed_in("ada"), world.signed_in("cleo")
+    fields = {"credential": world.owner.value(
+        "SELECT credential FROM strongroom.console_credentials WHERE person = $1", world.person("ada")["id"])}
+    assert cleo.post("/people/end-passkey", fields).status_code == 403
+    given = cleo.step_up("end passkey", fields)
+    assert cleo.post("/people/end-passkey", {**fields, "step_up": given}).status_code == 303
+    assert ada.get("/").headers["location"].startswith("/sign-in")
+    assert ada.sign_in().status_code == 403
+
+
+def test_an_address_that_asks_too_often_waits_and_others_do_not() -> None:
+    now = [0]
+    rates = Rates(2, lambda: now[0])
+    for address in (HOME, HOME, CAFE):
+        rates.hit(address)
+    with pytest.raises(WebError, match="Too many"):
+        rates.hit(HOME)
+    rates.hit(CAFE)
+    now[0] = 1_000_000_000
+    rates.hit(HOME)

@@ -53,7 +53,7 @@ class World:
         self.runner.run(found_deployment(
             database.owner_dsn, deployment_id(genesis), genesis, self.made.new, Instant(START)))
         self.config = Config(
-            "127.0.0.1:8421", ORIGIN, STATION, "http://127.0.0.1:8423", database.dsn("console"),
+            "127.0.0.1:8421", ORIGIN, STATION, database.dsn("console"),
             deployment_id(genesis), is_sandbox=True)
         self.pool = self.runner.run(open_pool(self.config.database_url, "console test"))
         service = Service(

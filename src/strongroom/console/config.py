@@ -25,7 +25,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listen: str
     origin: Annotated[str, msgspec.Meta(pattern=_ORIGIN)]
     station_origin: Annotated[str, msgspec.Meta(pattern=_ORIGIN)]
-    guard_origin: Annotated[str, msgspec.Meta(pattern=_ORIGIN)]
     database_url: str
     deployment: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
     is_sandbox: bool = False

@@ -47,7 +47,7 @@ class View:
         )
         self.environment.filters |= {
             "instant": instant, "day": day, "clock": clock_time, "groups": groups, "state_kind": _STATES.get,
-            "network": network, "digits": digits, "ago": ago, "short_id": short_id, "span": span,
+            "network": network, "digits": digits, "ago": ago, "span": span,
             "shown": json.loads,
         }
         self.environment.globals |= {"money": money, "differs": differs}
@@ -135,11 +135,6 @@ def span(milliseconds: int) -> str:
         if milliseconds >= size:
             return f"{milliseconds // size} {unit}"
     return f"{max(0, milliseconds) // SECOND_MS} s"
-
-
-def short_id(name: str) -> str:
-    """For where the whole id stands behind the link."""
-    return name[:11] + "…" if len(name) > 14 else name
 
 
 def _utc(at: int) -> datetime:

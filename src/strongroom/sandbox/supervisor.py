@@ -313,7 +313,7 @@ class Supervisor:
         self._product("station", trusted.STATION, trusted.station_config(self.ports, self._deployment()))
         self._product("console", trusted.CONSOLE, {
             "listen": f"127.0.0.1:{self.ports.console}", "origin": self._console_url,
-            "station_origin": trusted.station_origin(self.ports), "guard_origin": f"http://127.0.0.1:{self.ports.guard}",
+            "station_origin": trusted.station_origin(self.ports),
             "database_url": dsn["strongroom_console"],
             "deployment": deployment, "is_sandbox": True,
         })
